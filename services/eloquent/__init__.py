@@ -1,0 +1,1 @@
+"""Eloquent: token streams that keep flowing over lossy networks, and the testbed that shows it."""
