@@ -1,0 +1,29 @@
+"""Sessions: many streams over one connection id. The module to import; the two sides live in files of their own."""
+
+from eloquent.protocol.client_session import ClientSession
+from eloquent.protocol.endpoint import StreamAccount
+from eloquent.protocol.server_session import ServerSession
+from eloquent.protocol.session_events import (
+    SessionEvent,
+    SessionLost,
+    StreamCancelled,
+    StreamDelivered,
+    StreamEnded,
+    StreamFailed,
+    StreamRequested,
+    StreamToken,
+)
+
+__all__ = [
+    "ClientSession",
+    "ServerSession",
+    "SessionEvent",
+    "SessionLost",
+    "StreamAccount",
+    "StreamCancelled",
+    "StreamDelivered",
+    "StreamEnded",
+    "StreamFailed",
+    "StreamRequested",
+    "StreamToken",
+]

@@ -1,0 +1,66 @@
+"""What a session tells its owner."""
+
+from dataclasses import dataclass
+
+from eloquent.protocol.endpoint import StreamAccount
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequested:
+    """Server: a whole request has arrived; answer it with `send_token` and `finish`."""
+
+    stream_id: int
+    scheme: str
+    request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """Client: the next token of the answer, in order from index 0."""
+
+    stream_id: int
+    index: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """Client: the answer is complete and whole."""
+
+    stream_id: int
+    trailer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDelivered:
+    """Server: the client acknowledged the whole answer."""
+
+    stream_id: int
+    account: StreamAccount
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCancelled:
+    """Server: the client no longer wants the answer; stop producing it."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """Either side: the stream is over without a proper end."""
+
+    stream_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """The whole session is over; its open streams were reported before."""
+
+    reason: str
+
+
+SessionEvent = (
+    StreamRequested | StreamToken | StreamEnded | StreamDelivered | StreamCancelled | StreamFailed | SessionLost
+)
