@@ -1,0 +1,1 @@
+"""Quality of experience as pure functions: stalls, lateness, redundancy, and their certainty (docs/measures.md)."""
