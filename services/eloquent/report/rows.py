@@ -1,0 +1,195 @@
+"""The rows of a run's logs, and how they are written and read.
+
+Rules of this file:
+
+- A log is CSV with a header line; a row is a frozen dataclass, and its fields are the columns.
+- Instants are seconds of CLOCK_MONOTONIC of one kernel, so the logs of all processes of a run share a time axis.
+- Numbers are written in full: a figure computed from the log equals the one computed while the run went on.
+- An empty cell is a value that was not measured.
+- Each row leaves the process with one write as soon as it is complete, so a killed process costs at most the row it was
+  writing. A last line without its line feed is torn: readers leave it out, a writer that continues the file cuts it off.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from eloquent.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One question and its answer, logged by the viewer when it ends.
+
+    Attributes:
+        session: `<client>.<scheme>.r<round>`.
+        client: Name of the client.
+        scheme: Name of the scheme.
+        round: Number of the round, from 1.
+        requested_s: When the question was sent.
+        ended_s: When the answer was complete, or given up.
+        outcome: `ok`, or a gRPC status in lower case.
+        tokens: Tokens rendered.
+    """
+
+    session: str
+    client: str
+    scheme: str
+    round: int
+    requested_s: float
+    ended_s: float
+    outcome: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One token on the screen, logged by the viewer.
+
+    Attributes:
+        session: The session that it belongs to.
+        index: Its place in the answer, from 0.
+        generated_s: When the server made it, where that is known.
+        rendered_s: When the viewer showed it.
+    """
+
+    session: str
+    index: int
+    generated_s: float | None
+    rendered_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LagRow:
+    """How late the viewer's own event loop was, logged at even intervals.
+
+    Attributes:
+        at_s: When it was sampled.
+        lag_s: Seconds by which the loop woke too late.
+    """
+
+    at_s: float
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """What one answer cost on the sending side, logged by the origin relay or, without relays, by the token server.
+
+    Attributes:
+        session: The session that it belongs to.
+        client: Name of the client.
+        scheme: Name of the scheme.
+        tokens: Tokens sent.
+        original_bytes: Bytes of token content, each token counted once.
+        redundant_bytes: Bytes of token content sent again, where that is known.
+        packets: Packets sent, where that is known.
+        wire_bytes: Bytes sent with IP and transport headers, where that is known.
+    """
+
+    session: str
+    client: str
+    scheme: str
+    tokens: int
+    original_bytes: int
+    redundant_bytes: int | None
+    packets: int | None
+    wire_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRow:
+    """One probe across the access link, logged by the link probe.
+
+    Attributes:
+        sequence: Its number, from 0.
+        sent_s: When it was sent.
+        received_s: When it was received; None where it was lost.
+        rtt_s: Its round-trip time; None where it was lost.
+    """
+
+    sequence: int
+    sent_s: float
+    received_s: float | None
+    rtt_s: float | None
+
+
+_Row = TypeVar("_Row", SessionRow, TokenRow, LagRow, StreamRow, ProbeRow)
+
+
+class RowWriter(Generic[_Row]):
+    """Append rows of one kind to a log, each with one write.
+
+    Args:
+        path: The file; its folder is made where it is missing, and a file that is there is continued.
+        kind: The dataclass of its rows.
+    """
+
+    def __init__(self, path: Path, kind: type[_Row]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        length = _cut_torn_line(path)
+        self._file = path.open("a", encoding="utf-8", newline="", buffering=1)
+        self._csv = csv.writer(self._file, lineterminator="\n")
+        if length == 0:
+            self._csv.writerow(item.name for item in fields(kind))
+
+    def write(self, row: _Row) -> None:
+        """Append one row."""
+        self._csv.writerow(astuple(row))
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> "RowWriter[_Row]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
+    """Yield the rows of a log in the order in which they were written.
+
+    Args:
+        path: The file; one that does not exist has no rows.
+        kind: The dataclass of its rows.
+
+    Raises:
+        ConfigurationError: The header or a complete line is not what such a log holds.
+    """
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    lines = csv.reader(text.split("\n")[:-1])
+    columns = fields(kind)
+    header = next(lines, None)
+    if header is None:
+        return
+    if header != [item.name for item in columns]:
+        raise ConfigurationError(f"{path} is not a log of {','.join(item.name for item in columns)}")
+    readers = [_READERS[item.type] for item in columns]
+    for cells in lines:
+        try:
+            yield kind(*(read(cell) for read, cell in zip(readers, cells, strict=True)))
+        except ValueError:
+            raise ConfigurationError(f"{path}, line {lines.line_num}: '{','.join(cells)}' cannot be read") from None
+
+
+_READERS: dict[Any, Any] = {
+    str: str,
+    int: int,
+    float: float,
+    float | None: lambda cell: float(cell) if cell else None,
+    int | None: lambda cell: int(cell) if cell else None,
+}
+
+
+def _cut_torn_line(path: Path) -> int:
+    """Cut off what a killed writer left unfinished, and return the length of the rest in bytes."""
+    if not path.exists():
+        return 0
+    with path.open("rb+") as file:
+        return file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,0 +1,180 @@
+"""A run's directory: where its logs lie, and its manifest.
+
+runs/<id>/manifest.json                  what was run, and on what
+runs/<id>/sessions|tokens|lag/<client>.csv   written by the client's viewer
+runs/<id>/probes/<client>.csv            written by the client's link probe
+runs/<id>/streams/<node>.csv             written by the sending side (origin relay, token server)
+runs/<id>/summary.json, summary.md       computed from the above (docs/measures.md)
+runs/latest                              a link to the newest
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eloquent.errors import ConfigurationError
+from eloquent.report.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
+
+
+class Manifest(BaseModel):
+    """What a run was: enough to run it again, and to judge whether it was what it claims to be.
+
+    Attributes:
+        id: Name of the run and of its directory.
+        started: When it started, ISO 8601 with its time zone.
+        scenario: The scenario in its one-line form.
+        seed: Seed of the schedules.
+        schemes: Names of the schemes, in the order of the tables.
+        clients: Names of the clients, which are also the names of their links.
+        rounds: Rounds that are to be streamed.
+        epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
+        carrier: `netem` or `wire`.
+        carrier_reason: Why that one was taken.
+        datapath: `kernel` or `user`, the datapath of the switches.
+        datapath_reason: Why that one was taken.
+        kernel: Release of the kernel.
+        congestion_control: The TCP congestion control of the baselines.
+        versions: Version of each program that matters, by its name.
+        schedules: Digest of each schedule over the time of the run, by `<client>/<direction>`.
+        link_tests: Result of the self-test of each link, by its client.
+        lateness: How late the changes of state were, in seconds, by the name of the figure.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    started: str
+    scenario: str
+    seed: int
+    schemes: tuple[str, ...]
+    clients: tuple[str, ...]
+    rounds: int
+    epoch_s: float | None = None
+    carrier: str | None = None
+    carrier_reason: str | None = None
+    datapath: str | None = None
+    datapath_reason: str | None = None
+    kernel: str | None = None
+    congestion_control: str | None = None
+    versions: dict[str, str] = {}
+    schedules: dict[str, str] = {}
+    link_tests: dict[str, dict[str, object]] = {}
+    lateness: dict[str, float] = {}
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The directory; it need not exist before something is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, runs: Path, run_id: str) -> "RunDirectory":
+        """Make the directory of a new run and let the link `latest` point to it.
+
+        Args:
+            runs: The directory of all runs.
+            run_id: Name of the run.
+
+        Raises:
+            ConfigurationError: There is a run of that name.
+        """
+        path = runs / run_id
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise ConfigurationError(f"there is a run {path} already") from None
+        fresh = runs / f".latest-{run_id}"
+        fresh.symlink_to(run_id)
+        fresh.replace(runs / "latest")
+        return cls(path)
+
+    def read_manifest(self) -> Manifest:
+        """Return the manifest.
+
+        Raises:
+            ConfigurationError: There is none, or it cannot be read.
+        """
+        path = self.path / "manifest.json"
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.path} is not a run: cannot read its manifest.json: {error.strerror}"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise ConfigurationError(f"{path}: {place}: {first['msg']}") from None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest, whole or not at all."""
+        write_whole(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+
+    def session_writer(self, client: str) -> RowWriter[SessionRow]:
+        """Open the log of a client's sessions."""
+        return RowWriter(self.path / "sessions" / f"{client}.csv", SessionRow)
+
+    def token_writer(self, client: str) -> RowWriter[TokenRow]:
+        """Open the log of the tokens that a client rendered."""
+        return RowWriter(self.path / "tokens" / f"{client}.csv", TokenRow)
+
+    def lag_writer(self, client: str) -> RowWriter[LagRow]:
+        """Open the log of the lag of a client's event loop."""
+        return RowWriter(self.path / "lag" / f"{client}.csv", LagRow)
+
+    def stream_writer(self, node: str) -> RowWriter[StreamRow]:
+        """Open the log of the streams that a node sent."""
+        return RowWriter(self.path / "streams" / f"{node}.csv", StreamRow)
+
+    def probe_writer(self, client: str) -> RowWriter[ProbeRow]:
+        """Open the log of the probes of a client's link."""
+        return RowWriter(self.path / "probes" / f"{client}.csv", ProbeRow)
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """Yield the sessions of all clients."""
+        for path in self._logs("sessions"):
+            yield from read_rows(path, SessionRow)
+
+    def tokens(self) -> Iterator[TokenRow]:
+        """Yield the tokens of all clients, those of one session in the order in which they were rendered."""
+        for path in self._logs("tokens"):
+            yield from read_rows(path, TokenRow)
+
+    def lags(self) -> Iterator[LagRow]:
+        """Yield the lag samples of all clients."""
+        for path in self._logs("lag"):
+            yield from read_rows(path, LagRow)
+
+    def streams(self) -> Iterator[StreamRow]:
+        """Yield the streams of all sending nodes."""
+        for path in self._logs("streams"):
+            yield from read_rows(path, StreamRow)
+
+    def probes(self) -> Iterator[tuple[str, ProbeRow]]:
+        """Yield the probes of all links, each with the name of its client."""
+        for path in self._logs("probes"):
+            for row in read_rows(path, ProbeRow):
+                yield path.stem, row
+
+    def _logs(self, folder: str) -> list[Path]:
+        return sorted((self.path / folder).glob("*.csv"))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, whole or not at all; numbers that are not finite are refused."""
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
