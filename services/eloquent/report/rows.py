@@ -7,7 +7,7 @@ Rules of this file:
 - Numbers are written in full: a figure computed from the log equals the one computed while the run went on.
 - An empty cell is a value that was not measured.
 - Each row leaves the process with one write as soon as it is complete, so a killed process costs at most the row it was
-  writing. A last line without its line feed is torn: readers leave it out, a writer that continues the file cuts it off.
+  writing. A last line without its line feed is torn: readers leave it out, a writer that goes on cuts it off.
 """
 
 import csv

@@ -10,7 +10,7 @@ runs/latest                              a link to the newest
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,50 +19,52 @@ from eloquent.errors import ConfigurationError
 from eloquent.report.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
 
 
-class Manifest(BaseModel):
-    """What a run was: enough to run it again, and to judge whether it was what it claims to be.
+class NamedScenario(BaseModel):
+    """The scenario of a run.
 
     Attributes:
-        id: Name of the run and of its directory.
-        started: When it started, ISO 8601 with its time zone.
-        scenario: The scenario in its one-line form.
-        seed: Seed of the schedules.
-        schemes: Names of the schemes, in the order of the tables.
-        clients: Names of the clients, which are also the names of their links.
-        rounds: Rounds that are to be streamed.
-        epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
-        carrier: `netem` or `wire`.
-        carrier_reason: Why that one was taken.
-        datapath: `kernel` or `user`, the datapath of the switches.
-        datapath_reason: Why that one was taken.
-        kernel: Release of the kernel.
-        congestion_control: The TCP congestion control of the baselines.
-        versions: Version of each program that matters, by its name.
-        schedules: Digest of each schedule over the time of the run, by `<client>/<direction>`.
-        link_tests: Result of the self-test of each link, by its client.
-        lateness: How late the changes of state were, in seconds, by the name of the figure.
+        name: Its name.
+        line: Its one-line form.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    id: str
-    started: str
-    scenario: str
+    name: str
+    line: str
+
+
+class NamedLink(BaseModel):
+    """An access link of a run.
+
+    Attributes:
+        name: Its name, which is also its client's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+
+class Manifest(BaseModel):
+    """What a run was, as far as its figures depend on it; whoever ran it writes more, which is kept as it is.
+
+    Attributes:
+        run: Name of the run and of its directory.
+        scenario: The scenario.
+        seed: Seed of the schedules and of the intervals.
+        schemes: Names of the schemes, in the order of the tables.
+        links: The access links.
+        epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    run: str
+    scenario: NamedScenario
     seed: int
     schemes: tuple[str, ...]
-    clients: tuple[str, ...]
-    rounds: int
+    links: tuple[NamedLink, ...] = ()
     epoch_s: float | None = None
-    carrier: str | None = None
-    carrier_reason: str | None = None
-    datapath: str | None = None
-    datapath_reason: str | None = None
-    kernel: str | None = None
-    congestion_control: str | None = None
-    versions: dict[str, str] = {}
-    schedules: dict[str, str] = {}
-    link_tests: dict[str, dict[str, object]] = {}
-    lateness: dict[str, float] = {}
 
 
 class RunDirectory:
@@ -114,9 +116,13 @@ class RunDirectory:
             place = ".".join(map(str, first["loc"])) or "the file"
             raise ConfigurationError(f"{path}: {place}: {first['msg']}") from None
 
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest, whole or not at all."""
-        write_whole(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    def write_manifest(self, manifest: Mapping[str, object]) -> None:
+        """Write the manifest, whole or not at all.
+
+        Args:
+            manifest: The keys of `Manifest` and any others, as JSON.
+        """
+        write_json(self.path / "manifest.json", manifest)
 
     def session_writer(self, client: str) -> RowWriter[SessionRow]:
         """Open the log of a client's sessions."""

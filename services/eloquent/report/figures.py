@@ -1,0 +1,192 @@
+"""From a run's logs to its figures: every number of a summary is computed here, from the logs alone (docs/measures.md).
+
+Rules of this file:
+
+- Only sessions that ended well enter the figures. One that failed, or that was rendering but never logged its end, counts
+  in `failed` and in nothing else, so a scheme with failures is to be read with care; the tables say so.
+- Loss and lag are taken over the window from the first request to the last end of the logged sessions.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from eloquent.channel.scenario import parse_line
+from eloquent.channel.schedule import Direction
+from eloquent.qoe.ratios import percentile, ratio, ratio_interval
+from eloquent.qoe.session import TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
+from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
+from eloquent.report.run_directory import Manifest, RunDirectory
+
+SUCCESS = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeFigures:
+    """The figures of one scheme; None where nothing was measured. All times in seconds, all ratios 0..1 or more.
+
+    Attributes:
+        sessions: Sessions that ended well.
+        tokens: Tokens rendered in them.
+        stall_ratio: Time in gaps longer than 200 ms over stream time.
+        stall_ratio_ci95: Its 95 % bootstrap interval over sessions.
+        stall_ratio_210: The same for gaps longer than 210 ms.
+        stall_excess_ratio: What of those gaps exceeds 200 ms, over stream time.
+        stalls: Gaps longer than 200 ms.
+        redundancy_rate: Token bytes sent again over token bytes.
+        wire_bytes_per_token: Bytes sent with all headers, per token.
+        late_ratio: Share of the tokens rendered more than 400 ms after they were generated.
+        ttft_p50_s: Median time from the request to the first rendering.
+        ttft_p95_s: Its 95th percentile.
+        gap_p95_s: 95th percentile of the gaps.
+        gap_p99_s: Their 99th percentile.
+        failed: Sessions that did not end well.
+    """
+
+    sessions: int
+    tokens: int
+    stall_ratio: float | None
+    stall_ratio_ci95: tuple[float, float] | None
+    stall_ratio_210: float | None
+    stall_excess_ratio: float | None
+    stalls: int
+    redundancy_rate: float | None
+    wire_bytes_per_token: float | None
+    late_ratio: float | None
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    gap_p95_s: float | None
+    gap_p99_s: float | None
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The figures of a run.
+
+    Attributes:
+        schemes: The figures of each scheme, by its name, in the order of the manifest.
+        rounds: Rounds with a logged session.
+        loss_rate: Share of the link probes that were lost, 0..1.
+        scheduled_loss_rate: The share that the schedules had in store for these very probes.
+        load_lag_p99_s: 99th percentile of the lag of the viewers' event loops, in seconds.
+    """
+
+    schemes: dict[str, SchemeFigures]
+    rounds: int
+    loss_rate: float | None
+    scheduled_loss_rate: float | None
+    load_lag_p99_s: float | None
+
+
+def compute(run: RunDirectory) -> Summary:
+    """Compute the figures of a run from its logs.
+
+    Args:
+        run: The run's directory, with a manifest.
+
+    Raises:
+        ConfigurationError: The directory holds no run, or a log cannot be read.
+    """
+    manifest = run.read_manifest()
+    sessions = list(run.sessions())
+    tokens: dict[str, list[TokenRow]] = defaultdict(list)
+    for row in run.tokens():
+        tokens[row.session].append(row)
+    streams: dict[str, list[StreamRow]] = defaultdict(list)
+    for stream in run.streams():
+        streams[stream.session].append(stream)
+    ended = {row.session for row in sessions}
+    unfinished = [scheme_of(session) for session in tokens if session not in ended]
+
+    first = min((row.requested_s for row in sessions), default=math.inf)
+    last = max((row.ended_s for row in sessions), default=-math.inf)
+    probes = [(client, probe) for client, probe in run.probes() if first <= probe.sent_s <= last]
+    lags = [row.lag_s for row in run.lags() if first <= row.at_s <= last]
+    names = dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished))
+    return Summary(
+        schemes={
+            name: _scheme_figures(
+                [row for row in sessions if row.scheme == name],
+                tokens,
+                streams,
+                unfinished=unfinished.count(name),
+                seed=manifest.seed,
+            )
+            for name in names
+        },
+        rounds=len({row.round for row in sessions}),
+        loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
+        scheduled_loss_rate=_scheduled_loss(manifest, probes),
+        load_lag_p99_s=percentile(lags, 0.99),
+    )
+
+
+def scheme_of(session: str) -> str:
+    """Return the scheme in a session's name, `<client>.<scheme>.r<round>`."""
+    return session.split(".")[1] if session.count(".") == 2 else session
+
+
+def _scheme_figures(
+    rows: Sequence[SessionRow],
+    tokens: dict[str, list[TokenRow]],
+    streams: dict[str, list[StreamRow]],
+    *,
+    unfinished: int,
+    seed: int,
+) -> SchemeFigures:
+    ended_well = [row for row in rows if row.outcome == SUCCESS]
+    rendered = [[token.rendered_s for token in tokens[row.session]] for row in ended_well]
+    generated = [[token.generated_s for token in tokens[row.session]] for row in ended_well]
+    measures = [measure(*times) for times in zip(rendered, generated, strict=True)]
+    tolerant = [measure(*times, threshold=TOLERANT_THRESHOLD) for times in zip(rendered, generated, strict=True)]
+    stream_s = [one.stream_s for one in measures]
+    all_gaps = [gap for times in rendered for gap in gaps(times)]
+    waits = [times[0] - row.requested_s for row, times in zip(ended_well, rendered, strict=True) if times]
+    sent = [stream for row in ended_well for stream in streams[row.session]]
+    return SchemeFigures(
+        sessions=len(ended_well),
+        tokens=sum(one.tokens for one in measures),
+        stall_ratio=_stall_ratio(measures),
+        stall_ratio_ci95=ratio_interval([one.stall_s for one in measures], stream_s, seed=seed),
+        stall_ratio_210=_stall_ratio(tolerant),
+        stall_excess_ratio=ratio([one.excess_s for one in measures], stream_s),
+        stalls=sum(one.stalls for one in measures),
+        redundancy_rate=_rate((stream.redundant_bytes, stream.original_bytes) for stream in sent),
+        wire_bytes_per_token=_rate((stream.wire_bytes, stream.tokens) for stream in sent),
+        late_ratio=ratio([one.late_tokens for one in measures], [one.timed_tokens for one in measures]),
+        ttft_p50_s=percentile(waits, 0.50),
+        ttft_p95_s=percentile(waits, 0.95),
+        gap_p95_s=percentile(all_gaps, 0.95),
+        gap_p99_s=percentile(all_gaps, 0.99),
+        failed=len(rows) - len(ended_well) + unfinished,
+    )
+
+
+def _stall_ratio(measures: Sequence[SessionMeasures]) -> float | None:
+    return ratio([one.stall_s for one in measures], [one.stream_s for one in measures])
+
+
+def _rate(pairs: Iterable[tuple[int | None, int]]) -> float | None:
+    """Return the ratio of sums over those streams for which the upper quantity is known."""
+    known = [(above, below) for above, below in pairs if above is not None]
+    return ratio([above for above, _ in known], [below for _, below in known])
+
+
+def _scheduled_loss(manifest: Manifest, probes: Sequence[tuple[str, ProbeRow]]) -> float | None:
+    """Return the mean probability that a probe, which crosses the link both ways, was to be lost."""
+    epoch = manifest.epoch_s
+    if epoch is None:
+        return None
+    scenario = parse_line(manifest.scenario.line)
+    schedules = {
+        client: [scenario.schedule(direction, seed=manifest.seed, link=client) for direction in Direction]
+        for client in {client for client, _ in probes}
+    }
+    expected = [
+        1 - math.prod(1 - schedule.loss_at(probe.sent_s - epoch) for schedule in schedules[client])
+        for client, probe in probes
+        if probe.sent_s >= epoch
+    ]
+    return ratio(expected, [1] * len(expected))

@@ -1,0 +1,37 @@
+"""The summary of a run: its figures, left beside its logs as JSON and as Markdown."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from eloquent.report.figures import Summary, compute
+from eloquent.report.run_directory import RunDirectory, write_json, write_whole
+from eloquent.report.table import markdown
+
+
+def summarise(run_dir: Path) -> Summary:
+    """Compute the figures of a run and write its `summary.json` and `summary.md`.
+
+    Args:
+        run_dir: The run's directory, with a manifest.
+
+    Returns:
+        The figures; those that were not measured are None.
+
+    Raises:
+        ConfigurationError: The directory holds no run, or a log cannot be read.
+    """
+    run = RunDirectory(run_dir)
+    summary = compute(run)
+    write_json(run.path / "summary.json", to_json(summary))
+    write_whole(run.path / "summary.md", markdown(summary, title=f"Run {run.read_manifest().run}"))
+    return summary
+
+
+def to_json(summary: Summary) -> dict[str, object]:
+    """Return the content of `summary.json` (docs/measures.md names each key)."""
+    return {
+        "schemes": {name: asdict(figures) for name, figures in summary.schemes.items()},
+        "rounds": summary.rounds,
+        "loss_rate": summary.loss_rate,
+        "load_lag_p99_s": summary.load_lag_p99_s,
+    }
