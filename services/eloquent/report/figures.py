@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-- Only sessions that ended well enter the figures. One that failed, or that was rendering but never logged its end, counts
-  in `failed` and in nothing else, so a scheme with failures is to be read with care; the tables say so.
+- Only sessions that ended well enter the figures. One that failed, or that was rendering but never logged its end,
+  counts in `failed` and in nothing else, so a scheme with failures is to be read with care; the tables say so.
 - Loss and lag are taken over the window from the first request to the last end of the logged sessions.
 """
 

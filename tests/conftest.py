@@ -1,0 +1,24 @@
+"""What holds for every test: properties meet the same examples each time, a slow machine is no failure, and CI skips nothing."""
+
+import os
+from typing import NoReturn
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
+
+
+def cannot_run(why: str) -> NoReturn:
+    """Skip a test with the sentence that says why; in CI, where every lane must run, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(f"a skip is a failure in CI: {why}")
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def needs_root() -> None:
+    """Network namespaces and devices are root's."""
+    if os.geteuid() != 0:
+        cannot_run("this test makes network namespaces: run it as root")

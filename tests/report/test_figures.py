@@ -1,0 +1,73 @@
+import pytest
+
+from eloquent.channel.scenario import parse_line
+from eloquent.channel.schedule import Direction
+from eloquent.report.figures import compute, scheme_of
+from eloquent.report.run_directory import RunDirectory
+
+
+def test_the_figures_of_a_run_worked_out_by_hand(run):
+    """Gaps 100 100 300 and 200 200 100 ms over streams of 500 ms each: only the 300 ms are a stall."""
+    figures = compute(run).schemes["eloquent"]
+    assert (figures.sessions, figures.tokens, figures.stalls, figures.failed) == (2, 8, 1, 0)
+    assert figures.stall_ratio == figures.stall_ratio_210 == pytest.approx(0.3)
+    assert figures.stall_ratio_ci95 == pytest.approx((0.0, 0.6))
+    assert figures.stall_excess_ratio == pytest.approx(0.1)
+    assert figures.redundancy_rate == pytest.approx(80 / 40)
+    assert figures.wire_bytes_per_token == pytest.approx(100)
+    assert figures.late_ratio == 5 / 8  # delays of 250 250 250 450 and 450 550 650 650 ms
+    assert (figures.ttft_p50_s, figures.ttft_p95_s) == (pytest.approx(0.6), pytest.approx(0.69))
+    assert figures.gap_p95_s == pytest.approx(0.275)
+    assert figures.gap_p99_s == pytest.approx(0.295)
+
+
+def test_failed_and_unfinished_sessions_enter_no_figure(run):
+    figures = compute(run).schemes["grpc"]
+    assert (figures.sessions, figures.tokens, figures.stalls, figures.failed) == (1, 3, 1, 2)
+    assert figures.stall_ratio == pytest.approx(0.5 / 0.6)
+    assert figures.gap_p99_s < 1  # the failed session's gap is 4.4 s
+
+
+def test_what_was_not_measured_is_none(run):
+    grpc, missing = (compute(run).schemes[name] for name in ("grpc", "duplicate-2"))
+    assert (grpc.late_ratio, grpc.redundancy_rate, grpc.stall_ratio_ci95) == (None, None, None)
+    assert grpc.wire_bytes_per_token == 200
+    assert (missing.sessions, missing.tokens, missing.stalls, missing.failed) == (0, 0, 0, 0)
+    assert (missing.stall_ratio, missing.ttft_p50_s, missing.gap_p95_s, missing.redundancy_rate) == (None,) * 4
+
+
+def test_loss_and_lag_are_those_of_the_window_of_the_sessions(run):
+    summary = compute(run)
+    assert summary.loss_rate == pytest.approx(2 / 6)
+    assert summary.scheduled_loss_rate == pytest.approx(0.25)
+    assert summary.load_lag_p99_s == pytest.approx(0.00099)
+    assert summary.rounds == 1
+
+
+def test_the_schedule_is_asked_for_the_link_the_seed_and_the_instants_of_the_probes(run):
+    down = "markov(stay_good=0.5,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
+    line = f"rtt=400ms loss={down} loss_up=independent(probability=0.5)"
+    manifest = run.read_manifest().model_dump(mode="json")
+    run.write_manifest({**manifest, "scenario": {"name": "custom", "line": line}})
+    schedule = parse_line(line).schedule(Direction.DOWN, seed=1, link="client1")
+    expected = [1 - 0.5 * (1 - schedule.loss_at(at - 90.0)) for at in range(100, 106)]
+    assert compute(run).scheduled_loss_rate == pytest.approx(sum(expected) / 6)
+
+
+def test_a_run_that_never_started_has_no_figures(tmp_path, run):
+    empty = RunDirectory.create(tmp_path / "runs", "empty")
+    manifest = run.read_manifest().model_dump(mode="json")
+    empty.write_manifest({**manifest, "run": "empty", "epoch_s": None})
+    summary = compute(empty)
+    assert (summary.rounds, summary.loss_rate, summary.scheduled_loss_rate, summary.load_lag_p99_s) == (
+        0,
+        None,
+        None,
+        None,
+    )
+    assert {figures.stall_ratio for figures in summary.schemes.values()} == {None}
+
+
+def test_a_sessions_name_tells_its_scheme():
+    assert scheme_of("client1.duplicate-2.r3") == "duplicate-2"
+    assert scheme_of("odd") == "odd"

@@ -1,0 +1,45 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from eloquent.errors import ConfigurationError
+from eloquent.protocol import schemes
+from eloquent.report import table
+from eloquent.report.figures import compute
+
+
+@pytest.fixture
+def rendered(run):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(table.render(compute(run), title="paper-default"))
+    return console.export_text()
+
+
+def test_the_table_has_a_row_a_scheme_with_its_label(rendered):
+    for name in ("eloquent", "grpc", "duplicate-2"):
+        try:
+            label = schemes.get(name).label
+        except ConfigurationError:
+            label = name
+        assert label in rendered
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["30.0% [0.0%, 60.0%]", "200.0%", "600 ms / 690 ms", "275 ms / 295 ms", "1 (+2 failed)", "- / -", "paper-default"],
+)
+def test_figures_are_in_percent_and_milliseconds_and_a_dash_where_nothing_was_measured(rendered, text):
+    assert text in rendered
+
+
+def test_below_the_table_stands_whether_the_run_can_be_believed(rendered):
+    assert "loss measured by the link probes: 33.3%; the schedule's own: 25.0%" in rendered
+    assert "lag of the viewers' event loops, p99: 1 ms" in rendered
+    assert "failed sessions enter no figure, which flatters a scheme that has some: " in rendered
+
+
+def test_a_scheme_that_this_version_does_not_know_goes_by_its_name(run):
+    manifest = run.read_manifest().model_dump(mode="json")
+    run.write_manifest({**manifest, "schemes": ["from-the-future"]})
+    assert "| from-the-future | 0 | 0 | - | 0 | - | - | - / - | - / - |" in table.markdown(compute(run), title="x")
