@@ -1,4 +1,4 @@
-"""What holds for every test: properties meet the same examples each time, a slow machine is no failure, and CI skips nothing."""
+"""What holds for every test: properties meet the same examples each time, slowness is no failure, CI skips nothing."""
 
 import os
 from typing import NoReturn
