@@ -1,1 +1,1 @@
-"""The sans-IO core: token streams over datagrams. Time is an argument; there is no clock, socket or global randomness."""
+"""The sans-IO core: token streams over datagrams. Time is an argument; no clock, no socket, no global randomness."""

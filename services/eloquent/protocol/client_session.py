@@ -1,9 +1,54 @@
-"""The client's side of a session."""
+"""The client's side of a session: it opens streams, and is told their tokens and how they ended.
 
-from eloquent.protocol.session_events import SessionEvent
+Rules of this file
+- A request is itself a stream of two tokens, the scheme's name and the request, sent by retransmission. Its datagrams
+  are of kind `Open` until the server has spoken about a stream of this busy period, and of kind `Request` after that:
+  a server that has lost the session may begin a new one for the first kind only, and answers `Close` to all others.
+  So nothing that was half received goes on from a restarted server as if it were whole.
+- A busy period begins when a stream is opened while none was. A `Close` counts only if it answers a datagram of the
+  present period; an older one is a stray.
+- A stream that is cancelled or broken says nothing more to its owner; `Cancel` is repeated until the server agrees.
+- While anything is awaited and the server is silent, it is asked for a sign of life, and after 40 s given up.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol import schemes
+from eloquent.protocol.endpoint import (
+    Endpoint,
+    PeerLost,
+    SenderEndpoint,
+    StreamBroken,
+    StreamDelivered,
+    StreamFinished,
+    TokenReceived,
+)
+from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.schemes.retransmit import RetransmitSender
+from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, remember
+from eloquent.protocol.session_events import SessionLost, StreamEnded, StreamFailed, StreamToken
+
+PING_INTERVAL = 2.0  # seconds of silence between signs of life; also tells soon of a server that was restarted
+REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of a request: a person waits for the answer
+CANCEL_TIMEOUT = 0.200  # seconds to the first repetition of Cancel, doubled at each
+CANCEL_MAX_TIMEOUT = 2.0  # seconds
 
 
-class ClientSession:
+@dataclass(slots=True)
+class _Stream:
+    request: SenderEndpoint | None  # None once the server has it
+    answer: Endpoint
+
+
+@dataclass(slots=True)
+class _Repetition:
+    due: float  # seconds
+    interval: float
+
+
+class ClientSession(SessionBase):
     """Ask for answers and receive them, any number at a time.
 
     Args:
@@ -11,18 +56,20 @@ class ClientSession:
     """
 
     def __init__(self, connection_id: bytes) -> None:
-        self.connection_id = connection_id
-
-    @property
-    def closed(self) -> bool:
-        """Whether the session is over (closed, refused or lost); open a new one with another connection id."""
-        raise NotImplementedError
+        super().__init__(connection_id)
+        self._streams: dict[int, _Stream] = {}
+        self._gone: OrderedDict[int, bytes | None] = OrderedDict()  # the last acknowledgement, if it ended well
+        self._cancelling: dict[int, _Repetition] = {}
+        self._next_stream = 0
+        self._period_start = 0  # packet number
+        self._established = False  # the server has spoken in this busy period
+        self._last_sign = 0.0  # seconds; of life or of our asking for it
 
     def open_stream(self, request: bytes, *, scheme: str, now: float) -> int:
         """Send a request; its answer comes as `StreamToken` events, then exactly one `StreamEnded` or `StreamFailed`.
 
         Args:
-            request: The request, up to 1 MiB.
+            request: At most 1 MiB.
             scheme: Name of the scheme that carries the answer.
             now: Seconds.
 
@@ -33,32 +80,165 @@ class ClientSession:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
             LocalProtocolError: The session is closed, the request is too long, or too many streams are open.
         """
-        raise NotImplementedError
+        if self._closed:
+            raise LocalProtocolError("the session is closed")
+        if len(self._streams) + len(self._cancelling) >= MAX_STREAMS:
+            raise LocalProtocolError(f"a session has at most {MAX_STREAMS} streams at once")
+        answer = schemes.get(scheme).make_receiver()
+        sender = RetransmitSender(rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
+        sender.send_token(scheme.encode(), now=now)
+        sender.send_token(request, now=now)
+        sender.finish(now=now)
+        if not self._busy:
+            self._period_start = self._number
+            self._established = False
+            self._last_heard = self._last_sign = now
+        stream_id = self._next_stream
+        self._next_stream += 1
+        self._streams[stream_id] = _Stream(sender, answer)
+        self._touch(stream_id)
+        return stream_id
 
     def cancel_stream(self, stream_id: int, *, now: float) -> None:
         """Give up a stream: no further event of it follows. Nothing happens if it is already over."""
-        raise NotImplementedError
+        if stream_id in self._streams:
+            self._events = deque(event for event in self._events if getattr(event, "stream_id", None) != stream_id)
+            self._drop(stream_id, now)
 
-    def close(self, *, now: float) -> None:
-        """Give up all streams and tell the peer; no further event follows."""
-        raise NotImplementedError
-
-    def receive_datagram(self, data: bytes, *, now: float) -> None:
-        """Take one datagram from the server."""
-        raise NotImplementedError
-
-    def datagrams_to_send(self, *, now: float) -> list[bytes]:
-        """Hand over what is to be sent now, in order."""
-        raise NotImplementedError
-
-    def get_timer(self) -> float | None:
-        """Return the instant at which `handle_timer` wants to be called, or None."""
-        raise NotImplementedError
+    def close(self, *, now: float) -> None:  # noqa: ARG002 - every call of a session is told the time
+        """Give up all streams and tell the server; no further event follows."""
+        if not self._closed:
+            self._control.append(Close(self._highest, "closed by the client"))
+            self._events.clear()
+            self._shut()
 
     def handle_timer(self, *, now: float) -> None:
-        """Do what is due at `now`."""
-        raise NotImplementedError
+        """Repeat requests and cancellations, ask for a sign of life, or give up."""
+        timer = self.get_timer()
+        if timer is None or now < timer:
+            return
+        if self._last_heard is not None and now >= self._last_heard + SILENCE_LIMIT:
+            self._lose(f"nothing came from the server for {SILENCE_LIMIT:g} seconds")
+            return
+        for stream_id, stream in list(self._streams.items()):
+            if stream.request is not None and (due := stream.request.get_timer()) is not None and due <= now:
+                stream.request.handle_timer(now=now)
+                self._take_request_events(stream_id, stream, now)
+                self._touch(stream_id)
+        for stream_id, repetition in self._cancelling.items():
+            if repetition.due <= now:
+                self._control.append(Cancel(stream_id))
+                repetition.interval = min(2 * repetition.interval, CANCEL_MAX_TIMEOUT)
+                repetition.due = now + repetition.interval
+        if self._last_sign + PING_INTERVAL <= now:
+            self._control.append(Ping())
+            self._last_sign = now
 
-    def next_event(self) -> SessionEvent | None:
-        """Return the oldest event that was not yet taken, or None."""
-        raise NotImplementedError
+    @property
+    def _busy(self) -> bool:
+        return bool(self._streams or self._cancelling)
+
+    def _timers(self) -> list[float]:
+        if not self._busy or self._last_heard is None:
+            return []
+        timers = [self._last_heard + SILENCE_LIMIT, self._last_sign + PING_INTERVAL]
+        timers += [repetition.due for repetition in self._cancelling.values()]
+        requests = (stream.request.get_timer() for stream in self._streams.values() if stream.request is not None)
+        return timers + [timer for timer in requests if timer is not None]
+
+    def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return []
+        kind = Request if self._established else Open
+        requests = [] if stream.request is None else stream.request.datagrams_to_send(now=now)
+        datagrams = [self._frame(kind(stream_id, payload)) for payload in requests]
+        return datagrams + [self._frame(Answer(stream_id, ack)) for ack in stream.answer.datagrams_to_send(now=now)]
+
+    def _handle(self, datagram: Datagram, now: float) -> None:
+        match datagram.body:
+            case Request(stream_id, payload):
+                self._take_request_ack(stream_id, payload, now)
+            case Answer(stream_id, payload):
+                self._take_answer(stream_id, payload, now)
+            case Cancel(stream_id):
+                self._cancelling.pop(stream_id, None)
+                if stream_id in self._streams:
+                    self._events.append(StreamFailed(stream_id, "the server refused or dropped the stream"))
+                    self._forget(stream_id, None)
+            case Pong():
+                pass
+            case Close(number, reason):
+                if self._period_start <= number < self._number:
+                    self._lose(reason)
+            case Open() | Ping():
+                raise RemoteProtocolError("a server sent what only a client says")
+        self._last_sign = now
+
+    def _take_request_ack(self, stream_id: int, payload: bytes, now: float) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.request is None:
+            return
+        stream.request.receive_datagram(payload, now=now)
+        self._established = True
+        self._take_request_events(stream_id, stream, now)
+        self._touch(stream_id)
+
+    def _take_request_events(self, stream_id: int, stream: _Stream, now: float) -> None:
+        while stream.request is not None and (event := stream.request.next_event()) is not None:
+            match event:
+                case StreamDelivered():
+                    stream.request = None
+                case PeerLost(reason):
+                    self._fail(stream_id, reason, now)
+
+    def _take_answer(self, stream_id: int, payload: bytes, now: float) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if (last_ack := self._gone.get(stream_id)) is not None:
+                self._control.append(Answer(stream_id, last_ack))
+            elif stream_id not in self._cancelling:
+                self._control.append(Cancel(stream_id))
+            return
+        stream.answer.receive_datagram(payload, now=now)
+        stream.request = None  # who answers has the request
+        self._established = True
+        self._touch(stream_id)
+        while (event := stream.answer.next_event()) is not None:
+            match event:
+                case TokenReceived(index, data):
+                    self._events.append(StreamToken(stream_id, index, data))
+                case StreamFinished(trailer):
+                    self._events.append(StreamEnded(stream_id, trailer))
+                    self._end(stream_id, stream, now)
+                case StreamBroken(reason):
+                    self._fail(stream_id, reason, now)
+
+    def _end(self, stream_id: int, stream: _Stream, now: float) -> None:
+        acks = stream.answer.datagrams_to_send(now=now)
+        self._control += [Answer(stream_id, ack) for ack in acks]
+        self._forget(stream_id, acks[-1])
+
+    def _fail(self, stream_id: int, reason: str, now: float) -> None:
+        self._events.append(StreamFailed(stream_id, reason))
+        self._drop(stream_id, now)
+
+    def _drop(self, stream_id: int, now: float) -> None:
+        """Forget a stream that the server may still be sending, and tell it so until it agrees."""
+        self._forget(stream_id, None)
+        self._control.append(Cancel(stream_id))
+        self._cancelling[stream_id] = _Repetition(now + CANCEL_TIMEOUT, CANCEL_TIMEOUT)
+
+    def _forget(self, stream_id: int, last_ack: bytes | None) -> None:
+        del self._streams[stream_id]
+        remember(self._gone, stream_id, last_ack)
+
+    def _lose(self, reason: str) -> None:
+        self._events += [StreamFailed(stream_id, reason) for stream_id in self._streams]
+        self._events.append(SessionLost(reason))
+        self._shut()
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._streams.clear()
+        self._cancelling.clear()

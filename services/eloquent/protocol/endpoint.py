@@ -3,10 +3,10 @@
 Rules of the contract
 - Time is an argument: `now` is in seconds on the caller's monotonic clock and never goes back.
 - After any call that may change its state, the caller asks for datagrams, events and the timer again, in this order.
-- The timer is pulled. A call of `handle_timer` at or after `get_timer()` makes progress: either datagrams are waiting, or
-  the next timer is later. A call that comes early does nothing.
-- `receive_datagram` raises only `RemoteProtocolError` (`MalformedPacket` if it cannot be decoded), and then nothing has
-  changed.
+- The timer is pulled. A call of `handle_timer` at or after `get_timer()` makes progress: either datagrams are waiting,
+  or the next timer is later. A call that comes early does nothing.
+- `receive_datagram` raises only `RemoteProtocolError` (`MalformedPacket` if it cannot be decoded), and then nothing
+  has changed.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,13 @@
 """The registry of schemes: tables, plots, the command line and dashboards all read it.
 
-To add a scheme, write one file with a `FAMILY` and add it to `FAMILIES`.
+To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
 from eloquent.errors import ConfigurationError
+from eloquent.protocol.schemes import eloquent, kernel, retransmit
 from eloquent.protocol.schemes.scheme import Family, Scheme
 
-FAMILIES: tuple[Family, ...] = ()
+FAMILIES: tuple[Family, ...] = (kernel.GRPC, retransmit.RETRANSMIT, retransmit.DUPLICATE, eloquent.FAMILY)
 
 
 def get(name: str) -> Scheme:

@@ -7,8 +7,12 @@ from typing import Literal
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.endpoint import Endpoint, SenderEndpoint
+from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.rtt import RttEstimator
 
-SenderFactory = Callable[[], SenderEndpoint]
+SenderFactory = Callable[[int, RttEstimator], SenderEndpoint]
+"""Takes the payload budget in bytes and the estimator of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +22,9 @@ class Scheme:
     Attributes:
         name: What the command line, the wire and the labels of metrics say.
         label: What tables and legends say.
-        colour: `#rrggbb`, from a palette that colour-blind readers can tell apart.
+        colour: `#rrggbb`, from the palette of Okabe and Ito, which colour-blind readers can tell apart.
         kind: `datagram` (a pair of endpoints of ours) or `kernel` (the kernel's TCP carries it; no endpoints).
+        sender: Makes a sender; None for kind `kernel`.
     """
 
     name: str
@@ -28,38 +33,43 @@ class Scheme:
     kind: Literal["datagram", "kernel"]
     sender: SenderFactory | None = None
 
-    def make_sender(self) -> SenderEndpoint:
+    def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> SenderEndpoint:
         """Make a new sender.
 
+        Args:
+            budget: Bytes that the payload of one datagram may take.
+            rtt: The path's estimator, where several streams share it.
+
         Raises:
             ConfigurationError: The scheme is carried by the kernel.
         """
-        raise NotImplementedError
+        if self.sender is None:
+            raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
+        return self.sender(budget, rtt if rtt is not None else RttEstimator())
 
     def make_receiver(self) -> Endpoint:
-        """Make a new receiver.
+        """Make a new receiver; all schemes share one.
 
         Raises:
             ConfigurationError: The scheme is carried by the kernel.
         """
-        raise NotImplementedError
+        if self.sender is None:
+            raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
+        return Receiver()
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Schemes that share a name pattern, such as `duplicate-2` and `duplicate-3`.
+    """Schemes that share a form of name, such as `duplicate-2` and `duplicate-3`.
 
     Attributes:
-        form: How the names are written, for messages, such as `duplicate-K`.
-        pattern: What they match, whole.
+        form: How the names are written, for messages.
+        pattern: What the whole name matches.
         build: Makes the scheme from the match; may raise ConfigurationError.
-        default: A name of the family that stands for it in lists and tests.
+        default: The name that stands for the family in lists.
     """
 
     form: str
     pattern: re.Pattern[str]
     build: Callable[[re.Match[str]], Scheme]
     default: str
-
-
-__all__ = ["ConfigurationError", "Family", "Scheme", "SenderFactory"]

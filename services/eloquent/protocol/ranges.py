@@ -1,0 +1,50 @@
+"""A set of integers kept as sorted, disjoint, non-adjacent half-open ranges."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+
+class RangeSet:
+    """A set of non-negative integers that are mostly consecutive.
+
+    Args:
+        ranges: `(start, stop)` pairs to begin with, in any order.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        for start, stop in ranges:
+            self.add(start, stop)
+
+    def add(self, start: int, stop: int) -> None:
+        """Add the integers from `start` to `stop - 1`; nothing if there are none."""
+        if start >= stop:
+            return
+        first = bisect_right(self._ranges, start, key=lambda pair: pair[0])
+        if first and self._ranges[first - 1][1] >= start:
+            first -= 1
+            start = self._ranges[first][0]
+        last = bisect_right(self._ranges, stop, key=lambda pair: pair[0])
+        if last > first:
+            stop = max(stop, self._ranges[last - 1][1])
+        self._ranges[first:last] = [(start, stop)]
+
+    def discard_below(self, bound: int) -> None:
+        """Remove every integer less than `bound`."""
+        keep = bisect_right(self._ranges, bound, key=lambda pair: pair[1])
+        del self._ranges[:keep]
+        if self._ranges and self._ranges[0][0] < bound:
+            self._ranges[0] = (bound, self._ranges[0][1])
+
+    def __contains__(self, value: int) -> bool:
+        position = bisect_right(self._ranges, value, key=lambda pair: pair[0])
+        return position > 0 and value < self._ranges[position - 1][1]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._ranges)
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    def __repr__(self) -> str:
+        return f"RangeSet({self._ranges})"

@@ -1,0 +1,134 @@
+"""The receiving side of every scheme: Algorithm 2 of the Eloquent paper.
+
+Rules of this file
+- A fragment is kept the first time it comes and ignored after. Those that follow the last released one without a gap
+  are joined to tokens and released in order, each exactly once.
+- Each datagram is answered with an acknowledgement of everything that has arrived, so that any one that survives is
+  enough. Datagrams that come before the next `datagrams_to_send` share one.
+- The stream is finished only when every fragment below the end's count was released, no token is half joined, and the
+  digest agrees. Otherwise it is broken; a broken receiver is silent, for its acknowledgement would read as success.
+"""
+
+from collections import deque
+
+from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.digest import extend_digest
+from eloquent.protocol.endpoint import Event, StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.ranges import RangeSet
+from eloquent.protocol.wire import (
+    MAX_RANGES,
+    MAX_TOKEN,
+    WINDOW,
+    Ack,
+    Data,
+    End,
+    Fragment,
+    decode_payload,
+    encode_payload,
+)
+
+
+class Receiver:
+    """Release the tokens of one stream in order and acknowledge them."""
+
+    def __init__(self) -> None:
+        self._next = 0  # index of the first fragment that was not released
+        self._waiting: dict[int, Fragment] = {}  # arrived beyond a gap
+        self._ranges = RangeSet()  # their indices
+        self._partial: list[bytes] = []  # fragments of the token that is being joined
+        self._partial_size = 0  # bytes
+        self._tokens = 0
+        self._digest = 0
+        self._end: End | None = None
+        self._finished = False
+        self._broken = False
+        self._ack_due = False
+        self._events: deque[Event] = deque()
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:  # noqa: ARG002 - the contract gives the time to each call
+        """Take a packet of tokens.
+
+        Raises:
+            RemoteProtocolError: It is malformed, or an acknowledgement.
+        """
+        payload = decode_payload(data)
+        if not isinstance(payload, Data):
+            raise RemoteProtocolError("a sender acknowledged tokens")
+        if self._broken:
+            return
+        self._ack_due = True
+        if self._finished:
+            return
+        for fragment in payload.fragments:
+            if self._next <= fragment.index < self._next + WINDOW and fragment.index not in self._waiting:
+                self._waiting[fragment.index] = fragment
+                self._ranges.add(fragment.index, fragment.index + 1)
+        if payload.end is not None:
+            self._take_end(payload.end)
+        self._release()
+
+    def acknowledgement(self) -> bytes:
+        """Return the acknowledgement of all that has arrived."""
+        ranges = tuple(self._ranges)[:MAX_RANGES]
+        return encode_payload(Ack(self._next, ranges, end_seen=self._end is not None))
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:  # noqa: ARG002 - as above
+        """Return the acknowledgement, if one is due."""
+        if not self._ack_due or self._broken:
+            return []
+        self._ack_due = False
+        return [self.acknowledgement()]
+
+    def get_timer(self) -> float | None:
+        """Return None: a receiver only answers."""
+        return None
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do nothing."""
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    def _take_end(self, end: End) -> None:
+        if self._end is None:
+            self._end = end
+        elif end != self._end:
+            self._break("two ends of one stream contradict each other")
+
+    def _release(self) -> None:
+        while not self._broken and (fragment := self._waiting.pop(self._next, None)) is not None:
+            self._next += 1
+            self._partial.append(fragment.data)
+            self._partial_size += len(fragment.data)
+            if self._partial_size > MAX_TOKEN:
+                self._break(f"a token is longer than {MAX_TOKEN} bytes")
+            elif not fragment.more:
+                self._release_token(b"".join(self._partial))
+        self._ranges.discard_below(self._next)
+        if self._end is not None and not self._broken:
+            self._check_end(self._end)
+
+    def _release_token(self, token: bytes) -> None:
+        self._partial.clear()
+        self._partial_size = 0
+        self._digest = extend_digest(self._digest, token)
+        self._events.append(TokenReceived(self._tokens, token))
+        self._tokens += 1
+
+    def _check_end(self, end: End) -> None:
+        if self._next > end.count or any(index >= end.count for index in self._waiting):
+            self._break("there are tokens beyond the end of the stream")
+        elif self._next == end.count:
+            if self._partial:
+                self._break("the stream ends within a token")
+            elif self._digest != end.digest:
+                self._break("the digest of the content does not agree")
+            else:
+                self._finished = True
+                self._events.append(StreamFinished(end.trailer))
+
+    def _break(self, reason: str) -> None:
+        self._broken = True
+        self._waiting.clear()
+        self._events.append(StreamBroken(reason))

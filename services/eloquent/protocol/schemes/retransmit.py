@@ -1,0 +1,176 @@
+"""Retransmission as in TCP, without a congestion window, and duplication: the two baselines of the paper.
+
+Rules of this file
+- The tokens of one instant share one packet, up to the byte budget; a packet stays together for life.
+- A packet is lost when its timeout has passed (RFC 6298, doubled at each retransmission), or when three packets that
+  were sent after it, each only once, have been acknowledged. A lost packet is sent again with what of it is
+  unacknowledged.
+- Only packets that were sent once tell a round-trip time (Karn's rule, RFC 6298 §3).
+- `duplicate-K` sends each transmission K times, some time apart: sent back to back, the copies would meet the same
+  burst of loss. Copies are one transmission for timeouts and round-trip times.
+"""
+
+import re
+from dataclasses import dataclass
+
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.rtt import MAX_TIMEOUT, RttEstimator
+from eloquent.protocol.schemes.scheme import Family, Scheme
+from eloquent.protocol.sender import Sender
+from eloquent.protocol.wire import DataBuilder
+from eloquent.units import parse_duration
+
+LATER_ACKS = 3  # packets sent later and acknowledged that prove a loss (RFC 5681 §3.2)
+COPY_SPACING = 0.030  # seconds between copies; reproduces the paper's duplication figures
+MAX_COPIES = 10  # the paper goes to 5
+
+
+@dataclass(slots=True)
+class _Packet:
+    """What was sent together and is not wholly acknowledged."""
+
+    indices: list[int]
+    has_end: bool
+    order: int  # of the last transmission, among all transmissions of the stream
+    sent_at: float  # seconds, first copy of the last transmission
+    transmissions: int = 1
+    later_acks: int = 0
+    lost: bool = False
+    copies_left: int = 0
+    copy_at: float = 0.0  # seconds, meaningful while copies are left
+
+
+class RetransmitSender(Sender):
+    """Send once (or K times), and again when lost.
+
+    Args:
+        budget: Bytes that the payload of one datagram may take.
+        rtt: The path's estimator, which the streams of a session share; None for one of its own.
+        copies: How often each transmission is sent, 1 to 10.
+        spacing: Seconds between copies; 0 sends them back to back.
+        max_timeout: Upper bound of the retransmission timeout, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: int = PAYLOAD_BUDGET,
+        rtt: RttEstimator | None = None,
+        copies: int = 1,
+        spacing: float = COPY_SPACING,
+        max_timeout: float = MAX_TIMEOUT,
+    ) -> None:
+        super().__init__(budget=budget)
+        self._rtt = rtt if rtt is not None else RttEstimator()
+        self._copies = copies
+        self._spacing = spacing
+        self._max_timeout = max_timeout
+        self._packets: list[_Packet] = []
+        self._transmissions = 0
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Return the copies that are due, the lost packets, and the new tokens."""
+        if self._over:
+            return []
+        datagrams = []
+        for packet in self._packets:
+            if packet.lost:
+                packet.transmissions += 1
+                datagrams += self._transmit(packet, now)
+            elif packet.copies_left and packet.copy_at <= now:
+                packet.copies_left -= 1
+                packet.copy_at += self._spacing
+                datagrams.append(self._again(packet))
+        while self._may_send_new(now):
+            datagrams += self._first(now)
+        return datagrams
+
+    def _first(self, now: float) -> list[bytes]:
+        if not self._outstanding:
+            self._silent_since = now
+        builder = DataBuilder(self._budget)
+        self._take_new(builder)
+        indices = [fragment.index for fragment in builder.fragments]
+        packet = _Packet(indices, builder.end is not None, order=0, sent_at=now)
+        self._packets.append(packet)
+        payload = builder.build()
+        self._count(payload, redundant=0)
+        return [payload, *self._schedule(packet, now)]
+
+    def _transmit(self, packet: _Packet, now: float) -> list[bytes]:
+        return [self._again(packet), *self._schedule(packet, now)]
+
+    def _schedule(self, packet: _Packet, now: float) -> list[bytes]:
+        """Book a transmission of a packet, and return its further copies if they go at once."""
+        self._transmissions += 1
+        packet.order, packet.sent_at, packet.later_acks, packet.lost = self._transmissions, now, 0, False
+        if not self._spacing:
+            return [self._again(packet) for _ in range(self._copies - 1)]
+        packet.copies_left, packet.copy_at = self._copies - 1, now + self._spacing
+        return []
+
+    def _again(self, packet: _Packet) -> bytes:
+        builder = DataBuilder(self._budget)
+        for index in packet.indices:
+            builder.add(self._unacked[index])
+        if packet.has_end and self._end is not None:
+            builder.add_end(self._end)
+        payload = builder.build()
+        self._count(payload, redundant=sum(len(fragment.data) for fragment in builder.fragments))
+        return payload
+
+    def _deadline(self, packet: _Packet) -> float:
+        return packet.sent_at + min(self._rtt.timeout(packet.transmissions - 1), self._max_timeout)
+
+    def _next_deadline(self) -> float:
+        copies = [packet.copy_at for packet in self._packets if packet.copies_left]
+        return min(copies + [self._deadline(packet) for packet in self._packets])
+
+    def _deadline_passed(self, now: float) -> None:
+        for packet in self._packets:
+            packet.lost |= now >= self._deadline(packet)
+
+    def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:
+        covered = set(newly)
+        told = [packet for packet in self._packets if covered.intersection(packet.indices) or (end and packet.has_end)]
+        for packet in told:
+            packet.indices = [index for index in packet.indices if index not in covered]
+            packet.has_end &= not end
+        self._packets = [packet for packet in self._packets if packet.indices or packet.has_end]
+        once = [packet for packet in told if packet.transmissions == 1]
+        if once:
+            self._rtt.sample(now - max(packet.sent_at for packet in once))
+        for packet in self._packets:
+            packet.later_acks += sum(later.order > packet.order for later in once)
+            packet.lost |= packet.later_acks >= LATER_ACKS
+
+
+def _build_retransmit(match: re.Match[str]) -> Scheme:
+    def make_sender(budget: int, rtt: RttEstimator) -> Sender:
+        return RetransmitSender(budget=budget, rtt=rtt)
+
+    return Scheme(match[0], "Retransmit", "#56b4e9", "datagram", make_sender)
+
+
+def _build_duplicate(match: re.Match[str]) -> Scheme:
+    copies = int(match["copies"])
+    if not 2 <= copies <= MAX_COPIES:
+        raise ConfigurationError(f"'{match[0]}' is not a scheme: give from 2 to {MAX_COPIES} copies, as in duplicate-2")
+    spacing = COPY_SPACING if match["spacing"] is None else parse_duration(match["spacing"])
+    label = f"Duplicate ×{copies}" + (f", {match['spacing']} apart" if match["spacing"] else "")
+    colours = {2: "#e69f00", 3: "#cc79a7", 4: "#009e73", 5: "#f0e442"}
+
+    def make_sender(budget: int, rtt: RttEstimator) -> Sender:
+        return RetransmitSender(budget=budget, rtt=rtt, copies=copies, spacing=spacing)
+
+    return Scheme(match[0], label, colours.get(copies, "#999999"), "datagram", make_sender)
+
+
+RETRANSMIT = Family("retransmit", re.compile("retransmit"), _build_retransmit, "retransmit")
+DUPLICATE = Family(
+    "duplicate-K[-SPACING]",
+    re.compile(r"duplicate-(?P<copies>\d{1,2})(?:-(?P<spacing>\d+(?:\.\d+)?ms))?"),
+    _build_duplicate,
+    "duplicate-2",
+)

@@ -1,0 +1,228 @@
+"""What all senders share: the tokens that are not acknowledged yet, the end, the account, and when to give up.
+
+Rules of this file
+- A sender knows what it was given, what it sent, and what came back in an `Ack`; it never guesses what is on its way.
+- Invariant: `_unacked` holds the fragments that were sent and not acknowledged, sorted by index; `_fresh` those that
+  were never sent, sorted by index, all higher. A fragment leaves `_fresh` when it is first sent and `_unacked` when
+  it is first acknowledged, and never comes back.
+- The end is one more thing to be acknowledged, and comes after the last fragment.
+- A peer that is silent while something is unacknowledged gets less and less: after `QUIET_AFTER` new tokens wait for
+  a sign of life, after `GIVE_UP_AFTER` the stream is over (RFC 8085 §3.1: a sender must stop when the path has died).
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.digest import extend_digest
+from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.ranges import RangeSet
+from eloquent.protocol.wire import (
+    FRAGMENT_OVERHEAD,
+    MAX_TOKEN,
+    MAX_TRAILER,
+    WINDOW,
+    Ack,
+    DataBuilder,
+    End,
+    Fragment,
+    decode_payload,
+)
+
+GIVE_UP_AFTER = 40.0  # seconds of silence, like Mosh's association timeout: a tunnel or a lift is shorter
+QUIET_AFTER = (
+    5.0  # seconds of silence after which new tokens wait; far beyond any burst of loss that the schemes are for
+)
+MAX_BACKLOG = 4096  # fragments given and not acknowledged: minutes of text; a caller this far ahead ignores `backlog`
+FLIGHT_LIMIT = 64 * 1024  # bytes sent and not acknowledged: long prompts keep a window, like a small TCP buffer
+IP_UDP_HEADERS = 28  # bytes, IPv4 without options (20) and UDP (8)
+
+
+class Sender(ABC):
+    """Base of the senders; a scheme decides only what goes into which packet and when.
+
+    Args:
+        budget: Bytes that the payload of one datagram may take.
+    """
+
+    def __init__(self, *, budget: int = PAYLOAD_BUDGET) -> None:
+        if budget < FRAGMENT_OVERHEAD + 2 * MAX_TRAILER:
+            raise LocalProtocolError(f"a budget of {budget} bytes has no room for an end")
+        self._budget = budget
+        self._fresh: deque[Fragment] = deque()
+        self._unacked: dict[int, Fragment] = {}
+        self._given = 0  # fragments
+        self._sent = 0  # fragments, sent at least once
+        self._flight = 0  # bytes of data in _unacked
+        self._digest = 0
+        self._end: End | None = None
+        self._end_sent = False
+        self._end_acked = False
+        self._over = False
+        self._silent_since = 0.0  # seconds; meaningful while something is outstanding
+        self._events: deque[Event] = deque()
+        self._account = StreamAccount()
+
+    @property
+    def backlog(self) -> int:
+        """Fragments that the peer has not acknowledged, sent or not."""
+        return len(self._fresh) + len(self._unacked)
+
+    @property
+    def account(self) -> StreamAccount:
+        """What the stream has cost so far; the same object all along."""
+        return self._account
+
+    def send_token(self, token: bytes, *, now: float) -> None:  # noqa: ARG002 - the contract gives the time to each call
+        """Queue one token.
+
+        Args:
+            token: At most 1 MiB.
+            now: Seconds.
+
+        Raises:
+            LocalProtocolError: After `finish`, a token too long, or the backlog beyond its limit.
+        """
+        if self._end is not None:
+            raise LocalProtocolError("a token came after the end of its stream")
+        if len(token) > MAX_TOKEN:
+            raise LocalProtocolError(f"a token of {len(token)} bytes is too long")
+        room = self._budget - FRAGMENT_OVERHEAD
+        parts = [token[start : start + room] for start in range(0, len(token), room)] or [b""]
+        if self.backlog + len(parts) > MAX_BACKLOG:
+            raise LocalProtocolError("too many tokens wait for their acknowledgement: mind the backlog")
+        if self._over:
+            return
+        for position, part in enumerate(parts, start=1):
+            self._fresh.append(Fragment(self._given, part, more=position < len(parts)))
+            self._given += 1
+        self._digest = extend_digest(self._digest, token)
+        self._account.tokens += 1
+
+    def finish(self, *, trailer: bytes = b"", now: float) -> None:  # noqa: ARG002 - as above
+        """End the stream after the tokens queued so far.
+
+        Args:
+            trailer: At most 512 bytes.
+            now: Seconds.
+
+        Raises:
+            LocalProtocolError: Called twice, or the trailer is too long.
+        """
+        if self._end is not None:
+            raise LocalProtocolError("a stream was finished twice")
+        if len(trailer) > MAX_TRAILER:
+            raise LocalProtocolError(f"a trailer of {len(trailer)} bytes is too long")
+        self._end = End(self._given, self._digest, trailer)
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take an acknowledgement.
+
+        Raises:
+            RemoteProtocolError: It is malformed, not an acknowledgement, or of something never sent.
+        """
+        ack = decode_payload(data)
+        if not isinstance(ack, Ack):
+            raise RemoteProtocolError("a receiver sent tokens")
+        highest = ack.ranges[-1][1] if ack.ranges else ack.next_index
+        if highest > self._sent or (ack.end_seen and not self._end_sent):
+            raise RemoteProtocolError("the peer acknowledged what was never sent")
+        if self._over:
+            return
+        self._account.acks_received += 1
+        self._silent_since = now
+        had = RangeSet([(0, ack.next_index), *ack.ranges])
+        newly = [index for index in self._unacked if index in had]
+        for index in newly:
+            self._flight -= len(self._unacked.pop(index).data)
+        end_newly = ack.end_seen and not self._end_acked
+        self._end_acked |= ack.end_seen
+        if self._end_acked and not self._fresh and not self._unacked:
+            self._stop(StreamDelivered())
+        else:
+            self._acknowledged(newly, end=end_newly, now=now)
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which something is to be sent again or given up, or None."""
+        if not self._outstanding:
+            return None
+        return min(self._next_deadline(), self._silent_since + GIVE_UP_AFTER)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Mark what is due to be sent again, or give up."""
+        timer = self.get_timer()
+        if timer is None or now < timer:
+            return
+        if now >= self._silent_since + GIVE_UP_AFTER:
+            self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
+        else:
+            self._deadline_passed(now)
+
+    @abstractmethod
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Hand over what is to be sent now, in order."""
+
+    @abstractmethod
+    def _next_deadline(self) -> float:
+        """Return when something is to be sent if nothing comes back; called only while something is outstanding."""
+
+    @abstractmethod
+    def _deadline_passed(self, now: float) -> None:
+        """Mark what is due, for the next `datagrams_to_send`."""
+
+    @abstractmethod
+    def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:
+        """Learn that an acknowledgement came, and which fragments (and whether the end) it was the first to cover."""
+
+    @property
+    def _outstanding(self) -> bool:
+        """Whether something was sent that is not acknowledged."""
+        return not self._over and (bool(self._unacked) or (self._end_sent and not self._end_acked))
+
+    @property
+    def _end_waits(self) -> bool:
+        """Whether the end may be sent for the first time."""
+        return self._end is not None and not self._end_sent and not self._fresh
+
+    def _may_send_new(self, now: float) -> bool:
+        """Whether there is something new and no rule holds it back."""
+        if self._over or (self._outstanding and now - self._silent_since > QUIET_AFTER):
+            return False
+        return self._end_waits or (bool(self._fresh) and self._window_is_open())
+
+    def _window_is_open(self) -> bool:
+        oldest = next(iter(self._unacked), self._sent)
+        return self._sent < oldest + WINDOW and self._flight < FLIGHT_LIMIT
+
+    def _take_new(self, builder: DataBuilder) -> None:
+        """Move new tokens, and the end after the last of them, into a packet as far as they fit."""
+        while self._fresh and self._window_is_open() and builder.add(self._fresh[0]):
+            fragment = self._fresh.popleft()
+            self._unacked[fragment.index] = fragment
+            self._sent += 1
+            self._flight += len(fragment.data)
+            self._account.original_bytes += len(fragment.data)
+        if self._end is not None and self._end_waits:
+            self._end_sent = builder.add_end(self._end)
+
+    def _count(self, payload: bytes, redundant: int) -> None:
+        """Book a packet.
+
+        Args:
+            payload: What was sent.
+            redundant: Token bytes in it that were sent before.
+        """
+        self._account.packets += 1
+        self._account.wire_bytes += len(payload) + IP_UDP_HEADERS
+        self._account.redundant_bytes += redundant
+
+    def _stop(self, event: Event) -> None:
+        self._over = True
+        self._fresh.clear()
+        self._unacked.clear()
+        self._events.append(event)

@@ -1,0 +1,121 @@
+"""What both sides of a session share: numbering, framing, and the queues of datagrams and events.
+
+Rules of this file
+- A datagram speaks of one stream, so that the loss of one delays no other stream.
+- Only streams that were touched since the last `datagrams_to_send` are asked for datagrams, in the order of touching.
+- Once closed, a session sends what was queued, ignores what comes, and has no timer.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter, OrderedDict, deque
+from typing import TypeVar
+
+from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.packet import Body, Datagram, decode_datagram, encode_datagram, kind_name
+from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.session_events import SessionEvent
+
+MAX_STREAMS = 256  # open at once in one session; more than one client ever reads
+MAX_GONE = 1024  # streams remembered when they are over, so that late datagrams are answered rightly
+SILENCE_LIMIT = 40.0  # seconds without a datagram while one is due, after which a session is lost; as for a stream
+
+Value = TypeVar("Value")
+
+
+class SessionBase(ABC):
+    """One side of a session.
+
+    Args:
+        connection_id: 8 bytes that name the session.
+
+    Attributes:
+        connection_id: The same.
+        datagrams_sent: Count by kind: `open`, `request`, `answer`, `cancel`, `ping`, `pong`, `close`.
+        datagrams_received: Likewise, without what was refused with an error.
+    """
+
+    def __init__(self, connection_id: bytes) -> None:
+        self.connection_id = connection_id
+        self.datagrams_sent: Counter[str] = Counter()
+        self.datagrams_received: Counter[str] = Counter()
+        self._closed = False
+        self._number = 0  # of the next datagram
+        self._highest = 0  # number that came from the peer
+        self._last_heard: float | None = None  # seconds
+        self._control: list[Body] = []
+        self._touched: dict[int, None] = {}  # stream ids, in order
+        self._events: deque[SessionEvent] = deque()
+        self._rtt = RttEstimator()  # one path, shared by all streams
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over (closed by either side, refused, idle or lost)."""
+        return self._closed
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take one datagram from the peer.
+
+        Raises:
+            RemoteProtocolError: It is malformed, of another session, or breaks the protocol; nothing has changed.
+        """
+        datagram = decode_datagram(data)
+        if datagram.connection_id != self.connection_id:
+            raise RemoteProtocolError("a datagram of another session")
+        if self._closed:
+            return
+        self._handle(datagram, now)
+        self.datagrams_received[kind_name(datagram.body)] += 1
+        self._highest = max(self._highest, datagram.number)
+        self._last_heard = now
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Hand over what is to be sent now, in order."""
+        datagrams = [self._frame(body) for body in self._control]
+        self._control.clear()
+        touched, self._touched = self._touched, {}
+        for stream_id in touched:
+            datagrams += self._stream_datagrams(stream_id, now)
+        return datagrams
+
+    def next_event(self) -> SessionEvent | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which `handle_timer` wants to be called, or None."""
+        return None if self._closed else min(self._timers(), default=None)
+
+    @abstractmethod
+    def handle_timer(self, *, now: float) -> None:
+        """Do what is due at `now`."""
+
+    @abstractmethod
+    def _handle(self, datagram: Datagram, now: float) -> None:
+        """Act on a datagram; raise RemoteProtocolError before anything has changed."""
+
+    @abstractmethod
+    def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
+        """Return the framed datagrams of a touched stream, which may be over by now."""
+
+    @abstractmethod
+    def _timers(self) -> list[float]:
+        """Return every instant at which something is due."""
+
+    def _frame(self, body: Body) -> bytes:
+        datagram = encode_datagram(Datagram(self.connection_id, self._number, body))
+        self._number += 1
+        self.datagrams_sent[kind_name(body)] += 1
+        return datagram
+
+    def _touch(self, stream_id: int) -> None:
+        self._touched[stream_id] = None
+
+
+def remember(memory: "OrderedDict[int, Value]", stream_id: int, value: Value) -> int:
+    """Note a stream that is over, and forget the oldest beyond `MAX_GONE`.
+
+    Returns:
+        1 + the id that was forgotten, or 0.
+    """
+    memory[stream_id] = value
+    return memory.popitem(last=False)[0] + 1 if len(memory) > MAX_GONE else 0

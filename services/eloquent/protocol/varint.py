@@ -1,0 +1,88 @@
+"""Variable-length integers as in RFC 9000 §16, and a reader that never reads past the end.
+
+The two top bits of the first byte give the length (1, 2, 4 or 8 bytes), the rest is the value, big-endian. Unlike
+QUIC we accept the shortest form only, so that every value has one encoding.
+"""
+
+from eloquent.errors import MalformedPacket
+
+MAX_VARINT = (1 << 62) - 1
+MAX_VARINT_SIZE = 8  # bytes
+
+_PREFIX = {1: 0, 2: 1, 4: 2, 8: 3}
+
+
+def varint_size(value: int) -> int:
+    """Return how many bytes a value takes.
+
+    Args:
+        value: 0 to 2^62 - 1.
+
+    Raises:
+        ValueError: The value is out of range.
+    """
+    if value < 0 or value > MAX_VARINT:
+        raise ValueError(f"{value} does not fit a variable-length integer")
+    if value < 1 << 6:
+        return 1
+    if value < 1 << 14:
+        return 2
+    return 4 if value < 1 << 30 else 8
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode a value in the shortest form.
+
+    Args:
+        value: 0 to 2^62 - 1.
+
+    Raises:
+        ValueError: The value is out of range.
+    """
+    size = varint_size(value)
+    return (value | _PREFIX[size] << (8 * size - 2)).to_bytes(size)
+
+
+class Reader:
+    """Read a buffer from its start, raising MalformedPacket where it is too short."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything was read."""
+        return self._position == len(self._data)
+
+    def take(self, size: int) -> bytes:
+        """Read exactly `size` bytes.
+
+        Raises:
+            MalformedPacket: Fewer are left.
+        """
+        stop = self._position + size
+        if stop > len(self._data):
+            raise MalformedPacket("the packet ends too early")
+        chunk = self._data[self._position : stop]
+        self._position = stop
+        return chunk
+
+    def rest(self) -> bytes:
+        """Read all that is left."""
+        return self.take(len(self._data) - self._position)
+
+    def varint(self) -> int:
+        """Read a variable-length integer.
+
+        Raises:
+            MalformedPacket: It is cut off, or not in the shortest form.
+        """
+        first = self.take(1)[0]
+        size = 1 << (first >> 6)
+        value = first & 0x3F
+        for byte in self.take(size - 1):
+            value = value << 8 | byte
+        if varint_size(value) != size:
+            raise MalformedPacket("an integer is not in its shortest form")
+        return value

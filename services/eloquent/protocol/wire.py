@@ -1,0 +1,217 @@
+"""What two endpoints of one stream say to each other: `Data` and `Ack`, and their one encoding.
+
+docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one encoding, and decoding accepts nothing else:
+`encode_payload(decode_payload(x)) == x`. Damage is found one layer down (`packet`), by the checksum of the datagram.
+"""
+
+from dataclasses import dataclass
+
+from eloquent.errors import MalformedPacket
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, encode_varint, varint_size
+
+MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagram
+MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
+MAX_TOKEN = 1 << 20  # bytes; what a receiver is ready to join from fragments
+WINDOW = 4096  # fragments from the oldest unacknowledged one on that may be under way: a receiver keeps no more
+
+_TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK, _TYPE_ACK_OF_END = range(4)
+_JUMP, _MORE, _FLAG_BITS = 1, 2, 2
+_TYPE_SIZE = 1
+_DIGEST_SIZE = 4
+
+FRAGMENT_OVERHEAD = _TYPE_SIZE + MAX_VARINT_SIZE + 4  # bytes, worst case: type, index, length with flags
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A token, or a part of one that is too large for a datagram.
+
+    Attributes:
+        index: Position among all fragments of the stream, from 0.
+        data: Bytes of the token.
+        more: Whether the token goes on in the next fragment.
+    """
+
+    index: int
+    data: bytes
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a stream.
+
+    Attributes:
+        count: Number of fragments.
+        digest: CRC-32 of the content, see `extend_digest`.
+        trailer: At most 512 bytes for the application.
+    """
+
+    count: int
+    digest: int
+    trailer: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Fragments in the order in which the sender put them, and perhaps the end of the stream."""
+
+    fragments: tuple[Fragment, ...]
+    end: End | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All that the receiver has; it replaces every earlier one, in any order.
+
+    Attributes:
+        next_index: Every fragment below it has arrived.
+        ranges: `(start, stop)` of fragments beyond a gap, ascending, at most 32.
+        end_seen: Whether the end has arrived.
+    """
+
+    next_index: int
+    ranges: tuple[tuple[int, int], ...] = ()
+    end_seen: bool = False
+
+
+Payload = Data | Ack
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Encode what one datagram says about a stream.
+
+    Raises:
+        ValueError: The payload is not a legal one.
+    """
+    if isinstance(payload, Ack):
+        return _encode_ack(payload)
+    if not payload.fragments and payload.end is None:
+        raise ValueError("a packet without a token needs an end")
+    parts = [bytes([_TYPE_DATA if payload.end is None else _TYPE_DATA_WITH_END])]
+    if payload.end is not None:
+        parts.append(_encode_end(payload.end))
+    expected = 0
+    for fragment in payload.fragments:
+        jump = fragment.index != expected
+        parts.append(encode_varint(len(fragment.data) << _FLAG_BITS | fragment.more * _MORE | jump * _JUMP))
+        if jump:
+            parts.append(encode_varint(fragment.index))
+        parts.append(fragment.data)
+        expected = fragment.index + 1
+    return b"".join(parts)
+
+
+def decode_payload(data: bytes) -> Payload:
+    """Decode what one datagram says about a stream.
+
+    Raises:
+        MalformedPacket: It is not the encoding of anything.
+    """
+    reader = Reader(data)
+    kind = reader.take(1)[0]
+    if kind in {_TYPE_ACK, _TYPE_ACK_OF_END}:
+        return _decode_ack(reader, end_seen=kind == _TYPE_ACK_OF_END)
+    if kind not in {_TYPE_DATA, _TYPE_DATA_WITH_END}:
+        raise MalformedPacket(f"there is no payload of type {kind}")
+    end = _decode_end(reader) if kind == _TYPE_DATA_WITH_END else None
+    fragments: list[Fragment] = []
+    expected = 0
+    while not reader.at_end:
+        head = reader.varint()
+        index = reader.varint() if head & _JUMP else expected
+        if index > MAX_VARINT or (head & _JUMP and index == expected):
+            raise MalformedPacket("a fragment's index is out of range or told needlessly")
+        fragments.append(Fragment(index, reader.take(head >> _FLAG_BITS), more=bool(head & _MORE)))
+        expected = index + 1
+    if not fragments and end is None:
+        raise MalformedPacket("a packet has neither a token nor an end")
+    return Data(tuple(fragments), end)
+
+
+def _encode_end(end: End) -> bytes:
+    if len(end.trailer) > MAX_TRAILER:
+        raise ValueError(f"a trailer has at most {MAX_TRAILER} bytes")
+    return encode_varint(end.count) + end.digest.to_bytes(_DIGEST_SIZE) + encode_varint(len(end.trailer)) + end.trailer
+
+
+def _decode_end(reader: Reader) -> End:
+    count = reader.varint()
+    digest = int.from_bytes(reader.take(_DIGEST_SIZE))
+    size = reader.varint()
+    if size > MAX_TRAILER:
+        raise MalformedPacket(f"a trailer of {size} bytes is too long")
+    return End(count, digest, reader.take(size))
+
+
+def _encode_ack(ack: Ack) -> bytes:
+    if len(ack.ranges) > MAX_RANGES:
+        raise ValueError(f"an acknowledgement has at most {MAX_RANGES} ranges")
+    parts = [bytes([_TYPE_ACK_OF_END if ack.end_seen else _TYPE_ACK]), encode_varint(ack.next_index)]
+    previous = ack.next_index
+    for start, stop in ack.ranges:
+        if start <= previous or stop <= start:
+            raise ValueError("the ranges of an acknowledgement ascend and leave gaps")
+        parts += (encode_varint(start - previous), encode_varint(stop - start))
+        previous = stop
+    return b"".join(parts)
+
+
+def _decode_ack(reader: Reader, *, end_seen: bool) -> Ack:
+    next_index = reader.varint()
+    ranges: list[tuple[int, int]] = []
+    previous = next_index
+    while not reader.at_end:
+        gap, length = reader.varint(), reader.varint()
+        start, stop = previous + gap, previous + gap + length
+        if not gap or not length or stop > MAX_VARINT or len(ranges) == MAX_RANGES:
+            raise MalformedPacket("the ranges of an acknowledgement are empty, too high or too many")
+        ranges.append((start, stop))
+        previous = stop
+    return Ack(next_index, tuple(ranges), end_seen)
+
+
+class DataBuilder:
+    """Fill one `Data` up to its limits; whatever does not fit is refused and changes nothing.
+
+    Args:
+        budget: Bytes that the encoded payload may take.
+        max_fragments: Fragments that it may hold, or None for no limit.
+    """
+
+    def __init__(self, budget: int, max_fragments: int | None = None) -> None:
+        self.fragments: list[Fragment] = []
+        self.end: End | None = None
+        self._left = budget - _TYPE_SIZE
+        self._max_fragments = max_fragments
+        self._expected = 0
+
+    def add(self, fragment: Fragment) -> bool:
+        """Append a fragment and return True, or return False if it does not fit."""
+        if self._max_fragments is not None and len(self.fragments) >= self._max_fragments:
+            return False
+        size = varint_size(len(fragment.data) << _FLAG_BITS) + len(fragment.data)
+        if fragment.index != self._expected:
+            size += varint_size(fragment.index)
+        if size > self._left:
+            return False
+        self._left -= size
+        self._expected = fragment.index + 1
+        self.fragments.append(fragment)
+        return True
+
+    def add_end(self, end: End) -> bool:
+        """Set the end and return True, or return False if it does not fit."""
+        size = len(_encode_end(end))
+        if size > self._left:
+            return False
+        self._left -= size
+        self.end = end
+        return True
+
+    def __bool__(self) -> bool:
+        return bool(self.fragments) or self.end is not None
+
+    def build(self) -> bytes:
+        """Encode what was put in."""
+        return encode_payload(Data(tuple(self.fragments), self.end))
