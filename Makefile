@@ -4,15 +4,22 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= /usr/bin/python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
+INSTALL := pip install -qq --disable-pip-version-check --require-hashes
+# Ryu's build tools end at Python 3.11; above it os-ken, the maintained fork of Ryu, takes its place.
+CONTROLLER := $(shell $(PYTHON) -c 'import sys; print("controller" if sys.version_info < (3, 12) else "controller-os-ken")' 2>/dev/null)
+PROTOS := $(wildcard proto/eloquent/api/v1/*.proto)
 
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent SCENARIO=paper-default ROUNDS=1 SEED=1\n'
+	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090\n'
+
+# --- installation: each stamp is made anew when what it depends on has changed
 
 .PHONY: testbed
-testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed needs: Debian packages, virtual environments, generated code
+testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed needs (Debian packages, virtual environments)
 
 .build/packages-%.stamp: docker/debian-packages.txt docker/install-packages
 	@mkdir -p .build
@@ -20,26 +27,68 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 	@touch $@
 
 .build/venv.stamp: requirements/testbed.lock .build/packages-lab.stamp
-	@echo "Making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv --clear --system-site-packages $(VENV)
-	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes --requirement requirements/testbed.lock
+	@echo "Making the virtual environment .venv"
+	@$(PYTHON) -m venv --clear --system-site-packages .venv
+	@$(BIN)/$(INSTALL) --requirement requirements/testbed.lock
 	@touch $@
 
-.build/proto.stamp: .build/venv.stamp $(wildcard proto/eloquent/api/v1/*.proto)
+.build/proto.stamp: .build/venv.stamp $(PROTOS)
 	@echo "Generating code from proto/"
-	@$(BIN)/python -m grpc_tools.protoc --proto_path=proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
-		--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=services --grpc_python_out=services \
-		--mypy_out=quiet:services --mypy_grpc_out=quiet:services $(wildcard proto/eloquent/api/v1/*.proto)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=services \
+		--grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services $(PROTOS)
 	@touch $@
 
 .build/lab.stamp: pyproject.toml .build/proto.stamp
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.build/controller.stamp: requirements/controller.lock requirements/controller-build.lock .build/packages-lab.stamp
-	@echo "Making the controller's virtual environment .venv-controller (Ryu, eventlet)"
+.build/controller.stamp: requirements/$(CONTROLLER).lock requirements/$(CONTROLLER)-build.lock .build/packages-lab.stamp
+	@echo "Making the virtual environment .venv-controller ($(CONTROLLER))"
 	@$(PYTHON) -m venv --clear .venv-controller
-	@.venv-controller/bin/pip install -qq --disable-pip-version-check --require-hashes --requirement requirements/controller-build.lock
-	@.venv-controller/bin/pip install -qq --disable-pip-version-check --require-hashes --no-build-isolation --requirement requirements/controller.lock
+	@.venv-controller/bin/$(INSTALL) --requirement requirements/$(CONTROLLER)-build.lock
+	@.venv-controller/bin/$(INSTALL) --no-build-isolation --requirement requirements/$(CONTROLLER).lock
 	@touch $@
 
+# --- the testbed
+
+UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
+	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") \
+	$(if $(SESSION),--session "$(SESSION)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
+	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)")
+
+.PHONY: up
+up: testbed ## Bring the testbed up, stream one round, print the comparison
+	@$(BIN)/eloquent up $(UP_FLAGS)
+
+.PHONY: status
+status: testbed ## Tell what runs
+	@$(BIN)/eloquent status
+
+.PHONY: down
+down: ## End the testbed; safe to repeat
+	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent down; else echo "no testbed was up"; fi
+
+.PHONY: check-host
+check-host: testbed ## Show what this machine can do for the testbed, with remedies
+	@$(BIN)/eloquent check-host
+
+# --- development
+
+.PHONY: test
+test: testbed ## Run every test lane that this machine can run
+	@$(BIN)/python tests/run_lanes.py
+
+.PHONY: test-kernel
+test-kernel: testbed .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
+	@$(BIN)/python tests/run_lanes.py kernel
+
+.PHONY: lint
+lint: testbed ## Check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+.PHONY: lock
+lock: ## Refresh the lock files (needs uv)
+	@uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
+		--no-emit-find-links --upgrade pyproject.toml --extra dev --output-file requirements/testbed.lock

@@ -1,0 +1,221 @@
+"""What both carriers share: which direction of which link loses how much, when, and how the lab steers them.
+
+A carrier is a process that impairs every access link of the lab. It reads its plan, one JSON object on one line, from standard
+input, and then commands, one a line, each answered by one line on standard output:
+
+    {"force": "best"}         every direction at its lowest loss (for the self-test and the time before the first round)
+    {"force": "worst"}        every direction at its highest loss (for the self-test)
+    {"schedule": EPOCH}       from now on as the schedules say; slot 0 begins at EPOCH, a second of CLOCK_MONOTONIC
+    {"report": true}          the counters of each direction, and how late the changes of state were applied
+
+State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
+"""
+
+import heapq
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eloquent.channel.scenario import Scenario, parse_line
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.errors import EmulationError
+
+LATENESS_KEPT = 100_000  # samples; the latest of them, so that a lab that stays up for days stays small
+STDIN = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImpairedLink:
+    """One access link: its name, the two devices the carrier owns, and what befalls packets on it.
+
+    Attributes:
+        name: The client whose link it is.
+        client_device: The interface on which packets towards the client leave (netem) or the client's TAP (wire).
+        network_device: The same for packets towards the network.
+        scenario: The scenario, in its one-line form.
+        seed: Seed of the schedule.
+    """
+
+    name: str
+    client_device: str
+    network_device: str
+    scenario: str
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the link as the carrier's plan holds it."""
+        return asdict(self)
+
+    def parse_scenario(self) -> Scenario:
+        """Parse the link's scenario."""
+        return parse_line(self.scenario)
+
+    def schedule(self, direction: Direction) -> Schedule:
+        """Give the link's loss in one direction."""
+        return self.parse_scenario().schedule(direction, seed=self.seed, link=self.name)
+
+
+def read_plan() -> list[ImpairedLink]:
+    """Read the carrier's plan, the first line of standard input."""
+    return [ImpairedLink(**link) for link in json.loads(_read_line())["links"]]
+
+
+def _read_line() -> bytes:
+    """Read one line, byte by byte, so that what follows stays in the descriptor for `select`."""
+    line = bytearray()
+    while (byte := os.read(STDIN, 1)) not in {b"", b"\n"}:
+        line += byte
+    return bytes(line)
+
+
+class LossScript:
+    """When which direction changes its loss probability, in the order of time.
+
+    Args:
+        schedules: One per direction; a direction is named by its place in this list.
+    """
+
+    def __init__(self, schedules: Sequence[Schedule]) -> None:
+        self._schedules = schedules
+        self._pending: Iterator[tuple[float, int, float]] = iter(())
+        self._next: tuple[float, int, float] | None = None
+
+    def force(self, *, worst: bool) -> list[float]:
+        """Leave the schedule; give the loss of each direction's worst or best state."""
+        self._pending, self._next = iter(()), None
+        return [schedule.model.worst_loss if worst else schedule.model.best_loss for schedule in self._schedules]
+
+    def start(self, *, epoch: float, now: float) -> list[float]:
+        """Follow the schedule; give the loss of each direction at `now`, which may lie before the epoch."""
+        offset = max(0.0, now - epoch)
+        self._pending = heapq.merge(
+            *(self._changes(index, epoch, offset) for index in range(len(self._schedules))),
+            key=lambda change: change[0],
+        )
+        self._next = next(self._pending, None)
+        return [schedule.loss_at(offset) for schedule in self._schedules]
+
+    def _changes(self, index: int, epoch: float, offset: float) -> Iterator[tuple[float, int, float]]:
+        for at, loss in self._schedules[index].changes(offset):
+            yield epoch + at, index, loss
+
+    @property
+    def deadline(self) -> float:
+        """The instant of the next change; infinity where there is none."""
+        return float("inf") if self._next is None else self._next[0]
+
+    def due(self, now: float) -> Iterator[tuple[float, int, float]]:
+        """Yield the changes that are due: planned instant, direction, new loss."""
+        while self._next is not None and self._next[0] <= now:
+            change, self._next = self._next, next(self._pending, None)
+            yield change
+
+
+class Steering:
+    """The carrier's side of the commands, and the application of the script.
+
+    Args:
+        links: The plan.
+        set_loss: Applies a loss probability, 0..1, to a direction.
+        count: Gives the counters of a direction: packets carried, lost, and dropped at a full queue.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[ImpairedLink],
+        *,
+        set_loss: Callable[[int, float], None],
+        count: Callable[[int], dict[str, int]],
+    ) -> None:
+        self._directions = [(link.name, direction) for link in links for direction in Direction]
+        self._script = LossScript([link.schedule(direction) for link in links for direction in Direction])
+        self._set_loss = set_loss
+        self._count = count
+        self._loss = [0.0] * len(self._directions)
+        self._lateness: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._received = bytearray()
+        self._apply(self._script.force(worst=False))
+
+    @property
+    def deadline(self) -> float:
+        """When `apply_due` wants to be called next, in seconds of CLOCK_MONOTONIC."""
+        return self._script.deadline
+
+    def apply_due(self) -> None:
+        """Apply the changes of state that are due, and note how late each was."""
+        for planned, index, loss in self._script.due(time.monotonic()):
+            self._set_loss(index, loss)
+            self._loss[index] = loss
+            self._lateness.append(time.monotonic() - planned)
+
+    def read_commands(self) -> bool:
+        """Read what standard input holds and obey it.
+
+        Returns:
+            False at the end of input: the lab is gone, and the carrier must end.
+        """
+        received = os.read(STDIN, 65536)
+        self._received += received
+        while (end := self._received.find(b"\n")) >= 0:
+            self._obey(json.loads(self._received[:end]))
+            del self._received[: end + 1]
+        return bool(received)
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {}
+        match command:
+            case {"force": "best" | "worst" as state}:
+                self._apply(self._script.force(worst=state == "worst"))
+            case {"schedule": float(epoch)}:
+                self._lateness.clear()
+                self._apply(self._script.start(epoch=epoch, now=time.monotonic()))
+            case {"report": True}:
+                answer = self._report()
+            case _:
+                raise EmulationError(f"the carrier does not know the command {command}")
+        say(answer)
+
+    def _apply(self, losses: Iterable[float]) -> None:
+        for index, loss in enumerate(losses):
+            self._set_loss(index, loss)
+            self._loss[index] = loss
+
+    def _report(self) -> dict[str, Any]:
+        directions = [
+            {"link": link, "direction": direction.value, "loss": self._loss[index], **self._count(index)}
+            for index, (link, direction) in enumerate(self._directions)
+        ]
+        return {"directions": directions, "lateness": summarise_lateness(self._lateness)}
+
+
+def summarise_lateness(samples: Iterable[float]) -> dict[str, float | int | None]:
+    """Give count, median, 99th percentile and maximum of the lateness samples, in seconds; None where there are none."""
+    ordered = sorted(samples)
+    if not ordered:
+        return {"changes": 0, "p50_s": None, "p99_s": None, "max_s": None}
+    last = len(ordered) - 1
+    return {
+        "changes": len(ordered),
+        "p50_s": ordered[round(0.50 * last)],
+        "p99_s": ordered[round(0.99 * last)],
+        "max_s": ordered[last],
+    }
+
+
+def say(answer: dict[str, Any]) -> None:
+    """Write one line to the lab."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def prefer_this_process() -> None:
+    """Ask the kernel to run this process before the load that it impairs, as a real link would not wait for the load either."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        print("the carrier may not have real-time priority here; changes of state may be late", file=sys.stderr)

@@ -1,0 +1,119 @@
+"""What a run was made of: the manifest, so that its numbers can be believed and made again."""
+
+import importlib.metadata
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eloquent.channel.schedule import Direction
+from eloquent.emulation.capabilities import Choice
+from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.options import REPOSITORY, Options
+from eloquent.emulation.selftest import LinkTest
+
+DISTRIBUTIONS = ("eloquent-testbed", "grpcio", "protobuf", "prometheus-client", "pyroute2")
+COMMANDS = {
+    "mininet": ("mn", "--version"),
+    "openvswitch": ("ovs-vswitchd", "--version"),
+    "prometheus": ("prometheus", "--version"),
+    "iproute2": ("ip", "-Version"),
+    "commit": ("git", "-C", str(REPOSITORY), "rev-parse", "HEAD"),
+}
+
+WHICH_CONTROLLER = """
+from importlib.metadata import distributions
+print(*(f"{found.name} {found.version}" for found in distributions() if found.name in {"ryu", "os-ken", "os_ken"}))
+"""
+
+
+@dataclass
+class Ledger:
+    """The manifest of one run, filled in as the run goes on.
+
+    Attributes:
+        run: The run's name.
+        options: What was asked for.
+        choice: Which carrier and datapath it got.
+        entries: What was found and done.
+        warnings: What makes the run's numbers less than they claim to be.
+    """
+
+    run: str
+    options: Options
+    choice: Choice
+    entries: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def note_machine(self) -> None:
+        """Note what the run runs on."""
+        self.entries["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        self.entries["kernel"] = platform.release()
+        self.entries["congestion_control"] = _read_first_word("/proc/sys/net/ipv4/tcp_congestion_control")
+        self.entries["versions"] = collect_versions()
+
+    def note_links(self, links: list[ImpairedLink], tests: list[LinkTest]) -> None:
+        """Note each link's self-test."""
+        by_link = {test.link: test for test in tests}
+        self.entries["links"] = [{"name": link.name, "self_test": by_link[link.name].to_json()} for link in links]
+
+    def note_schedule(self, links: list[ImpairedLink], *, epoch: float, length_s: float) -> None:
+        """Note what each link was to do from the epoch on, so that two runs can be compared slot by slot.
+
+        Args:
+            links: The links.
+            epoch: Second of CLOCK_MONOTONIC at which slot 0 began.
+            length_s: Length of all rounds in seconds.
+        """
+        self.entries["epoch_s"] = epoch
+        self.entries["rounds_s"] = length_s
+        for link, entry in zip(links, self.entries["links"], strict=True):
+            entry["schedule"] = {}
+            for direction in Direction:
+                schedule = link.schedule(direction)
+                entry["schedule"][direction.value] = {
+                    "digest": schedule.digest(length_s),
+                    "mean_loss": schedule.mean_loss(0.0, length_s),
+                    "stretches": schedule.run_lengths(length_s),
+                }
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the manifest."""
+        scenario = self.options.load_scenario()
+        return {
+            "run": self.run,
+            "scenario": {"name": scenario.name, "line": scenario.to_line()},
+            "seed": self.options.seed,
+            "schemes": list(self.options.schemes),
+            "carrier": {"name": self.choice.carrier, "why": self.choice.carrier_why},
+            "datapath": {"name": self.choice.datapath, "why": self.choice.datapath_why},
+            "options": self.options.model_dump(mode="json"),
+            **self.entries,
+            "warnings": self.warnings,
+        }
+
+
+def collect_versions() -> dict[str, str | None]:
+    """Give the versions of what the run is made of; None for one that could not be asked."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        versions[name] = importlib.metadata.version(name)
+    for name, words in COMMANDS.items():
+        versions[name] = _first_line(words)
+    controller = REPOSITORY / ".venv-controller" / "bin" / "python"
+    versions["controller"] = _first_line((str(controller), "-c", WHICH_CONTROLLER))
+    return versions
+
+
+def _first_line(words: tuple[str, ...]) -> str | None:
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return (answer.stdout or answer.stderr).strip().split("\n")[0]
+
+
+def _read_first_word(path: str) -> str:
+    return Path(path).read_text(encoding="ascii").split()[0]

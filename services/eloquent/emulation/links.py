@@ -1,0 +1,161 @@
+"""The impaired access link between a client and its switch, and the two carriers that make it: netem and wire.
+
+A carrier is chosen once a run. It says by `probe()` why this machine cannot have it, owns the process that impairs the links, and
+gives Mininet the class of link to build. Whatever the carrier, the client's end is an interface in the client's namespace and the
+switch's end an ordinary port.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mininet.link import Link
+
+from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.processes import LabProcess, run_command
+
+CONTROL_TIMEOUT = 20.0  # seconds a carrier may take to obey
+
+
+def clean_link(*args: Any, **params: Any) -> Link:
+    """Make an un-impaired veth link, as Mininet does by itself."""
+    return Link(*args, **params)
+
+
+class Carrier:
+    """What impairs the access links of a lab.
+
+    Args:
+        links: The access links, one a client.
+        logs: Folder of the log files.
+    """
+
+    name: ClassVar[str]
+    module: ClassVar[str]
+    devices_first: ClassVar[bool]
+    """Whether the carrier makes the devices, so that it has to start before Mininet links them."""
+
+    def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
+        self.links = list(links)
+        self._process = LabProcess(
+            f"the {self.name} carrier", [sys.executable, "-m", self.module], log=logs / f"{self.name}.log", talks=True
+        )
+
+    @staticmethod
+    def probe() -> str | None:
+        """Say why this machine cannot have the carrier, or None where it can. Tried, never guessed from a version."""
+        raise NotImplementedError
+
+    def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
+        """Make the access link between a client (`node1`) and its switch; called by Mininet."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Start the process that impairs the links, at their best state."""
+        await self._process.start()
+        await self._ask({"links": [link.to_json() for link in self.links]})
+
+    async def force(self, *, worst: bool) -> None:
+        """Hold every link in its worst or best state, until told otherwise."""
+        await self._ask({"force": "worst" if worst else "best"})
+
+    async def follow_schedule(self, epoch: float) -> None:
+        """Follow the schedules from now on; slot 0 begins at `epoch`, a second of CLOCK_MONOTONIC."""
+        await self._ask({"schedule": epoch})
+
+    async def report(self) -> dict[str, Any]:
+        """Give the counters of each direction and the lateness of the state changes."""
+        return await self._ask({"report": True})
+
+    async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        await self._process.write_line(json.dumps(command))
+        answer: dict[str, Any] = json.loads(await self._process.read_line(CONTROL_TIMEOUT))
+        return answer
+
+    async def stop(self) -> None:
+        """End the process; with it end the devices that it made."""
+        await self._process.stop()
+
+
+class WireCarrier(Carrier):
+    """A user-space forwarder between two TAP devices a link."""
+
+    name = "wire"
+    module = "eloquent.emulation.wire"
+    devices_first = True
+
+    @staticmethod
+    def probe() -> str | None:
+        """Make a TAP device in a network namespace of its own, which takes it away again."""
+        return _try_in_new_namespace("no TAP devices", "ip", "tuntap", "add", "dev", "probe", "mode", "tap")
+
+    def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
+        """Give the carrier's two devices to the client and to the switch."""
+        link = next(link for link in self.links if link.name == node1.name)
+
+        class TapLink(Link):  # type: ignore[misc]  # Mininet has no annotations
+            @classmethod
+            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802
+                run_command(
+                    "ip", "link", "set", "dev", link.client_device, "netns", str(node1.pid), "name", client_name
+                )
+                run_command("ip", "link", "set", "dev", link.network_device, "name", switch_name)
+
+        return TapLink(node1, node2, **params)
+
+
+class NetemCarrier(Carrier):
+    """The kernel's netem, on both ports of a bridge that each access link crosses."""
+
+    name = "netem"
+    module = "eloquent.emulation.netem"
+    devices_first = False
+
+    @staticmethod
+    def probe() -> str | None:
+        """Add a netem qdisc in a network namespace of its own."""
+        return _try_in_new_namespace(
+            "no sch_netem", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms", "loss", "1%"
+        )
+
+    def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
+        """Make client - veth - bridge - veth - switch; netem will sit on the bridge's two ports."""
+        link = next(link for link in self.links if link.name == node1.name)
+
+        class BridgedLink(Link):  # type: ignore[misc]  # Mininet has no annotations
+            @classmethod
+            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802
+                bridge = f"br-{link.name}"
+                run_command(
+                    "ip",
+                    "-batch",
+                    "-",
+                    given="\n".join(
+                        (
+                            f"link add {link.client_device} type veth peer name {client_name} netns {node1.pid}",
+                            f"link add {link.network_device} type veth peer name {switch_name}",
+                            # A bridge of two ports needs no learning or spanning tree: whatever comes in goes out at the other.
+                            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                            f"link set {link.client_device} master {bridge} up",
+                            f"link set {link.network_device} master {bridge} up",
+                            f"link set {bridge} up",
+                        )
+                    ),
+                )
+
+        return BridgedLink(node1, node2, **params)
+
+
+CARRIERS: dict[str, type[Carrier]] = {carrier.name: carrier for carrier in (NetemCarrier, WireCarrier)}
+"""The carriers in the order of preference."""
+
+
+def _try_in_new_namespace(lack: str, *words: str) -> str | None:
+    tried = subprocess.run(["unshare", "--net", *words], capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return None
+    said = " ".join(tried.stderr.split()) or f"exit status {tried.returncode}"
+    return f"{lack} in this kernel ({said})"

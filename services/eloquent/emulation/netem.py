@@ -1,0 +1,96 @@
+"""The netem carrier: the kernel impairs the link, and this process changes its loss at each change of state.
+
+Each access link crosses a bridge of its own in the lab's namespace; packets towards the client leave it by one port, packets
+towards the network by the other, and netem sits on both. There it is behind the sending host: on the host's own root qdisc the
+kernel would tell the host's TCP of each drop. The qdisc is added once and changed after: deleting it would drop what is in flight.
+
+    python -m eloquent.emulation.netem       (plan and commands on standard input, see impairment.py)
+"""
+
+import select
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from eloquent.channel.schedule import Direction
+from eloquent.emulation.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.errors import EmulationError
+
+ROOT_HANDLE = "1:"
+
+
+class NetemDevice:
+    """The netem qdisc at the root of one device.
+
+    Args:
+        netlink: A route socket in the device's namespace.
+        device: Interface name.
+        delay: One-way delay in seconds.
+        rate: Bytes per second.
+        queue: Packets under way, delayed ones included, before the tail is dropped.
+
+    Raises:
+        EmulationError: The kernel refused the qdisc.
+    """
+
+    def __init__(self, netlink: IPRoute, device: str, *, delay: float, rate: float, queue: int) -> None:
+        self._netlink = netlink
+        self._device = device
+        self._index: int = netlink.link_lookup(ifname=device)[0]
+        self._options = {"delay": round(delay * 1e6), "limit": queue, "rate": f"{round(rate * 8)}bit"}
+        self._request("add", 0.0)
+
+    def set_loss(self, loss: float) -> None:
+        """Change the loss probability, 0..1; what is in the delay queue stays there."""
+        self._request("change", loss)
+
+    def _request(self, verb: str, loss: float) -> None:
+        try:
+            self._netlink.tc(verb, "netem", self._index, ROOT_HANDLE, root=True, loss=loss * 100, **self._options)
+        except NetlinkError as error:
+            raise EmulationError(f"the kernel refused netem on {self._device}: {error}") from error
+
+    def count(self) -> dict[str, int]:
+        """Read the qdisc's counters; netem counts what it loses and what overflows alike as dropped."""
+        for qdisc in self._netlink.get_qdiscs(index=self._index):
+            if qdisc.get_attr("TCA_KIND") == "netem":
+                statistics: dict[str, Any] = qdisc.get_attr("TCA_STATS")
+                return {"carried": statistics["packets"], "lost": statistics["drop"], "overflowed": 0}
+        raise EmulationError(f"netem is gone from {self._device}: somebody deleted the qdisc")
+
+
+def run(links: Sequence[ImpairedLink]) -> None:
+    """Impair the links until standard input ends."""
+    with IPRoute() as netlink:
+        devices = []
+        for link in links:
+            scenario = link.parse_scenario()
+            for direction in Direction:
+                name = link.client_device if direction is Direction.DOWN else link.network_device
+                device = NetemDevice(netlink, name, delay=scenario.rtt / 2, rate=scenario.rate, queue=scenario.queue)
+                devices.append(device)
+        steering = Steering(
+            links,
+            set_loss=lambda index, loss: devices[index].set_loss(loss),
+            count=lambda index: devices[index].count(),
+        )
+        say({"ready": True})
+        alive = True
+        while alive:
+            timeout = None if steering.deadline == float("inf") else max(0.0, steering.deadline - time.monotonic())
+            readable, _, _ = select.select([STDIN], [], [], timeout)
+            steering.apply_due()
+            alive = steering.read_commands() if readable else True
+
+
+def main() -> None:
+    """Run the carrier process."""
+    prefer_this_process()
+    run(read_plan())
+
+
+if __name__ == "__main__":
+    main()

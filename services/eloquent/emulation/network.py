@@ -1,0 +1,178 @@
+"""The emulated network: Mininet's hosts and switches, the impaired links, and the management network beside them.
+
+Every host has two interfaces: its data interface, which Mininet makes, and `mgmt0` on a plain bridge of the lab's own namespace.
+Metrics and control cross the second, so that a bad link never hides what it does.
+"""
+
+import importlib.util
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+from mininet.node import RemoteController
+
+from eloquent.emulation.links import Carrier, clean_link
+from eloquent.emulation.processes import in_namespace, run_command
+from eloquent.emulation.switches import LabSwitch
+from eloquent.errors import ConfigurationError
+
+OPENFLOW_PORT = 6653
+MANAGEMENT_BRIDGE = "mgmt"
+LAB_ADDRESS = "10.255.0.1"
+MANAGEMENT_MASK = 16
+MANAGEMENT_INTERFACE = "mgmt0"
+OFFLOADS = ("tx", "tso", "gso", "gro", "lro")
+
+
+@dataclass(frozen=True, slots=True)
+class LabHost:
+    """One emulated host.
+
+    Attributes:
+        name: Its name in the topology.
+        pid: A process in its network namespace.
+        address: Its address on the data network.
+        mac: The MAC address of that interface.
+        interface: The name of that interface.
+        management: Its address on the management network.
+    """
+
+    name: str
+    pid: int
+    address: str
+    mac: str
+    interface: str
+    management: str
+
+    def command(self, *words: str) -> list[str]:
+        """Give the command that runs `words` in this host."""
+        return in_namespace(self.pid, *words)
+
+
+class _Controller(RemoteController):  # type: ignore[misc]  # Mininet has no annotations
+    """A controller that the lab runs itself; Mininet need not look for it."""
+
+    def checkListening(self) -> None:  # noqa: N802  # Mininet's name
+        """Trust the lab, which waits for its controller."""
+
+
+class Network:
+    """The emulated network of one lab.
+
+    Args:
+        topology: Path of the topology file.
+        clients: Number of client hosts.
+        carrier: Makes the impaired links.
+        datapath: `kernel` or `user`.
+    """
+
+    def __init__(self, topology: Path, *, clients: int, carrier: Carrier, datapath: str) -> None:
+        setLogLevel("error")
+        Mininet.inited = True  # its start-up would raise limits of the whole machine (sysctl fs.*, net.core.*)
+        self._carrier = carrier
+        self._mininet = Mininet(
+            topo=load_topology(topology)(clients),
+            switch=lambda name, **options: LabSwitch(name, datapath=datapath, protocols="OpenFlow13", **options),
+            controller=None,
+            link=self._make_link,
+        )
+        self._mininet.addController("controller", controller=_Controller, ip="127.0.0.1", port=OPENFLOW_PORT)
+        self.hosts = {node.name: _describe(node, number) for number, node in enumerate(self._mininet.hosts, start=2)}
+        self._set_up_hosts()
+
+    def _make_link(self, node1: Any, node2: Any, *, impaired: bool = False, **params: Any) -> Any:
+        return (self._carrier.make_link if impaired else clean_link)(node1, node2, **params)
+
+    @property
+    def clients(self) -> list[LabHost]:
+        """The client hosts, in order."""
+        return [self.hosts[link.name] for link in self._carrier.links]
+
+    @property
+    def switches(self) -> list[str]:
+        """The names of the switches."""
+        return [switch.name for switch in self._mininet.switches]
+
+    def start(self) -> None:
+        """Start the switches; the controller has to listen by then."""
+        self._mininet.start()
+
+    def _set_up_hosts(self) -> None:
+        """Give the hosts their management interfaces and their neighbours."""
+        _make_management_network(self.hosts.values())
+        for host in self.hosts.values():
+            run_command(*host.command("ip", "-batch", "-"), given="\n".join(self._host_setup(host)))
+            # Router solicitations and their like would be lost and counted; where it is refused they are merely noise.
+            subprocess.run(
+                host.command("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"), capture_output=True, check=False
+            )
+            # User-space Open vSwitch does not fill in checksums, and one packet is to be one packet (mininet issue 653).
+            words = [word for offload in OFFLOADS for word in (offload, "off")]
+            subprocess.run(host.command("ethtool", "-K", host.interface, *words), capture_output=True, check=False)
+
+    def _host_setup(self, host: LabHost) -> list[str]:
+        """Give the `ip` commands of one host: its management address, and its neighbours, so that no ARP is ever lost."""
+        client_names = {client.name for client in self.clients}
+        neighbours = (
+            other
+            for other in self.hosts.values()
+            if other is not host and not (host.name in client_names and other.name in client_names)
+        )
+        return [
+            "link set lo up",
+            f"addr add {host.management}/{MANAGEMENT_MASK} dev {MANAGEMENT_INTERFACE}",
+            f"link set {MANAGEMENT_INTERFACE} up",
+            *(
+                f"neigh replace {other.address} lladdr {other.mac} dev {host.interface} nud permanent"
+                for other in neighbours
+            ),
+        ]
+
+
+def _describe(node: Any, number: int) -> LabHost:
+    return LabHost(
+        name=node.name,
+        pid=node.pid,
+        address=node.IP(),
+        mac=node.MAC(),
+        interface=node.defaultIntf().name,
+        management=f"10.255.{number // 256}.{number % 256}",
+    )
+
+
+def _make_management_network(hosts: Any) -> None:
+    commands = [
+        f"link add {MANAGEMENT_BRIDGE} type bridge stp_state 0 forward_delay 0",
+        f"addr add {LAB_ADDRESS}/{MANAGEMENT_MASK} dev {MANAGEMENT_BRIDGE}",
+        f"link set {MANAGEMENT_BRIDGE} up",
+    ]
+    for host in hosts:
+        commands += [
+            f"link add mg-{host.name} type veth peer name {MANAGEMENT_INTERFACE} netns {host.pid}",
+            f"link set mg-{host.name} master {MANAGEMENT_BRIDGE} up",
+        ]
+    run_command("ip", "-batch", "-", given="\n".join(commands))
+
+
+def load_topology(path: Path) -> Callable[[int], Any]:
+    """Load a topology file and give its `build` function.
+
+    Args:
+        path: A Python file with `build(clients)` that returns a Mininet `Topo`.
+
+    Raises:
+        ConfigurationError: There is no such file, or it has no `build`.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigurationError(f"there is no topology file {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "build"):
+        raise ConfigurationError(f"the topology {path} has no function build(clients)")
+    build: Callable[[int], Any] = module.build
+    return build

@@ -1,0 +1,90 @@
+"""What one asks of a run: the variables of `make up`, checked before anything is touched."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from eloquent import scenarios
+from eloquent.channel.scenario import Scenario
+from eloquent.errors import ConfigurationError
+from eloquent.protocol import schemes
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+class Options(BaseModel):
+    """The options of one run.
+
+    Attributes:
+        clients: Client hosts, each behind its own impaired link.
+        schemes: What carries the token streams; each client runs all of them at the same time over the same link.
+        scenario: A shipped scenario, a YAML file, or a line such as `rtt=400ms loss=independent(probability=0.1)`.
+        rounds: How often each client asks once by each scheme.
+        seed: Seed of the links' schedules.
+        session_s: Length of one answer in seconds.
+        token_gap_s: Time between two tokens in seconds.
+        carrier: What impairs the links; `auto` takes the best that the kernel has.
+        datapath: Open vSwitch's datapath; `auto` takes the kernel's where there is one.
+        background: Whether a light load goes on after the rounds, for the dashboards.
+        prometheus_port: Port of Prometheus on 127.0.0.1; 0 takes a free one.
+        rtt_tolerance_s: How far a link's RTT may be from the scenario's, in seconds.
+        topology: The topology file.
+        runs: Folder of the run directories.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clients: Annotated[int, Field(ge=1, le=250)] = 8
+    schemes: tuple[str, ...] = ("grpc", "duplicate-2", "eloquent")
+    scenario: str = "paper-default"
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 1
+    seed: int = 1
+    session_s: Annotated[float, Field(ge=1, le=600)] = 30.0
+    token_gap_s: Annotated[float, Field(ge=0.001, le=10)] = 0.1
+    carrier: Literal["auto", "netem", "wire"] = "auto"
+    datapath: Literal["auto", "kernel", "user"] = "auto"
+    background: bool = True
+    prometheus_port: Annotated[int, Field(ge=0, le=65535)] = 9090
+    rtt_tolerance_s: Annotated[float, Field(gt=0, le=1)] = 0.002
+    topology: Path = REPOSITORY / "topologies" / "access_network.py"
+    runs: Path = REPOSITORY / "runs"
+
+    @field_validator("schemes")
+    @classmethod
+    def _known_schemes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ConfigurationError("SCHEMES is empty: name at least one, such as eloquent")
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ConfigurationError(f"SCHEMES names {', '.join(sorted(repeated))} twice")
+        for name in names:
+            schemes.get(name)
+        return names
+
+    @field_validator("scenario")
+    @classmethod
+    def _known_scenario(cls, text: str) -> str:
+        scenarios.load(text)
+        return text
+
+    def load_scenario(self) -> Scenario:
+        """Load the scenario."""
+        return scenarios.load(self.scenario)
+
+
+def parse_options(**values: object) -> Options:
+    """Check the options.
+
+    Args:
+        values: The fields of `Options`.
+
+    Raises:
+        ConfigurationError: One of them is unusable; the message names it.
+    """
+    try:
+        return Options.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]).removesuffix("_s").upper()
+        raise ConfigurationError(f"{name}={problem['input']} is not possible: {problem['msg']}") from None

@@ -1,0 +1,133 @@
+"""The test of each link before the load: a run over a link that does not impair is worse than no run.
+
+In the forced good state the round-trip time must be the scenario's; in the forced bad state as many pings must vanish as the
+scenario says, judged by the binomial distribution: a faithful link fails with a probability below one in a million.
+"""
+
+import asyncio
+import math
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eloquent.channel.scenario import Scenario
+from eloquent.emulation.links import Carrier
+from eloquent.emulation.network import LabHost
+from eloquent.errors import EmulationError
+
+RTT_TOLERANCE = 0.002  # seconds
+RTT_PINGS = 20
+RTT_INTERVAL = 0.05  # seconds
+LOSS_PINGS = 200
+LOSS_INTERVAL = 0.01  # seconds
+FALSE_ALARM = 1e-6  # probability that a faithful link is refused
+
+_TIME = re.compile(r"time=([0-9.]+) ms")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTest:
+    """What the test of one link found.
+
+    Attributes:
+        link: The client whose link it is.
+        rtt_s: Median round-trip time in the good state, in seconds.
+        rtt_expected_s: The scenario's.
+        bad_loss: Share of the pings lost in the bad state.
+        bad_loss_expected: The share to be expected, both directions together.
+    """
+
+    link: str
+    rtt_s: float
+    rtt_expected_s: float
+    bad_loss: float
+    bad_loss_expected: float
+
+    def complaint(self, rtt_tolerance: float) -> str | None:
+        """Say what is wrong with the link, or None where it is as it should be."""
+        if abs(self.rtt_s - self.rtt_expected_s) > rtt_tolerance:
+            return f"{self.link}: RTT {self.rtt_s * 1e3:.1f} ms instead of {self.rtt_expected_s * 1e3:g} ms"
+        lost = round(self.bad_loss * LOSS_PINGS)
+        if binomial_tail(lost, LOSS_PINGS, self.bad_loss_expected) < FALSE_ALARM:
+            return f"{self.link}: {self.bad_loss:.0%} lost in the bad state instead of {self.bad_loss_expected:.0%}"
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the result as the manifest holds it."""
+        return asdict(self)
+
+
+def binomial_tail(hits: int, trials: int, probability: float) -> float:
+    """Give the probability of a result at least as far out as `hits`, on its own side of the expectation.
+
+    Args:
+        hits: How often it happened, 0..trials.
+        trials: How often it could have.
+        probability: Probability of one hit, 0..1.
+    """
+    side = range(hits + 1) if hits <= trials * probability else range(hits, trials + 1)
+    return sum(math.comb(trials, k) * probability**k * (1 - probability) ** (trials - k) for k in side)
+
+
+async def check_links(
+    carrier: Carrier,
+    scenario: Scenario,
+    *,
+    prober: LabHost,
+    clients: list[LabHost],
+    rtt_tolerance: float = RTT_TOLERANCE,
+) -> list[LinkTest]:
+    """Test every access link from the far side.
+
+    Args:
+        carrier: Forced into its states for the test; left in the good one.
+        scenario: What the links should do.
+        prober: Host that pings.
+        clients: Hosts behind the links.
+        rtt_tolerance: How far the RTT may be from the scenario's, in seconds.
+
+    Raises:
+        EmulationError: A link is not what the scenario says; the message names each.
+    """
+    await carrier.force(worst=False)
+    await asyncio.gather(
+        *(_ping(prober, client, count=3, interval=RTT_INTERVAL) for client in clients)
+    )  # flows learned
+    rtts = await asyncio.gather(*(_ping(prober, client, count=RTT_PINGS, interval=RTT_INTERVAL) for client in clients))
+    await carrier.force(worst=True)
+    lossy = await asyncio.gather(
+        *(_ping(prober, client, count=LOSS_PINGS, interval=LOSS_INTERVAL) for client in clients)
+    )
+    await carrier.force(worst=False)
+
+    silent = [client.name for client, times in zip(clients, rtts, strict=True) if not times]
+    if silent:
+        raise EmulationError(f"no ping came back in the good state over the link of {', '.join(silent)}")
+    delivered = (1 - scenario.loss_down.worst_loss) * (1 - scenario.loss_up.worst_loss)
+    tests = [
+        LinkTest(
+            link=client.name,
+            rtt_s=sorted(times)[len(times) // 2],
+            rtt_expected_s=scenario.rtt,
+            bad_loss=1 - len(survivors) / LOSS_PINGS,
+            bad_loss_expected=1 - delivered,
+        )
+        for client, times, survivors in zip(clients, rtts, lossy, strict=True)
+    ]
+    complaints = [complaint for test in tests if (complaint := test.complaint(rtt_tolerance))]
+    if complaints:
+        raise EmulationError(
+            f"the links are not what the scenario says, so a run would be wrong: {'; '.join(complaints)}"
+        )
+    return tests
+
+
+async def _ping(prober: LabHost, client: LabHost, *, count: int, interval: float) -> list[float]:
+    """Ping a client and give the round-trip times, in seconds, of the pings that came back."""
+    process = await asyncio.create_subprocess_exec(
+        *prober.command("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "2", client.address),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return [float(match) / 1e3 for match in _TIME.findall(output.decode())]

@@ -1,0 +1,156 @@
+"""The first process of a lab's namespaces: it builds the lab, answers `make status`, and its end is the lab's end.
+
+    unshare --net --mount --pid --fork --kill-child --mount-proc python -m eloquent.emulation.supervisor
+
+Standard input brings one JSON object: the options, the choice of carrier and datapath, the run directory, the path of the control
+socket, and the descriptor of the socket that Prometheus is to be reached by. Standard output takes events, one JSON object a line,
+until the rounds are over; if nobody reads them any more before that, the lab ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eloquent.emulation.capabilities import Choice
+from eloquent.emulation.lab import Lab
+from eloquent.emulation.monitoring import open_door
+from eloquent.emulation.options import Options
+from eloquent.errors import EloquentError
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the supervisor is to do.
+
+    Attributes:
+        options: What was asked for.
+        choice: Which carrier and datapath to use.
+        folder: The run directory.
+        control: Path of the control socket.
+        door: Descriptor of the listening socket through which Prometheus is reached.
+    """
+
+    options: Options
+    choice: Choice
+    folder: Path
+    control: Path
+    door: int
+
+    def to_json(self) -> str:
+        """Write the orders on one line."""
+        return json.dumps(
+            {
+                "options": self.options.model_dump(mode="json"),
+                "choice": [
+                    self.choice.carrier,
+                    self.choice.carrier_why,
+                    self.choice.datapath,
+                    self.choice.datapath_why,
+                ],
+                "folder": str(self.folder),
+                "control": str(self.control),
+                "door": self.door,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "Orders":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(
+            options=Options.model_validate(values["options"]),
+            choice=Choice(*values["choice"]),
+            folder=Path(values["folder"]),
+            control=Path(values["control"]),
+            door=values["door"],
+        )
+
+
+class Supervisor:
+    """Runs one lab from its first to its last moment."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._lab = Lab(orders.options, orders.choice, orders.folder, self._tell)
+        self._stop = asyncio.Event()
+        self._is_heard = True
+        self._stage = "starting"
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Write an event for the user; once nobody is to hear any more, it goes nowhere."""
+        if not self._is_heard:
+            return
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+    async def run(self) -> int:
+        """Build the lab, run the rounds, and keep the lab up until told to stop; give the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        control = await asyncio.start_unix_server(self._answer, path=self._orders.control)
+        door = await open_door(socket.socket(fileno=self._orders.door))
+        work = asyncio.create_task(self._work())
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+        status = 0
+        if work.done():
+            status = self._judge(work)
+        else:
+            work.cancel()
+        control.close()
+        door.close()
+        await self._lab.stop()
+        self._orders.control.unlink(missing_ok=True)
+        return status
+
+    async def _work(self) -> None:
+        await self._lab.start()
+        await self._lab.start_prometheus()
+        self._stage = "running"
+        await self._lab.run_rounds()
+        self._tell({"event": "up"})
+        self._stage = "up"
+        self._is_heard = False
+        # The one who started the lab goes home now; the write end is closed so that it sees the end of the events.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        await asyncio.Event().wait()
+
+    def _judge(self, work: asyncio.Task[None]) -> int:
+        """Tell why the work ended before anybody asked it to."""
+        error = work.exception()
+        if isinstance(error, BrokenPipeError):
+            return 1  # the one who started the lab is gone
+        if error is not None and not isinstance(error, EloquentError):
+            traceback.print_exception(error)
+        with contextlib.suppress(BrokenPipeError):
+            self._tell({"event": "error", "text": str(error) or repr(error)})
+        return 1
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request on the control socket."""
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            request = json.loads(await reader.readline())
+            if request == {"do": "stop"}:
+                self._stop.set()
+                answer: dict[str, Any] = {"stopping": True}
+            else:
+                answer = {"stage": self._stage, **(self._lab.describe() if self._stage != "starting" else {})}
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+
+
+async def _main() -> int:
+    return await Supervisor(Orders.from_json(sys.stdin.readline())).run()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main()))

@@ -1,0 +1,77 @@
+"""The lab's own Open vSwitch: a private instance with its own database, and the ladder of its datapaths.
+
+Kernel datapath where the kernel has one, else OVS's user-space datapath. The instance lives in the lab's mount namespace, on tmpfs
+over the folders where Open vSwitch keeps its sockets and its database, so the host's own instance neither sees nor is seen.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from mininet.node import OVSSwitch
+from pyroute2 import GenericNetlinkSocket
+from pyroute2.netlink import genlmsg
+from pyroute2.netlink.exceptions import NetlinkError
+
+from eloquent.emulation.processes import LabProcess, run_command
+
+OVS_FOLDERS = ("/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
+DATABASE = Path("/etc/openvswitch/conf.db")
+SOCKET = Path("/run/openvswitch/db.sock")
+SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+
+def mount_private_folders() -> None:
+    """Cover Open vSwitch's folders with empty ones of our own, in this mount namespace only."""
+    for folder in OVS_FOLDERS:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        run_command("mount", "-t", "tmpfs", "tmpfs", folder)
+
+
+async def start_open_vswitch(logs: Path) -> list[LabProcess]:
+    """Start the private database and switch daemon; they are children of ours and end with us.
+
+    Args:
+        logs: Folder of the log files.
+    """
+    run_command("ovsdb-tool", "create", str(DATABASE), SCHEMA)
+    database = LabProcess(
+        "ovsdb-server",
+        ["ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", "--verbose=console:warn", "--no-chdir"],
+        log=logs / "ovsdb-server.log",
+    )
+    await database.start()
+    await database.wait_for_file(SOCKET)
+    run_command("ovs-vsctl", "--no-wait", "init")
+    switch = LabProcess(
+        "ovs-vswitchd",
+        ["ovs-vswitchd", f"unix:{SOCKET}", "--verbose=console:warn", "--no-chdir"],
+        log=logs / "ovs-vswitchd.log",
+    )
+    await switch.start()
+    return [database, switch]
+
+
+class LabSwitch(OVSSwitch):  # type: ignore[misc]  # Mininet has no annotations
+    """Mininet's Open vSwitch switch, its commands run without a terminal.
+
+    Mininet types them into a shell, whose line holds 4096 characters: beyond some 58 ports it is cut.
+    """
+
+    def vsctl(self, *args: Any, **_kwargs: Any) -> str:
+        """Run ovs-vsctl with Mininet's words.
+
+        Raises:
+            EmulationError: Open vSwitch refused.
+        """
+        return run_command("ovs-vsctl", "--timeout=10", *shlex.split(" ".join(str(arg) for arg in args)))
+
+
+def probe_kernel_datapath() -> str | None:
+    """Say why the kernel has no Open vSwitch datapath, or None where it has; asking loads the module where there is one."""
+    with GenericNetlinkSocket() as netlink:
+        try:
+            netlink.bind("ovs_datapath", genlmsg)
+        except NetlinkError:
+            return "no openvswitch module in this kernel"
+    return None

@@ -1,0 +1,210 @@
+"""The testbed as its user sees it: up, status, down. Everything here runs on the machine, outside the lab's namespaces.
+
+A lock file, held open by the lab, says whether one is up; it cannot be stale, since the kernel lets go of it when the lab dies.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from eloquent.emulation import capabilities
+from eloquent.emulation.options import Options
+from eloquent.emulation.supervisor import Orders
+from eloquent.errors import ConfigurationError, EmulationError
+from eloquent.report.run_directory import RunDirectory
+
+STATE = Path(os.environ.get("ELOQUENT_STATE", "/run/eloquent"))
+NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+STOP_TIMEOUT = 20.0  # seconds until a lab that was asked to stop is killed
+CONTROL_TIMEOUT = 10.0  # seconds for an answer of the lab
+
+
+class Testbed:
+    """The one lab of this machine.
+
+    Args:
+        state: Folder of the lock, the control socket and the lab's process number.
+    """
+
+    def __init__(self, state: Path = STATE) -> None:
+        self._lock = state / "lock"
+        self._control = state / "control"
+        self._pid = state / "pid"
+        self._state = state
+
+    def up(self, options: Options) -> Iterator[dict[str, Any]]:
+        """Bring the testbed up and run the rounds; it stays up when the events end.
+
+        Args:
+            options: What to run.
+
+        Yields:
+            What happens, as the lab tells it: `chosen`, `stage`, `streaming`, `session_ended`, `warning`, `summary`, `up`; before
+            them `run` with the run directory and the URL of Prometheus.
+
+        Raises:
+            ConfigurationError: A testbed is up already, or the port is in use.
+            EmulationError: The lab did not come up; nothing of it is left.
+        """
+        capabilities.require_needed()
+        lock = self._take_lock()
+        with contextlib.closing(lock), contextlib.closing(open_door_socket(options.prometheus_port)) as door:
+            choice = capabilities.choose(options)
+            yield {"event": "chosen", "what": "carrier", "name": choice.carrier, "why": choice.carrier_why}
+            yield {"event": "chosen", "what": "switch datapath", "name": choice.datapath, "why": choice.datapath_why}
+            run = RunDirectory.create(options.runs, datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+            url = f"http://127.0.0.1:{door.getsockname()[1]}"
+            yield {"event": "run", "folder": str(run.path), "prometheus": url}
+            orders = Orders(options, choice, run.path.resolve(), self._control, door.fileno())
+            self._control.unlink(missing_ok=True)
+            yield from self._start(orders, keep_open=(lock.fileno(), door.fileno()))
+
+    def _take_lock(self) -> IO[bytes]:
+        self._state.mkdir(parents=True, exist_ok=True)
+        lock = self._lock.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ConfigurationError(
+                "a testbed is up already: see it with make status, end it with make down"
+            ) from None
+        return lock
+
+    def _start(self, orders: Orders, *, keep_open: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+        log_path = orders.folder / "logs" / "supervisor.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("ab") as log:
+            lab = subprocess.Popen(
+                [*NAMESPACES, sys.executable, "-m", "eloquent.emulation.supervisor"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                pass_fds=keep_open,
+                start_new_session=True,
+                text=True,
+            )
+        assert lab.stdin is not None, "standard input is a pipe"
+        assert lab.stdout is not None, "standard output is a pipe"
+        self._pid.write_text(f"{lab.pid} {_start_time(lab.pid)}\n", encoding="ascii")
+        is_up = False
+        try:
+            with lab.stdin as orders_pipe, lab.stdout as events:
+                orders_pipe.write(orders.to_json() + "\n")
+                orders_pipe.flush()
+                for line in events:
+                    event = json.loads(line)
+                    if event["event"] == "error":
+                        raise EmulationError(event["text"])
+                    is_up = event["event"] == "up"
+                    yield event
+            if not is_up:
+                raise EmulationError(f"the lab ended before its time; see {log_path}")
+        finally:
+            if not is_up:  # an error, or the user's Ctrl-C
+                lab.kill()  # its --kill-child takes the supervisor along, and that all the rest
+                lab.wait()
+                self._forget()
+
+    def is_up(self) -> bool:
+        """Whether a lab lives."""
+        try:
+            with self._lock.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def status(self) -> dict[str, Any] | None:
+        """Ask the lab what runs; None where none is up.
+
+        Raises:
+            EmulationError: The lab is up but does not answer.
+        """
+        return self._ask({"do": "status"}) if self.is_up() else None
+
+    def down(self) -> bool:
+        """End the lab, and with it everything in it.
+
+        Returns:
+            Whether there was one.
+        """
+        if not self.is_up():
+            self._forget()
+            return False
+        with contextlib.suppress(EmulationError):  # a lab that does not answer any more is killed
+            self._ask({"do": "stop"})
+            self._wait_gone(STOP_TIMEOUT)
+        if self.is_up():
+            self._kill()
+            self._wait_gone(STOP_TIMEOUT)
+        self._forget()
+        return True
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(CONTROL_TIMEOUT)
+                connection.connect(str(self._control))
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                answer: dict[str, Any] = json.loads(connection.makefile().readline())
+        except (OSError, ValueError) as error:
+            raise EmulationError(f"the lab does not answer ({error}); end it with make down") from None
+        return answer
+
+    def _kill(self) -> None:
+        """Kill the lab's outermost process, if the process of that number is still the one that was started."""
+        pid, started = (int(word) for word in self._pid.read_text(encoding="ascii").split())
+        if _start_time(pid) == started:
+            os.kill(pid, 9)
+
+    def _wait_gone(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.is_up() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _forget(self) -> None:
+        self._control.unlink(missing_ok=True)
+        self._pid.unlink(missing_ok=True)
+
+
+def open_door_socket(port: int) -> socket.socket:
+    """Listen on 127.0.0.1 for those who want to reach Prometheus.
+
+    Args:
+        port: The port; 0 takes a free one.
+
+    Raises:
+        ConfigurationError: The port is in use.
+    """
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind(("127.0.0.1", port))
+    except OSError as error:
+        door.close()
+        raise ConfigurationError(
+            f"port {port} of 127.0.0.1 cannot be used for Prometheus ({error.strerror}): choose another, as in PROMETHEUS_PORT=9091"
+        ) from None
+    door.listen()
+    return door
+
+
+def _start_time(pid: int) -> int:
+    """Give the start time of a process in clock ticks, or -1 where there is none: a number may be used again."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return -1
+    return int(fields[19])

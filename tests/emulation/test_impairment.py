@@ -1,0 +1,64 @@
+"""The loss script: changes of state of all directions, in the order of time, and never twice."""
+
+import pytest
+
+from eloquent.channel.loss import IndependentLoss, MarkovLoss
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.emulation.impairment import ImpairedLink, LossScript, summarise_lateness
+
+MODEL = MarkovLoss(stay_good=0.9, stay_bad=0.5, loss_in_bad=0.9, slot=0.1)
+EPOCH = 1000.0
+
+
+def schedules(count: int = 3) -> list[Schedule]:
+    return [Schedule(MODEL, seed=7, link=f"c{number}", direction=Direction.DOWN) for number in range(count)]
+
+
+def test_forced_states_leave_the_schedule():
+    script = LossScript(schedules(2))
+    script.start(epoch=EPOCH, now=EPOCH)
+    assert script.force(worst=True) == [0.9, 0.9]
+    assert script.deadline == float("inf")
+    assert script.force(worst=False) == [0.0, 0.0]
+
+
+def test_changes_come_in_order_and_give_the_schedules_loss():
+    script = LossScript(schedules())
+    loss = script.start(epoch=EPOCH, now=EPOCH - 5.0)
+    assert loss == [schedule.loss_at(0.0) for schedule in schedules()]
+    previous = EPOCH
+    for step in range(1, 600):
+        now = EPOCH + step * 0.05 + 0.001
+        for planned, index, new_loss in script.due(now):
+            assert previous <= planned <= now
+            assert loss[index] != new_loss
+            loss[index], previous = new_loss, planned
+        assert loss == [schedule.loss_at(now - EPOCH) for schedule in schedules()]
+        assert script.deadline > now
+
+
+def test_a_late_start_meets_the_schedule_in_the_middle():
+    script = LossScript(schedules(1))
+    assert script.start(epoch=EPOCH, now=EPOCH + 12.34) == [schedules(1)[0].loss_at(12.34)]
+    assert script.deadline > EPOCH + 12.34
+
+
+def test_a_constant_loss_never_changes():
+    script = LossScript([Schedule(IndependentLoss(probability=0.2), seed=1, link="c1", direction=Direction.UP)])
+    assert script.start(epoch=EPOCH, now=EPOCH) == [0.2]
+    assert script.deadline == float("inf")
+    assert list(script.due(EPOCH + 1e6)) == []
+
+
+def test_a_link_keeps_its_plan_through_json():
+    link = ImpairedLink("c1", "a", "b", "rtt=400ms loss=independent(probability=0.1)", 3)
+    assert ImpairedLink(**link.to_json()) == link
+    assert link.parse_scenario().rtt == pytest.approx(0.4)
+    assert link.schedule(Direction.UP).model.worst_loss == 0.0
+    assert link.schedule(Direction.DOWN).model.worst_loss == 0.1
+
+
+def test_lateness_is_summarised_by_order_statistics():
+    assert summarise_lateness([]) == {"changes": 0, "p50_s": None, "p99_s": None, "max_s": None}
+    samples = [number / 1000 for number in range(101)]
+    assert summarise_lateness(samples) == {"changes": 101, "p50_s": 0.05, "p99_s": 0.099, "max_s": 0.1}

@@ -1,0 +1,95 @@
+"""Run the test lanes, fast ones first, and print the verdict of each: `make test`, or with names, some of them.
+
+A lane that this machine cannot run is skipped with the reason, and in CI (`CI` is set) that is a failure.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+PYTEST = (sys.executable, "-m", "pytest", "-q")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One way of testing.
+
+    Attributes:
+        name: What the command line calls it.
+        shows: What it shows.
+        command: What runs it.
+        obstacle: Says why this machine cannot run it, or None.
+    """
+
+    name: str
+    shows: str
+    command: tuple[str, ...]
+    obstacle: Callable[[], str | None] = lambda: None
+
+
+def _not_root() -> str | None:
+    return None if os.geteuid() == 0 else "it makes network namespaces: run it as root"
+
+
+def _no_guest_kernel() -> str | None:
+    if os.geteuid() != 0:
+        return _not_root()
+    return (
+        None
+        if shutil.which("linux.uml")
+        else "the guest kernel is missing: make test-kernel installs it (Debian's user-mode-linux)"
+    )
+
+
+LANES = (
+    Lane(
+        "unit", "units, properties, processes on loopback", (*PYTEST, "-m", "not namespaces and not lab and not kernel")
+    ),
+    Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
+    Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
+    Lane(
+        "kernel",
+        "the testbed on netem and kernel Open vSwitch, in a guest kernel",
+        ("docker/guest-kernel/boot", "--", *PYTEST, "-m", "kernel"),
+        _no_guest_kernel,
+    ),
+)
+
+
+def run(lane: Lane) -> str:
+    """Run one lane and give its verdict."""
+    obstacle = lane.obstacle()
+    if obstacle is not None:
+        return f"{'FAILED' if os.environ.get('CI') else 'skipped'}: {obstacle}"
+    print(f"=== lane {lane.name}: {lane.shows}", flush=True)
+    started = time.monotonic()
+    status = subprocess.run(lane.command, cwd=REPOSITORY, check=False).returncode
+    took = f"({time.monotonic() - started:.0f} s)"
+    return f"passed {took}" if status == 0 else f"FAILED {took}, exit status {status}"
+
+
+def main() -> int:
+    """Run the lanes that were named, or all; give the exit status."""
+    names = sys.argv[1:] or [lane.name for lane in LANES]
+    unknown = set(names) - {lane.name for lane in LANES}
+    if unknown:
+        print(
+            f"no lane {', '.join(sorted(unknown))}: choose from {', '.join(lane.name for lane in LANES)}",
+            file=sys.stderr,
+        )
+        return 2
+    verdicts = {lane: run(lane) for lane in LANES if lane.name in names}
+    print("\n=== verdicts")
+    for lane, verdict in verdicts.items():
+        print(f"{lane.name:12} {verdict}")
+    return int(any(verdict.startswith("FAILED") for verdict in verdicts.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The testbed's network: a data centre, a WAN hop, and one impaired access link a client.
+
+    server --- s1 --- origin
+               |
+               s2 === c1 ... cN        (=== the access links, impaired)
+
+Loaded by path; any other file with a `build(clients)` that gives a Mininet `Topo` of the same host names can take its place. A
+link with `impaired=True` has its client first and is built by the carrier.
+"""
+
+from mininet.topo import Topo
+
+WAN_MAC = "02:00:00:00:00:{:02x}"
+CLIENT_MAC = "02:00:00:01:{:02x}:{:02x}"
+
+
+class AccessNetwork(Topo):
+    """The network of the picture above.
+
+    Args:
+        clients: Number of client hosts, 1 to 250.
+    """
+
+    def build(self, clients: int) -> None:
+        """Add hosts, switches and links; called by Mininet."""
+        data_centre, access = self.addSwitch("s1"), self.addSwitch("s2")
+        self.addLink(data_centre, access)
+        for number, name in enumerate(("server", "origin"), start=1):
+            host = self.addHost(name, ip=f"10.0.0.{number}/16", mac=WAN_MAC.format(number))
+            self.addLink(host, data_centre)
+        for number in range(1, clients + 1):
+            host = self.addHost(
+                f"c{number}", ip=f"10.0.1.{number}/16", mac=CLIENT_MAC.format(number // 256, number % 256)
+            )
+            self.addLink(host, access, impaired=True)
+
+
+def build(clients: int) -> Topo:
+    """Make the topology.
+
+    Args:
+        clients: Number of client hosts, 1 to 250.
+    """
+    return AccessNetwork(clients=clients)
