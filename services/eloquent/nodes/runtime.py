@@ -1,0 +1,105 @@
+"""What every node does alike: flags, logging, `ready` on standard output, SIGTERM, one sentence for a wrong flag."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from eloquent.errors import EloquentError
+
+GENERATE = "/eloquent.api.v1.TokenService/Generate"
+TOKEN_SERVICE = "eloquent.api.v1.TokenService"  # noqa: S105  (a token of text, no secret)
+
+# Metadata that says whose stream a call is; logs and metrics use it, the answer does not depend on it.
+CLIENT_KEY = "x-eloquent-client"
+SCHEME_KEY = "x-eloquent-scheme"
+SESSION_KEY = "x-eloquent-session"
+
+GRACE = 10.0  # seconds that open streams get to end after SIGTERM
+
+
+def parser(module: str, description: str | None, *, drains: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the flags that the nodes share.
+
+    Args:
+        module: Name under `eloquent.nodes`.
+        description: The module's docstring; its first line is shown.
+        drains: Whether the node serves others, who get time to end their streams.
+    """
+    flags = argparse.ArgumentParser(
+        prog=f"python -m eloquent.nodes.{module}",
+        description=(description or "").partition("\n")[0],
+        allow_abbrev=False,
+    )
+    flags.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics here; port 0 takes a free one")
+    if drains:
+        text = "seconds for open streams after SIGTERM (%(default)s)"
+        flags.add_argument("--grace", type=seconds, default=GRACE, help=text)
+    return flags
+
+
+def seconds(text: str) -> float:
+    """Read a flag that is a time in seconds, not negative and finite."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
+    return value
+
+
+def positive_seconds(text: str) -> float:
+    """Read a flag that is a time in seconds, more than none."""
+    if (value := seconds(text)) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a time above 0")
+    return value
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Read a flag that is a list of names; blanks and empty names are left out."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def announce_ready() -> None:
+    """Say on standard output that the node accepts work."""
+    print("ready", flush=True)  # the node's standard output is its interface to whoever started it
+
+
+def run(node: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> int:
+    """Run a node until it returns; return its exit status.
+
+    Args:
+        node: Given an event that SIGTERM or SIGINT sets. It drains and returns then.
+
+    Returns:
+        0, or 2 after one sentence on standard error when the node cannot do what its flags ask for.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await node(stop)
+
+    try:
+        asyncio.run(main())
+    except EloquentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:
+    """Return a call's text metadata without what gRPC adds; a key that repeats keeps its values, comma separated."""
+    kept: dict[str, str] = {}
+    for key, value in pairs or ():
+        if isinstance(value, str) and key != "user-agent" and not key.startswith(("grpc-", ":")):
+            kept[key] = f"{kept[key]},{value}" if key in kept else value
+    return kept
+
+
+def is_logged(session: str) -> bool:
+    """Tell whether a session belongs into the run's logs: it has a name, and is not background load (round 0)."""
+    return bool(session) and not session.endswith(".r0")

@@ -1,0 +1,136 @@
+"""What becomes of the tokens that reach a viewer: measures in Prometheus, rows in the run's logs.
+
+Rules of this file: a token is rendered when it arrives. Rounds from 1 on are logged; round 0 is background load and
+only counted. Every series of a client and its schemes exists from the start, so that "no stall" is 0 and not nothing.
+"""
+
+from pathlib import Path
+
+from eloquent import telemetry
+from eloquent.qoe.session import SessionMeter
+from eloquent.report.rows import LagRow, RowWriter, SessionRow, TokenRow
+from eloquent.report.run_directory import RunDirectory
+
+
+class ViewerLog:
+    """The logs that a viewer writes.
+
+    Args:
+        run: The run's directory.
+        client: Name of the client.
+    """
+
+    def __init__(self, run: Path, client: str) -> None:
+        directory = RunDirectory(run)
+        self.sessions: RowWriter[SessionRow] = directory.session_writer(client)
+        self.tokens: RowWriter[TokenRow] = directory.token_writer(client)
+        self.lag: RowWriter[LagRow] = directory.lag_writer(client)
+
+    def close(self) -> None:
+        """Close the files."""
+        for writer in (self.sessions, self.tokens, self.lag):
+            writer.close()
+
+
+class SchemeMetrics:
+    """One client's and one scheme's part of the viewer's metrics.
+
+    Args:
+        metrics: The viewer's.
+        client: Name of the client.
+        scheme: Name of the scheme.
+    """
+
+    def __init__(self, metrics: telemetry.ViewerMetrics, client: str, scheme: str) -> None:
+        labels = client, scheme
+        self.rendered_tokens = metrics.rendered_tokens.labels(*labels)
+        self.late_tokens = metrics.late_tokens.labels(*labels)
+        self.stalls = metrics.stalls.labels(*labels)
+        self.stall_seconds = metrics.stall_seconds.labels(*labels)
+        self.stall_excess_seconds = metrics.stall_excess_seconds.labels(*labels)
+        self.stream_seconds = metrics.stream_seconds.labels(*labels)
+        self.token_gap = metrics.token_gap.labels(*labels)
+        self.time_to_first_token = metrics.time_to_first_token.labels(*labels)
+        self.active_streams = metrics.active_streams.labels(*labels)
+        self._streams, self._labels = metrics.streams, labels
+        self._streams.labels(*labels, "ok")
+
+    def ended(self, outcome: str) -> None:
+        """Count a stream that has ended."""
+        self._streams.labels(*self._labels, outcome).inc()
+
+
+class Screen:
+    """One answer being rendered.
+
+    Args:
+        session: Name of the session, `<client>.<scheme>.r<round>`.
+        client: Name of the client.
+        scheme: Name of the scheme.
+        round_number: Round; 0 is background load.
+        requested_s: When the question was sent, in seconds of CLOCK_MONOTONIC.
+        metrics: Where it is counted.
+        log: Where it is logged; `None` logs nothing.
+    """
+
+    def __init__(
+        self,
+        session: str,
+        *,
+        client: str,
+        scheme: str,
+        round_number: int,
+        requested_s: float,
+        metrics: SchemeMetrics,
+        log: ViewerLog | None,
+    ) -> None:
+        self._session, self._client, self._scheme, self._round = session, client, scheme, round_number
+        self._requested_s = requested_s
+        self._metrics = metrics
+        self._log = log if round_number > 0 else None
+        self._meter = SessionMeter()
+        self.tokens = 0
+        metrics.active_streams.inc()
+
+    def render(self, *, generated_s: float, rendered_s: float) -> None:
+        """Render the next token, both instants in seconds of CLOCK_MONOTONIC."""
+        metrics = self._metrics
+        rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)
+        metrics.rendered_tokens.inc()
+        if rendering.gap_s is None:
+            metrics.time_to_first_token.observe(rendered_s - self._requested_s)
+        else:
+            metrics.token_gap.observe(rendering.gap_s)
+            metrics.stream_seconds.inc(rendering.gap_s)
+        if rendering.stall_s:
+            metrics.stalls.inc()
+            metrics.stall_seconds.inc(rendering.stall_s)
+            metrics.stall_excess_seconds.inc(rendering.excess_s)
+        if rendering.late:
+            metrics.late_tokens.inc()
+        if self._log is not None:
+            self._log.tokens.write(TokenRow(self._session, self.tokens, generated_s, rendered_s))
+        self.tokens += 1
+
+    def end(self, outcome: str, *, ended_s: float) -> None:
+        """Close the session.
+
+        Args:
+            outcome: `ok`, or a gRPC status in lower case.
+            ended_s: When it ended, in seconds of CLOCK_MONOTONIC.
+        """
+        self._metrics.active_streams.dec()
+        self._metrics.ended(outcome)
+        if self._log is not None:
+            self._log.sessions.write(
+                SessionRow(
+                    session=self._session,
+                    client=self._client,
+                    scheme=self._scheme,
+                    round=self._round,
+                    requested_s=self._requested_s,
+                    ended_s=ended_s,
+                    outcome=outcome,
+                    tokens=self.tokens,
+                )
+            )

@@ -1,0 +1,26 @@
+"""What a token source is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of an answer.
+
+    Attributes:
+        text: As a reader sees it; the answer is the tokens joined without anything between.
+        at: Seconds after the first-token delay at which it is produced; `None` leaves the pace to the request.
+    """
+
+    text: str
+    at: float | None = None
+
+
+class Source(Protocol):
+    """Answers prompts: a pure function of the prompt, so that every scheme of a run carries the same text."""
+
+    def tokens(self, prompt: str) -> Iterator[Token]:
+        """Yield the answer's tokens, possibly for ever: the server stops at its limit."""
+        ...

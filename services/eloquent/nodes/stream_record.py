@@ -1,0 +1,109 @@
+"""Who a stream belongs to, and what it cost its sender: a row in the run's log, the same numbers in the metrics."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from eloquent import telemetry
+from eloquent.errors import ConfigurationError
+from eloquent.nodes import runtime
+from eloquent.protocol import schemes
+from eloquent.report.rows import RowWriter, StreamRow
+from eloquent.report.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOwner:
+    """Whose stream a call is, as its metadata says.
+
+    Attributes:
+        session: `<client>.<scheme>.r<round>`, or empty.
+        client: Name of the client, or empty.
+        scheme: Name of the scheme, or empty.
+    """
+
+    session: str
+    client: str
+    scheme: str
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> Self:
+        """Read a call's metadata."""
+        keys = (runtime.SESSION_KEY, runtime.CLIENT_KEY, runtime.SCHEME_KEY)
+        return cls(*(metadata.get(key, "") for key in keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a stream has cost so far, in its sender's direction; the fields are those of the log (`StreamRow`)."""
+
+    original_bytes: int = 0
+    redundant_bytes: int = 0
+    packets: int = 0
+    wire_bytes: int = 0
+
+
+class StreamRecorder:
+    """Keeps a sender's books.
+
+    Args:
+        metrics: Where costs are counted.
+        known_clients: The client labels; any other name is counted as `other`.
+        log: Where ended streams are written; `None` writes none.
+    """
+
+    def __init__(
+        self,
+        metrics: telemetry.SenderMetrics,
+        known_clients: Collection[str] = (),
+        log: RowWriter[StreamRow] | None = None,
+    ) -> None:
+        self._metrics = metrics
+        self._known_clients = frozenset(known_clients)
+        self._log = log
+
+    @classmethod
+    def open(
+        cls, metrics: telemetry.SenderMetrics, known_clients: Collection[str], run: Path | None, node: str
+    ) -> Self:
+        """Make a recorder that writes `streams/<node>.csv` of a run's directory, if there is one."""
+        return cls(metrics, known_clients, RunDirectory(run).stream_writer(node) if run else None)
+
+    def count(self, owner: StreamOwner, before: Spent, after: Spent) -> None:
+        """Count what a stream has cost between two instants."""
+        labels = telemetry.closed(owner.client, self._known_clients), scheme_label(owner.scheme)
+        metrics = self._metrics
+        metrics.original_bytes.labels(*labels).inc(after.original_bytes - before.original_bytes)
+        metrics.redundant_bytes.labels(*labels).inc(after.redundant_bytes - before.redundant_bytes)
+        metrics.wire_bytes.labels(*labels).inc(after.wire_bytes - before.wire_bytes)
+
+    def write(self, owner: StreamOwner, tokens: int, spent: Spent) -> None:
+        """Log a stream that has ended, unless it is background load or nobody's."""
+        if self._log is None or not runtime.is_logged(owner.session):
+            return
+        self._log.write(
+            StreamRow(
+                session=owner.session,
+                client=owner.client,
+                scheme=owner.scheme,
+                tokens=tokens,
+                original_bytes=spent.original_bytes,
+                redundant_bytes=spent.redundant_bytes,
+                packets=spent.packets,
+                wire_bytes=spent.wire_bytes,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+
+
+def scheme_label(name: str) -> str:
+    """Return the name if the registry knows such a scheme, else `other`."""
+    try:
+        return schemes.get(name).name
+    except ConfigurationError:
+        return telemetry.OTHER

@@ -1,0 +1,308 @@
+"""Ask, render, measure: one process a client host, which asks by every scheme at the same instant.
+
+Rules of this file: rounds start at absolute instants of CLOCK_MONOTONIC, whatever became of the round before. A session
+that fails is an outcome, and stops no other. The answer to the paper's counting prompt is known, so every token is
+checked: an answer that differs, or ends early, is `data_loss`. Progress is JSON Lines on standard output.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc.aio
+
+from eloquent import telemetry
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.errors import ConfigurationError
+from eloquent.nodes import runtime
+from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
+from eloquent.nodes.sources.counting import CountingSource, counting_prompt
+from eloquent.protocol import schemes
+from eloquent.report.rows import LagRow
+
+LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
+_CONNECT_TIME = 15.0  # seconds for a channel to connect before the first round
+_MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
+_BREAK = 10.0  # seconds between the length of a session and the start of the next round
+# gRPC must not retry behind our back, nor share one connection between two channels.
+_CHANNEL_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a viewer asks for in each session.
+
+    Attributes:
+        length: Seconds from the first token to the last, about.
+        token_gap: Seconds between two tokens.
+    """
+
+    length: float
+    token_gap: float
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a session is given up."""
+        return 2 * self.length + _MARGIN
+
+    def request(self) -> GenerateRequest:
+        """Return the paper's prompt, to count as far as the time goes."""
+        tokens = max(1, int(self.length / self.token_gap + 1e-9))
+        request = GenerateRequest(prompt=counting_prompt(tokens))
+        request.token_gap.FromNanoseconds(round(self.token_gap * 1e9))
+        return request
+
+
+class Lane:
+    """One scheme's channels, kept open; each session has one to itself.
+
+    Args:
+        target: `HOST:PORT` of the token server, or of the edge relay.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._idle: list[grpc.aio.Channel] = []
+        self._all: list[grpc.aio.Channel] = []
+
+    async def connect(self) -> None:
+        """Connect ahead of the first session."""
+        async with self.channel() as channel:
+            try:
+                await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIME)
+            except TimeoutError:
+                _logger.warning("no connection to %s after %g s; going on", self._target, _CONNECT_TIME)
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
+        """Lend a channel that no other session uses."""
+        if not self._idle:
+            channel = grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+            self._all.append(channel)
+            self._idle.append(channel)
+        channel = self._idle.pop()
+        try:
+            yield channel
+        finally:
+            self._idle.append(channel)
+
+    async def close(self) -> None:
+        """Close the channels."""
+        for channel in self._all:
+            await channel.close()
+
+
+class Viewer:
+    """One client.
+
+    Args:
+        client: Its name.
+        lanes: Where to ask, by scheme.
+        metrics: Where it is counted.
+        log: Where it is logged; `None` logs nothing.
+    """
+
+    def __init__(
+        self, client: str, lanes: dict[str, Lane], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
+    ) -> None:
+        self._client = client
+        self._lanes = lanes
+        self._log = log
+        self._metrics = {scheme: SchemeMetrics(metrics, client, scheme) for scheme in lanes}
+        self._lag = metrics.loop_lag.labels(client)
+
+    async def rounds(self, ask: Ask, *, rounds: int, start_at: float, round_length: float) -> None:
+        """Run all rounds, each scheme once in each.
+
+        Args:
+            ask: What to ask for.
+            rounds: How many.
+            start_at: When the first starts, in seconds of CLOCK_MONOTONIC.
+            round_length: Seconds from the start of one to the start of the next.
+        """
+        async with asyncio.TaskGroup() as sessions:
+            for number in range(1, rounds + 1):
+                for scheme in self._lanes:
+                    start = start_at + (number - 1) * round_length
+                    sessions.create_task(self._round(scheme, number, start, ask))
+        _print_event(event="rounds_done")
+
+    async def background(self, ask: Ask, *, pause: float) -> None:
+        """Keep asking by each scheme, with a pause of so many seconds between two sessions, for ever."""
+        async with asyncio.TaskGroup() as lanes:
+            for scheme in self._lanes:
+                lanes.create_task(self._repeat(scheme, ask, pause))
+
+    async def sample_lag(self, *, logged: bool) -> None:
+        """Measure how late the event loop wakes, for ever."""
+        due = time.monotonic()
+        while True:
+            due = max(due + LAG_INTERVAL, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            lag = max(0.0, time.monotonic() - due)
+            self._lag.observe(lag)
+            if logged and self._log is not None:
+                self._log.lag.write(LagRow(due, lag))
+
+    async def view(self, scheme: str, number: int, ask: Ask) -> str:
+        """Run one session; return its outcome: `ok` or a gRPC status in lower case."""
+        session = f"{self._client}.{scheme}.r{number}"
+        screen = Screen(
+            session,
+            client=self._client,
+            scheme=scheme,
+            round_number=number,
+            requested_s=time.monotonic(),
+            metrics=self._metrics[scheme],
+            log=self._log,
+        )
+        outcome = "cancelled"
+        try:
+            outcome = await self._render(screen, scheme, session, ask)
+        except Exception:
+            outcome = "internal"
+            _logger.exception("%s failed", session)
+        finally:
+            screen.end(outcome, ended_s=time.monotonic())
+            if number > 0:
+                _print_event(
+                    event="session_ended",
+                    client=self._client,
+                    scheme=scheme,
+                    round=number,
+                    tokens=screen.tokens,
+                    outcome=outcome,
+                )
+        return outcome
+
+    async def _round(self, scheme: str, number: int, start: float, ask: Ask) -> None:
+        await asyncio.sleep(start - time.monotonic())
+        await self.view(scheme, number, ask)
+
+    async def _repeat(self, scheme: str, ask: Ask, pause: float) -> None:
+        while True:
+            await self.view(scheme, 0, ask)
+            await asyncio.sleep(pause)
+
+    async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:
+        request = ask.request()
+        metadata = (
+            (runtime.CLIENT_KEY, self._client),
+            (runtime.SCHEME_KEY, scheme),
+            (runtime.SESSION_KEY, session),
+        )
+        expected = CountingSource().tokens(request.prompt)
+        async with self._lanes[scheme].channel() as channel:
+            generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
+                runtime.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+            )
+            call = generate(request, metadata=metadata, timeout=ask.deadline)
+            try:
+                async for token in call:
+                    rendered_s = time.monotonic()
+                    right = next(expected, None)
+                    if right is None or (token.index, token.text) != (screen.tokens, right.text):
+                        return "data_loss"
+                    screen.render(generated_s=token.generated_at_ns / 1e9, rendered_s=rendered_s)
+            except grpc.aio.AioRpcError as error:
+                _logger.warning("%s: %s: %s", session, error.code().name, error.details())
+                return error.code().name.lower()
+            finally:
+                call.cancel()
+        return "ok" if next(expected, None) is None else "data_loss"
+
+
+def _print_event(**event: object) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def _lanes(flags: argparse.Namespace) -> dict[str, Lane]:
+    """Find where to ask for each scheme.
+
+    Raises:
+        ConfigurationError: A scheme is unknown, or the address that it needs is not given.
+    """
+    lanes = {}
+    for name in flags.schemes:
+        direct = schemes.get(name).kind == "kernel"
+        target = flags.server if direct else flags.edge
+        if not target:
+            raise ConfigurationError(f"the scheme '{name}' needs {'--server' if direct else '--edge'}")
+        lanes[name] = Lane(target)
+    if not lanes:
+        raise ConfigurationError("name at least one scheme with --schemes")
+    return lanes
+
+
+async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Run the rounds, then the background load if that is wanted; stop at once when told to."""
+    lanes = _lanes(flags)
+    log = ViewerLog(flags.run_dir, flags.client) if flags.run_dir else None
+    viewer = Viewer(flags.client, lanes, telemetry.ViewerMetrics(), log)
+    if flags.metrics:
+        telemetry.serve(flags.metrics)
+    await asyncio.gather(*(lane.connect() for lane in lanes.values()))
+    runtime.announce_ready()
+    work = asyncio.create_task(_work(viewer, flags))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not work.done():
+        work.cancel()
+    await asyncio.wait((work,))
+    for lane in lanes.values():
+        await lane.close()
+    if log is not None:
+        log.close()
+    if not work.cancelled():
+        work.result()  # raises what went wrong
+
+
+async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
+    ask = Ask(flags.session_seconds, flags.token_gap)
+    start_at = time.monotonic() if flags.start_at is None else flags.start_at
+    round_length = flags.round_seconds or flags.session_seconds + _BREAK
+    sampling = asyncio.create_task(viewer.sample_lag(logged=True))
+    await viewer.rounds(ask, rounds=flags.rounds, start_at=start_at, round_length=round_length)
+    sampling.cancel()
+    if flags.background:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(viewer.sample_lag(logged=False))
+            light = Ask(flags.background_seconds, flags.token_gap)
+            tasks.create_task(viewer.background(light, pause=flags.background_pause))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    parser = runtime.parser("viewer", __doc__, drains=False)
+    add = parser.add_argument
+    add("--client", required=True, help="name of this client, the label of its metrics and logs")
+    add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
+    add("--server", metavar="HOST:PORT", help="token server, for schemes that the kernel carries (grpc)")
+    add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
+    add("--rounds", type=int, default=1, help="rounds (%(default)s)")
+    add("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")
+    add("--session-seconds", type=runtime.positive_seconds, default=30.0, help="length of a session (%(default)s)")
+    add("--round-seconds", type=runtime.positive_seconds, help=f"from round to round (a session and {_BREAK:g} s)")
+    add("--token-gap", type=runtime.positive_seconds, default=0.1, help="seconds between two tokens (%(default)s)")
+    add("--background", action="store_true", help="after the rounds keep a light load until SIGTERM")
+    add(
+        "--background-seconds", type=runtime.positive_seconds, default=10.0, help="length of its sessions (%(default)s)"
+    )
+    add("--background-pause", type=runtime.seconds, default=20.0, help="seconds between them (%(default)s)")
+    add("--run-dir", type=Path, metavar="DIR", help="write this run's logs")
+    return runtime.run(partial(run, parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Every metric of the project: name, help text, labels and buckets, and the page that Prometheus reads.
+
+Rules of this file: base units, `_total` on counters, numerators and denominators rather than ratios. Labels come from
+small closed sets, which `closed` enforces where a value reaches a process from outside; a session id is never a label.
+One class holds the metrics of one role, and a process makes only those of its own, so that its page shows nothing that
+it cannot know.
+"""
+
+from collections.abc import Collection, Sequence
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from eloquent.errors import ConfigurationError
+
+OTHER = "other"  # the label of every value outside its closed set
+
+# OpenTelemetry's boundaries for `gen_ai.server.time_per_output_token`, which vLLM uses too, carried on to the stalls of
+# a bad link. They hold the limits of the paper: 0.2 s for a stall, 0.4 s for a late token.
+GAP_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)  # seconds
+# OpenTelemetry's for `gen_ai.server.time_to_first_token` from 10 ms up, with 0.2 and 0.4 added.
+FIRST_TOKEN_BUCKETS = (
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.2,
+    0.25,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+    20.0,
+)  # seconds
+LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)  # seconds
+
+_STREAM = ("client", "scheme")
+_LINK = ("client", "direction")
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one without annotations
+
+
+def closed(value: str, known: Collection[str]) -> str:
+    """Return the value if the closed set holds it, else `other`, so that no peer can invent time series."""
+    return value if value in known else OTHER
+
+
+def serve(address: str, registry: CollectorRegistry = REGISTRY) -> int:
+    """Serve the registry over HTTP from a thread of its own, which ends with the process.
+
+    Args:
+        address: `HOST:PORT`; port 0 takes a free one.
+        registry: What to show.
+
+    Returns:
+        The port in use.
+
+    Raises:
+        ConfigurationError: The address is malformed or cannot be bound.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        server, _ = start_http_server(int(port), addr=host, registry=registry)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(f"cannot serve metrics on '{address}': {error}") from error
+    return int(server.server_port)
+
+
+class _Family:
+    """Makes metrics in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
+
+
+class ViewerMetrics(_Family):
+    """What a reader of token streams sees: the paper's measures (§2.2, §4.1), by client and scheme."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.rendered_tokens = self._counter("eloquent_rendered_tokens_total", "Tokens rendered.", _STREAM)
+        self.late_tokens = self._counter(
+            "eloquent_late_tokens_total", "Tokens rendered more than 0.4 s after they were generated.", _STREAM
+        )
+        self.stalls = self._counter(
+            "eloquent_stalls_total", "Gaps between two renderings longer than the stall threshold.", _STREAM
+        )
+        self.stall_seconds = self._counter(
+            "eloquent_stall_seconds_total", "Time spent in stalls, the whole gap of each.", _STREAM
+        )
+        self.stall_excess_seconds = self._counter(
+            "eloquent_stall_excess_seconds_total", "Time spent in stalls beyond the stall threshold of each.", _STREAM
+        )
+        self.stream_seconds = self._counter(
+            "eloquent_stream_seconds_total", "Time from the first rendering of a stream to its latest.", _STREAM
+        )
+        self.token_gap = self._histogram(
+            "eloquent_token_gap_seconds", "Time between two renderings.", _STREAM, GAP_BUCKETS
+        )
+        self.time_to_first_token = self._histogram(
+            "eloquent_time_to_first_token_seconds",
+            "Time from the request to the first rendering.",
+            _STREAM,
+            FIRST_TOKEN_BUCKETS,
+        )
+        self.streams = self._counter(
+            "eloquent_streams_total",
+            "Streams ended, by outcome: ok or a gRPC status in lower case.",
+            (*_STREAM, "outcome"),
+        )
+        self.active_streams = self._gauge("eloquent_active_streams", "Streams being rendered.", _STREAM)
+        self.loop_lag = self._histogram(
+            "eloquent_loop_lag_seconds",
+            "Lateness of a 50 ms timer in the viewer's event loop.",
+            ("client",),
+            LAG_BUCKETS,
+        )
+
+
+class SenderMetrics(_Family):
+    """What a sender of token streams put on the network: a relay's own count, or the kernel's for a stream over TCP."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.original_bytes = self._counter(
+            "eloquent_original_bytes_total", "Bytes of stream content, the first copy of each.", _STREAM
+        )
+        self.redundant_bytes = self._counter(
+            "eloquent_redundant_bytes_total", "Bytes of stream content sent beyond the first copy of each.", _STREAM
+        )
+        self.wire_bytes = self._counter(
+            "eloquent_wire_bytes_total", "Bytes sent for streams, headers down to IP included.", _STREAM
+        )
+        self.cancelled_streams = self._counter(
+            "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
+        )
+
+
+class ServerMetrics(SenderMetrics):
+    """A token server's."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.generated_tokens = self._counter("eloquent_generated_tokens_total", "Tokens generated.")
+        self.active_generations = self._gauge("eloquent_active_generations", "Answers being generated.")
+        self.unaccounted_streams = self._counter(
+            "eloquent_unaccounted_streams_total",
+            "Streams over TCP whose bytes are not counted, by reason (connection shared, not_found or unsettled).",
+            ("reason",),
+        )
+
+
+class OriginMetrics(SenderMetrics):
+    """An origin relay's, beside those of its sessions."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.unacked_tokens = self._gauge(
+            "eloquent_unacked_tokens", "Tokens that their client has not acknowledged, by scheme.", ("scheme",)
+        )
+
+
+class SessionMetrics(_Family):
+    """Of the sessions between relays, at either end."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.sessions = self._gauge("eloquent_sessions", "Sessions between relays that are open at this end.")
+        self.datagrams = self._counter(
+            "eloquent_datagrams_total", "Datagrams of sessions, by direction (in, out) and kind.", ("direction", "kind")
+        )
+        self.malformed_datagrams = self._counter(
+            "eloquent_malformed_datagrams_total", "Datagrams dropped because they could not be decoded."
+        )
+
+
+class EdgeMetrics(SessionMetrics):
+    """An edge relay's."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.cancelled_streams = self._counter(
+            "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
+        )
+
+
+class ProbeMetrics(_Family):
+    """The link probe's: what the links do to a steady trickle of datagrams."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.probes = self._counter(
+            "eloquent_link_probes_total", "Probes whose fate is known, by direction (down, up).", _LINK
+        )
+        self.lost = self._counter("eloquent_link_probes_lost_total", "Probes lost, by direction (down, up).", _LINK)
+        self.rtt = self._gauge(
+            "eloquent_link_rtt_seconds", "Round-trip time of the latest probe that came back.", ("client",)
+        )
+
+
+class ControllerMetrics(_Family):
+    """The OpenFlow controller's: counters of switch ports, as the switch reports them."""
+
+    _PORT = ("switch", "port", "direction")
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.packets = self._counter(
+            "eloquent_switch_port_packets_total", "Packets through a switch port (rx, tx).", self._PORT
+        )
+        self.bytes = self._counter(
+            "eloquent_switch_port_bytes_total", "Bytes through a switch port (rx, tx).", self._PORT
+        )
+        self.dropped_packets = self._counter(
+            "eloquent_switch_port_dropped_packets_total", "Packets dropped at a switch port (rx, tx).", self._PORT
+        )
+
+
+class CarrierMetrics(_Family):
+    """The carrier's: what it makes the links do."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.loss_probability = self._gauge(
+            "eloquent_link_loss_probability", "Loss probability in force on a link, by direction (down, up).", _LINK
+        )
+        self.packets = self._counter(
+            "eloquent_link_packets_total",
+            "Packets at an emulated link, by outcome (carried, lost, overflowed).",
+            (*_LINK, "outcome"),
+        )
