@@ -107,3 +107,8 @@ def test_a_clock_that_runs_backwards_is_refused():
 def test_every_token_needs_its_place_in_both_sequences():
     with pytest.raises(ValueError, match="zip"):
         measure([1.0, 2.0], [1.0])
+
+
+def test_a_token_from_the_future_of_another_clock_is_not_late_and_ends_nothing():
+    assert measure([1.0, 1.1], [9.0, 9.1]).late_tokens == 0
+    assert SessionMeter().add(rendered_s=1.0, generated_s=9.0).late is False

@@ -30,4 +30,4 @@ def test_the_page_shows_the_table_under_the_name_of_the_run(run):
     summarise(run.path)
     page = (run.path / "summary.md").read_text()
     assert page.startswith("# Run small\n\n| scheme | sessions |")
-    assert "30.0% [0.0%, 60.0%]" in page
+    assert "30.0% / 0.0–60.0%" in page

@@ -94,7 +94,7 @@ class SessionMeter:
             gap = _elapsed(self._last_s, rendered_s)
             if gap > self._threshold:
                 stall, excess = gap, gap - self._threshold
-        late = None if generated_s is None else _elapsed(generated_s, rendered_s) > self._late_after
+        late = None if generated_s is None else _seconds(generated_s, rendered_s) > self._late_after
         first, self._last_s = self._tokens == 0, rendered_s
         self._tokens += 1
         self._stalls += stall > 0
@@ -149,7 +149,7 @@ def measure(
     """
     stalls = [gap for gap in gaps(rendered_s) if gap > threshold]
     delays = [
-        _elapsed(generated, rendered)
+        _seconds(generated, rendered)
         for generated, rendered in zip(generated_s, rendered_s, strict=True)
         if generated is not None
     ]
@@ -165,8 +165,13 @@ def measure(
 
 
 def _elapsed(before: float, after: float) -> float:
-    """Return the seconds between two instants at the resolution of the clock, one nanosecond."""
-    seconds = round(after - before, 9)
+    """Return the seconds between two instants of one process."""
+    seconds = _seconds(before, after)
     if not seconds >= 0:
         raise ValueError(f"the clock ran backwards: from {before} s to {after} s")
     return seconds
+
+
+def _seconds(before: float, after: float) -> float:
+    """Return the seconds between two instants at the resolution of the clock, one nanosecond."""
+    return round(after - before, 9)

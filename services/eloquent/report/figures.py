@@ -68,7 +68,7 @@ class Summary:
     Attributes:
         schemes: The figures of each scheme, by its name, in the order of the manifest.
         rounds: Rounds with a logged session.
-        loss_rate: Share of the link probes that were lost, 0..1.
+        loss_rate: Share of the link probes that were lost on the downlink, 0..1.
         scheduled_loss_rate: The share that the schedules had in store for these very probes.
         load_lag_p99_s: 99th percentile of the lag of the viewers' event loops, in seconds.
     """
@@ -175,18 +175,14 @@ def _rate(pairs: Iterable[tuple[int | None, int]]) -> float | None:
 
 
 def _scheduled_loss(manifest: Manifest, probes: Sequence[tuple[str, ProbeRow]]) -> float | None:
-    """Return the mean probability that a probe, which crosses the link both ways, was to be lost."""
+    """Return the mean probability of loss that the downlinks had in store for the probes when they were sent."""
     epoch = manifest.epoch_s
     if epoch is None:
         return None
     scenario = parse_line(manifest.scenario.line)
-    schedules = {
-        client: [scenario.schedule(direction, seed=manifest.seed, link=client) for direction in Direction]
+    downlinks = {
+        client: scenario.schedule(Direction.DOWN, seed=manifest.seed, link=client)
         for client in {client for client, _ in probes}
     }
-    expected = [
-        1 - math.prod(1 - schedule.loss_at(probe.sent_s - epoch) for schedule in schedules[client])
-        for client, probe in probes
-        if probe.sent_s >= epoch
-    ]
+    expected = [downlinks[client].loss_at(probe.sent_s - epoch) for client, probe in probes if probe.sent_s >= epoch]
     return ratio(expected, [1] * len(expected))

@@ -106,8 +106,8 @@ class ProbeRow:
     Attributes:
         sequence: Its number, from 0.
         sent_s: When it was sent.
-        received_s: When it was received; None where it was lost.
-        rtt_s: Its round-trip time; None where it was lost.
+        received_s: When it reached the client; None where the downlink lost it.
+        rtt_s: Seconds until its echo was back; None where either was lost.
     """
 
     sequence: int

@@ -1,7 +1,12 @@
-"""The comparison on the screen and in Markdown: one row a scheme, and below it whether the run can be believed."""
+"""The comparison on the screen and in Markdown: one row a scheme, and below it whether the run can be believed.
 
+Headings and cells are written in lines of their own, below each other, so that the table fits into 80 columns.
+"""
+
+from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
@@ -12,12 +17,12 @@ _HEADINGS = (
     "scheme",
     "sessions",
     "tokens",
-    "stall ratio [95 %]",
+    "stall\nratio\n95 % CI",
     "stalls",
     "redundancy",
-    "late tokens",
-    "TTFT p50/p95",
-    "gap p95/p99",
+    "late\ntokens",
+    "TTFT\np50 ms\np95 ms",
+    "gap\np95 ms\np99 ms",
 )
 _NOT_MEASURED = "-"
 
@@ -29,12 +34,12 @@ def render(summary: Summary, *, title: str | None = None) -> Group:
         summary: The figures of a run.
         title: What stands above it.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "scheme" else "right", no_wrap=True)
     for name, figures in summary.schemes.items():
-        table.add_row(*_cells(name, figures))
-    return Group(table, *_remarks(summary))
+        table.add_row(*(Text(cell) for cell in _cells(name, figures)))
+    return Group(table, *(Text(line) for line in _remarks(summary)))
 
 
 def markdown(summary: Summary, *, title: str) -> str:
@@ -44,22 +49,19 @@ def markdown(summary: Summary, *, title: str) -> str:
         summary: The figures of a run.
         title: The page's heading.
     """
-    rows = [_HEADINGS, ("---", *("---:" for _ in _HEADINGS[1:]))]
-    rows += [_cells(name, figures) for name, figures in summary.schemes.items()]
-    lines = [
-        f"# {title}",
-        "",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-        *(f"- {line}" for line in _remarks(summary)),
+    rows = [
+        tuple(heading.replace("\n", " ") for heading in _HEADINGS),
+        ("---", *("---:" for _ in _HEADINGS[1:])),
+        *(tuple(cell.replace("\n", " / ") for cell in _cells(*item)) for item in summary.schemes.items()),
     ]
-    return "\n".join(lines) + "\n"
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"# {title}", "", *table, "", *(f"- {line}" for line in _remarks(summary))]) + "\n"
 
 
 def _cells(name: str, figures: SchemeFigures) -> tuple[str, ...]:
-    failed = f" (+{figures.failed} failed)" if figures.failed else ""
-    low, high = figures.stall_ratio_ci95 or (None, None)
-    interval = f" [{_percent(low)}, {_percent(high)}]" if figures.stall_ratio_ci95 else ""
+    failed = f"\n+{figures.failed} failed" if figures.failed else ""
+    low, high = (_percent(end) for end in figures.stall_ratio_ci95 or (None, None))
+    interval = f"\n{low.rstrip('%')}–{high}" if figures.stall_ratio_ci95 else ""
     return (
         _label(name),
         f"{figures.sessions}{failed}",
@@ -68,8 +70,8 @@ def _cells(name: str, figures: SchemeFigures) -> tuple[str, ...]:
         str(figures.stalls),
         _percent(figures.redundancy_rate),
         _percent(figures.late_ratio),
-        f"{_milliseconds(figures.ttft_p50_s)} / {_milliseconds(figures.ttft_p95_s)}",
-        f"{_milliseconds(figures.gap_p95_s)} / {_milliseconds(figures.gap_p99_s)}",
+        f"{_milliseconds(figures.ttft_p50_s)}\n{_milliseconds(figures.ttft_p95_s)}",
+        f"{_milliseconds(figures.gap_p95_s)}\n{_milliseconds(figures.gap_p99_s)}",
     )
 
 
@@ -77,7 +79,7 @@ def _remarks(summary: Summary) -> list[str]:
     measured, scheduled = _percent(summary.loss_rate), _percent(summary.scheduled_loss_rate)
     remarks = [
         f"loss measured by the link probes: {measured}; the schedule's own: {scheduled}",
-        f"lag of the viewers' event loops, p99: {_milliseconds(summary.load_lag_p99_s)}",
+        f"lag of the viewers' event loops, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}",
     ]
     failed = {_label(name): figures.failed for name, figures in summary.schemes.items() if figures.failed}
     if failed:
@@ -98,4 +100,4 @@ def _percent(value: float | None) -> str:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return _NOT_MEASURED if seconds is None else f"{seconds * 1e3:.0f} ms"
+    return _NOT_MEASURED if seconds is None else f"{seconds * 1e3:.0f}"
