@@ -9,12 +9,12 @@ Rules of this file:
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
-from eloquent.qoe.ratios import percentile, ratio, ratio_interval
+from eloquent.qoe.ratios import percentile, ratio, ratio_interval, redundancy_rate
 from eloquent.qoe.session import TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
 from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
@@ -153,8 +153,8 @@ def _scheme_figures(
         stall_ratio_210=_stall_ratio(tolerant),
         stall_excess_ratio=ratio([one.excess_s for one in measures], stream_s),
         stalls=sum(one.stalls for one in measures),
-        redundancy_rate=_rate((stream.redundant_bytes, stream.original_bytes) for stream in sent),
-        wire_bytes_per_token=_rate((stream.wire_bytes, stream.tokens) for stream in sent),
+        redundancy_rate=_redundancy(sent),
+        wire_bytes_per_token=_wire_bytes_per_token(sent),
         late_ratio=ratio([one.late_tokens for one in measures], [one.timed_tokens for one in measures]),
         ttft_p50_s=percentile(waits, 0.50),
         ttft_p95_s=percentile(waits, 0.95),
@@ -168,10 +168,14 @@ def _stall_ratio(measures: Sequence[SessionMeasures]) -> float | None:
     return ratio([one.stall_s for one in measures], [one.stream_s for one in measures])
 
 
-def _rate(pairs: Iterable[tuple[int | None, int]]) -> float | None:
-    """Return the ratio of sums over those streams for which the upper quantity is known."""
-    known = [(above, below) for above, below in pairs if above is not None]
-    return ratio([above for above, _ in known], [below for _, below in known])
+def _redundancy(sent: Sequence[StreamRow]) -> float | None:
+    known = [(row.original_bytes, row.redundant_bytes) for row in sent if row.redundant_bytes is not None]
+    return redundancy_rate(sum(original for original, _ in known), sum(redundant for _, redundant in known))
+
+
+def _wire_bytes_per_token(sent: Sequence[StreamRow]) -> float | None:
+    known = [(row.wire_bytes, row.tokens) for row in sent if row.wire_bytes is not None]
+    return ratio([wire_bytes for wire_bytes, _ in known], [tokens for _, tokens in known])
 
 
 def _scheduled_loss(manifest: Manifest, probes: Sequence[tuple[str, ProbeRow]]) -> float | None:
