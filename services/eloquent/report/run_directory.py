@@ -33,18 +33,6 @@ class NamedScenario(BaseModel):
     line: str
 
 
-class NamedLink(BaseModel):
-    """An access link of a run.
-
-    Attributes:
-        name: Its name, which is also its client's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str
-
-
 class Manifest(BaseModel):
     """What a run was, as far as its figures depend on it; whoever ran it writes more, which is kept as it is.
 
@@ -53,7 +41,6 @@ class Manifest(BaseModel):
         scenario: The scenario.
         seed: Seed of the schedules and of the intervals.
         schemes: Names of the schemes, in the order of the tables.
-        links: The access links.
         epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
     """
 
@@ -63,7 +50,6 @@ class Manifest(BaseModel):
     scenario: NamedScenario
     seed: int
     schemes: tuple[str, ...]
-    links: tuple[NamedLink, ...] = ()
     epoch_s: float | None = None
 
 
