@@ -270,7 +270,10 @@ async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
 
 async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     ask = Ask(flags.session_seconds, flags.token_gap)
-    start_at = time.monotonic() if flags.start_at is None else flags.start_at
+    if flags.start_on_order:
+        start_at = await _start_order()
+    else:
+        start_at = time.monotonic() if flags.start_at is None else flags.start_at
     round_length = flags.round_seconds or flags.session_seconds + _BREAK
     sampling = asyncio.create_task(viewer.sample_lag(logged=True))
     await viewer.rounds(ask, rounds=flags.rounds, start_at=start_at, round_length=round_length)
@@ -282,6 +285,21 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
             tasks.create_task(viewer.background(light, pause=flags.background_pause))
 
 
+async def _start_order() -> float:
+    """Wait for one line `{"start_at": SECONDS}` on standard input.
+
+    Raises:
+        ConfigurationError: The line is something else, or standard input ended before it.
+    """
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    line = await reader.readline()
+    try:
+        return float(json.loads(line)["start_at"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f'expected {{"start_at": SECONDS}} on standard input, not {line!r}') from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node."""
     parser = runtime.parser("viewer", __doc__, drains=False)
@@ -291,7 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--server", metavar="HOST:PORT", help="token server, for schemes that the kernel carries (grpc)")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
     add("--rounds", type=int, default=1, help="rounds (%(default)s)")
-    add("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")
+    start.add_argument(
+        "--start-on-order", action="store_true", help='read it as {"start_at": SECONDS} on standard input'
+    )
     add("--session-seconds", type=runtime.positive_seconds, default=30.0, help="length of a session (%(default)s)")
     add("--round-seconds", type=runtime.positive_seconds, help=f"from round to round (a session and {_BREAK:g} s)")
     add("--token-gap", type=runtime.positive_seconds, default=0.1, help="seconds between two tokens (%(default)s)")
