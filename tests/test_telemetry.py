@@ -1,6 +1,9 @@
 import re
+import shutil
 import socket
+import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from eloquent import telemetry
 from eloquent.errors import ConfigurationError
 
+PROMETHEUS = Path(__file__).parents[1] / "dashboards" / "prometheus"
 ROLES = [
     telemetry.ViewerMetrics,
     telemetry.ServerMetrics,
@@ -65,3 +69,26 @@ def test_a_port_in_use_is_one_sentence():
 def test_a_malformed_address_is_refused(address):
     with pytest.raises(ConfigurationError):
         telemetry.serve(address, CollectorRegistry())
+
+
+@pytest.mark.parametrize("verb", ["check", "test"])
+def test_promtool_agrees_with_the_recording_rules(verb):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: Debian's prometheus package has it")
+    file = PROMETHEUS / {"check": "rules", "test": "tests"}[verb] / "eloquent.yml"
+    done = subprocess.run([promtool, verb, "rules", file], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
+
+
+def test_the_recording_rules_use_metrics_that_exist():
+    registries = [CollectorRegistry() for _ in ROLES]
+    names = {
+        family.name
+        for role, registry in zip(ROLES, registries, strict=True)
+        for family in role(registry)._registry.collect()
+    }
+    used = set(re.findall(r"rate\((eloquent_[a-z_]+)_total\[", (PROMETHEUS / "rules" / "eloquent.yml").read_text()))
+    assert used
+    assert used <= names

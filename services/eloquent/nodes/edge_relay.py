@@ -139,6 +139,8 @@ def _status(event: StreamEnded | StreamFailed) -> tuple[grpc.StatusCode, str]:
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
     metrics = telemetry.EdgeMetrics()
+    if flags.metrics:
+        telemetry.serve(flags.metrics)
     relay = EdgeRelay(
         parse_address(flags.origin),
         metrics,
@@ -146,8 +148,6 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         max_streams=flags.max_streams,
     )
     await relay.door.open(flags.listen)
-    if flags.metrics:
-        telemetry.serve(flags.metrics)
     watching = asyncio.create_task(relay.watch())
     runtime.announce_ready()
     await stop.wait()

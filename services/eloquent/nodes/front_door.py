@@ -75,6 +75,7 @@ class FrontDoor:
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:
+            await self.server.stop(None)
             raise ConfigurationError(
                 f"cannot listen on {address}: the port is in use or the address is not ours"
             ) from error

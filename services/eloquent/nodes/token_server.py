@@ -107,11 +107,11 @@ class TokenServer:
     async def _produce(
         self, answer: "islice[Token]", gap: float, delay: float, context: Context, counts: "_Counts"
     ) -> None:
-        start = time.monotonic() + delay
+        loop = asyncio.get_running_loop()
+        start = loop.time() + delay
         for index, token in enumerate(answer):
             due = start + (index * gap if token.at is None else token.at)
-            if (wait := due - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(max(0.0, due - loop.time()))
             self._metrics.generated_tokens.inc()
             counts.tokens += 1
             await context.write(GenerateResponse(index=index, text=token.text, generated_at_ns=time.monotonic_ns()))
@@ -162,6 +162,8 @@ def _seconds(
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
     metrics = telemetry.ServerMetrics()
+    if flags.metrics:
+        telemetry.serve(flags.metrics)
     recorder = StreamRecorder.open(metrics, flags.known_clients, flags.run_dir, "server")
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
@@ -169,8 +171,6 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         [runtime.TOKEN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server.door.server
     )
     await server.door.open(flags.listen)
-    if flags.metrics:
-        telemetry.serve(flags.metrics)
     runtime.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)

@@ -1,0 +1,240 @@
+"""Nodes under test: parts in this process's own event loop, and whole processes that end with their test."""
+
+import asyncio
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import asynccontextmanager
+from functools import partial
+
+import grpc.aio
+import pytest
+from prometheus_client import CollectorRegistry
+
+from eloquent import telemetry
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.drivers.udp import UdpServer
+from eloquent.nodes import runtime
+from eloquent.nodes.counted_session import CountedServerSession
+from eloquent.nodes.edge_relay import EdgeRelay
+from eloquent.nodes.origin_relay import OriginRelay
+from eloquent.nodes.sources import Library
+from eloquent.nodes.stream_record import StreamRecorder
+from eloquent.nodes.token_server import Limits, TokenServer
+from eloquent.report.rows import RowWriter, StreamRow
+
+PATIENCE = 20.0  # seconds; only a test that fails waits so long
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
+
+    def __init__(self):
+        super().__init__()
+        self._now = 0.0
+        wait = self._selector.select
+        self._selector.select = lambda timeout=None: self._jump(timeout) or wait(0)
+
+    def _jump(self, timeout):
+        if timeout is None:
+            raise AssertionError("everything waits, and for no timer")
+        self._now += timeout
+
+    def time(self):
+        return self._now
+
+
+@pytest.fixture
+def run_virtually():
+    """Run a coroutine in virtual time."""
+
+    def run(coroutine):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(coroutine)
+
+    return run
+
+
+class Counts:
+    """The metrics of one part under test, read by name."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+
+    def __call__(self, name, **labels):
+        return self.registry.get_sample_value(f"eloquent_{name}", labels) or 0.0
+
+
+class Client:
+    """A client of `Generate` on one channel."""
+
+    def __init__(self, channel):
+        self._generate = channel.unary_stream(
+            runtime.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+        )
+        self._raw = channel.unary_stream(runtime.GENERATE)
+
+    def ask(self, prompt="Count to 5", *, gap=0.01, scheme=None, session="", client="", timeout=PATIENCE, **fields):
+        """Start a call."""
+        request = GenerateRequest(prompt=prompt, **fields)
+        request.token_gap.FromNanoseconds(round(gap * 1e9))
+        given = {runtime.SCHEME_KEY: scheme, runtime.SESSION_KEY: session, runtime.CLIENT_KEY: client}
+        metadata = tuple((key, value) for key, value in given.items() if value)
+        return self._generate(request, metadata=metadata, timeout=timeout)
+
+    def raw(self, body, *, scheme=None, timeout=PATIENCE):
+        """Start a call with a request that is already bytes, for an answer in bytes."""
+        metadata = ((runtime.SCHEME_KEY, scheme),) if scheme else ()
+        return self._raw(body, metadata=metadata, timeout=timeout)
+
+    async def answer(self, *words, **options):
+        """Return the whole answer as (index, text) pairs."""
+        return [(token.index, token.text) async for token in self.ask(*words, **options)]
+
+
+@asynccontextmanager
+async def _client(port):
+    # Channels to one port share no connection with those of another test.
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+    ) as channel:
+        yield Client(channel)
+
+
+@asynccontextmanager
+async def _server(*, limits=None, library=None, log=None, clients=()):
+    counts = Counts()
+    metrics = telemetry.ServerMetrics(counts.registry)
+    recorder = StreamRecorder(metrics, clients, RowWriter(log, StreamRow) if log else None)
+    server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
+    port = await server.door.open("127.0.0.1:0")
+    try:
+        yield port, counts
+    finally:
+        await server.drain(1.0)
+        recorder.close()
+
+
+@asynccontextmanager
+async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(runtime.GENERATE,)):
+    counts, edge_counts = Counts(), Counts()
+    metrics, sessions = telemetry.OriginMetrics(counts.registry), telemetry.SessionMetrics(counts.registry)
+    recorder = StreamRecorder(metrics, clients, RowWriter(log, StreamRow) if log else None)
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
+    ) as upstream:
+        origin = OriginRelay(upstream, metrics, recorder, methods=methods, max_streams=max_streams)
+        make_session = partial(CountedServerSession, metrics=sessions)
+        server = await UdpServer.bind(("127.0.0.1", 0), make_session, origin.on_event)
+        origin.address = server.address  # for tests that speak to it themselves
+        edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
+        port = await edge.door.open("127.0.0.1:0")
+        try:
+            yield port, counts, edge_counts, origin
+        finally:
+            await edge.door.drain(1.0)
+            edge.close()
+            await origin.drain(1.0)
+            server.close()
+    recorder.close()
+
+
+async def _until(holds, patience=PATIENCE):
+    async with asyncio.timeout(patience):
+        while not holds():  # noqa: ASYNC110  (what is waited for sets no event)
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def client():
+    """Async context manager: a client of a port."""
+    return _client
+
+
+@pytest.fixture
+def server():
+    """Async context manager: a token server; gives its port and its metrics."""
+    return _server
+
+
+@pytest.fixture
+def relays():
+    """Async context manager: an origin and an edge relay; gives the edge's port, both metrics, and the origin relay."""
+    return _relays
+
+
+@pytest.fixture
+def until():
+    """Wait, within bounds, until something holds."""
+    return _until
+
+
+@pytest.fixture
+def free_port():
+    """Return a port that is free for TCP and UDP."""
+
+    def find():
+        while True:
+            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                tcp.bind(("127.0.0.1", 0))
+                try:
+                    udp.bind(tcp.getsockname())
+                except OSError:
+                    continue
+                return tcp.getsockname()[1]
+
+    return find
+
+
+class Node:
+    """One node as a process."""
+
+    def __init__(self, words):
+        # The process of a test must not write its byte code or wait for a terminal.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.lines = deque()
+        self._rest = b""
+
+    def line(self):
+        """Return the next line of its standard output, or fail."""
+        while not self.lines:
+            readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            data = os.read(self.process.stdout.fileno(), 65536) if readable else b""
+            assert data, f"the node said nothing more: {self.process.poll()}"
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self.lines.extend(line.decode() for line in lines)
+        return self.lines.popleft()
+
+    def stop(self):
+        """Send SIGTERM and return the exit status and what it said on standard error."""
+        self.process.terminate()
+        return self.wait()
+
+    def wait(self):
+        """Return the exit status and what it said on standard error."""
+        _, error = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, error.decode()
+
+
+@pytest.fixture
+def start_node():
+    """Start a node and wait for its `ready`."""
+    nodes = []
+
+    def start(module, *flags, ready=True):
+        node = Node([f"eloquent.nodes.{module}", *map(str, flags)])
+        nodes.append(node)
+        if ready:
+            assert node.line() == "ready"
+        return node
+
+    yield start
+    for node in nodes:
+        if node.process.poll() is None:
+            node.process.kill()
+        node.process.communicate()
