@@ -167,6 +167,12 @@ def relays():
 
 
 @pytest.fixture
+def counts():
+    """Makes an empty set of metrics: hand over its `registry`, then call it with a name and labels."""
+    return Counts
+
+
+@pytest.fixture
 def until():
     """Wait, within bounds, until something holds."""
     return _until

@@ -77,7 +77,7 @@ def test_streams_one_after_the_other_are_accounted_each_for_itself():
                 server.sendall(b"x" * size)
                 receive(client, size)
                 end()
-                await books.accountant.settle()
+                await books.accountant.settle(5)
         return books
 
     books = asyncio.run(run())
@@ -98,7 +98,7 @@ def test_a_stream_that_begins_right_after_another_closes_its_account(until):
             server.sendall(b"x" * 50)
             receive(client, 50)
             end()
-            await books.accountant.settle()
+            await books.accountant.settle(5)
         return books
 
     books = asyncio.run(run())
@@ -115,7 +115,7 @@ def test_streams_that_share_a_connection_get_no_number():
             late = books.begin(peer)  # beside the two that are still open
             for end in (ends[0], ends[2], late):
                 end()
-            await books.accountant.settle()
+            await books.accountant.settle(5)
         return books
 
     books = asyncio.run(run())
@@ -132,7 +132,7 @@ def test_a_connection_that_does_not_settle_gets_no_number():
             while server.send(bytes(1_000_000)) == 1_000_000:
                 pass  # the client never reads
             end()
-            await books.accountant.settle()
+            await books.accountant.settle(5)
         return books
 
     books = asyncio.run(run())
@@ -150,7 +150,7 @@ def test_a_connection_that_is_closed_meanwhile_is_still_accounted():
             client.close()
             server.close()
             end()
-            await books.accountant.settle()
+            await books.accountant.settle(5)
         return books
 
     assert [spent.original_bytes for spent in asyncio.run(run()).spent] == [70]

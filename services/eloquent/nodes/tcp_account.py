@@ -158,10 +158,10 @@ class TcpAccountant:
         self._watches.setdefault(peer, []).append(watch)
         return lambda: self._end(peer, watch)
 
-    async def settle(self) -> None:
-        """Wait until every stream that has ended is accounted or given up."""
-        while self._settling:
-            await asyncio.wait(self._settling)
+    async def settle(self, patience: float) -> None:
+        """Wait until every stream that has ended is accounted or given up, at most so many seconds."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=patience)
 
     def _end(self, peer: str, watch: _Watch) -> None:
         watch.ended = True

@@ -77,7 +77,7 @@ class TokenServer:
     async def drain(self, grace: float) -> None:
         """Let the open streams end within the grace time, then account what they cost."""
         await self.door.drain(grace)
-        await self._tcp.settle()
+        await self._tcp.settle(grace)
 
     async def _generate(self, request: GenerateRequest, context: Context) -> None:
         try:
