@@ -214,6 +214,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     metrics, sessions = telemetry.OriginMetrics(), telemetry.SessionMetrics()
     recorder = StreamRecorder.open(metrics, flags.known_clients, flags.run_dir, "origin")
     async with grpc.aio.insecure_channel(flags.upstream) as upstream:
+        upstream.get_state(try_to_connect=True)  # so that the first request need not wait for it
         relay = OriginRelay(upstream, metrics, recorder, methods=flags.methods, max_streams=flags.max_streams)
         try:
             server = await UdpServer.bind(

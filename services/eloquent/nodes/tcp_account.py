@@ -138,7 +138,7 @@ class TcpAccountant:
             on_spent: Given the account once it is certain; never called for a stream that is not accounted.
 
         Returns:
-            To be called when the stream has ended, its status included.
+            To be called when the stream has ended; its status may still be on its way.
         """
         connection = find_connection(peer)
         if connection is None:

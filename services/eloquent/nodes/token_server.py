@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -87,13 +87,15 @@ class TokenServer:
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         counts = _Counts()
-        self._account(context, counts)
+        ended = self._account(context, counts)
         try:
             with self._metrics.active_generations.track_inprogress():
                 await self._produce(answer, gap, delay, context, counts)
         except asyncio.CancelledError:
             self._metrics.cancelled_streams.inc()
             raise
+        finally:
+            ended()
 
     def _answer(self, request: GenerateRequest) -> "islice[Token]":
         length, limits = len(request.prompt.encode()), self._limits
@@ -116,23 +118,21 @@ class TokenServer:
             counts.tokens += 1
             await context.write(GenerateResponse(index=index, text=token.text, generated_at_ns=time.monotonic_ns()))
 
-    def _account(self, context: Context, counts: "_Counts") -> None:
-        """Have the kernel's counters read around a stream that goes straight to its client."""
+    def _account(self, context: Context, counts: "_Counts") -> Callable[[], None]:
+        """Have the kernel's counters read around a stream that goes straight to its client.
+
+        Returns:
+            To be called when the stream has ended.
+        """
         owner = StreamOwner.of(runtime.metadata_of(context.invocation_metadata()))
         if owner.scheme != "grpc":
-            return
+            return lambda: None
 
         def on_spent(spent: Spent) -> None:
             self._recorder.count(owner, Spent(), spent)
             self._recorder.write(owner, counts.tokens, spent)
 
-        ended = self._tcp.begin(context.peer(), on_spent)
-
-        def on_done(ctx: Context) -> None:
-            del ctx  # the callback's signature wants it
-            ended()
-
-        context.add_done_callback(on_done)  # type: ignore[arg-type]  # the stubs want a class of their own here
+        return self._tcp.begin(context.peer(), on_spent)
 
 
 @dataclass(slots=True)

@@ -138,7 +138,7 @@ class Viewer:
         _print_event(event="rounds_done")
 
     async def background(self, ask: Ask, *, pause: float) -> None:
-        """Keep asking by each scheme, with a pause of so many seconds between two sessions, for ever."""
+        """Keep asking by each scheme, with a pause of so many seconds before each session, for ever."""
         async with asyncio.TaskGroup() as lanes:
             for scheme in self._lanes:
                 lanes.create_task(self._repeat(scheme, ask, pause))
@@ -192,8 +192,8 @@ class Viewer:
 
     async def _repeat(self, scheme: str, ask: Ask, pause: float) -> None:
         while True:
+            await asyncio.sleep(pause)  # first of all, so that the last round's books can be closed
             await self.view(scheme, 0, ask)
-            await asyncio.sleep(pause)
 
     async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:
         request = ask.request()
@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add(
         "--background-seconds", type=runtime.positive_seconds, default=10.0, help="length of its sessions (%(default)s)"
     )
-    add("--background-pause", type=runtime.seconds, default=20.0, help="seconds between them (%(default)s)")
+    add("--background-pause", type=runtime.seconds, default=20.0, help="seconds before each (%(default)s)")
     add("--run-dir", type=Path, metavar="DIR", help="write this run's logs")
     return runtime.run(partial(run, parser.parse_args(arguments)))
 
