@@ -1,0 +1,91 @@
+import pytest
+
+from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.digest import extend_digest
+from eloquent.protocol.endpoint import StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.wire import MAX_RANGES, WINDOW, Ack, Data, End, Fragment, decode_payload, encode_payload
+
+
+def take(receiver: Receiver, *fragments: Fragment, end: End | None = None) -> Ack | None:
+    receiver.receive_datagram(encode_payload(Data(fragments, end)), now=0.0)
+    answers = receiver.datagrams_to_send(now=0.0)
+    assert len(answers) <= 1
+    answer = decode_payload(answers[0]) if answers else None
+    assert answer is None or isinstance(answer, Ack)
+    return answer
+
+
+def events(receiver: Receiver) -> list[object]:
+    return list(iter(receiver.next_event, None))
+
+
+def test_out_of_order_tokens_wait_and_every_datagram_is_acknowledged() -> None:
+    receiver = Receiver()
+    assert take(receiver, Fragment(2, b"c")) == Ack(0, ((2, 3),))
+    assert events(receiver) == []
+    assert take(receiver, Fragment(0, b"a")) == Ack(1, ((2, 3),))
+    assert take(receiver, Fragment(0, b"a")) == Ack(1, ((2, 3),))
+    assert take(receiver, Fragment(1, b"b")) == Ack(3)
+    assert events(receiver) == [TokenReceived(0, b"a"), TokenReceived(1, b"b"), TokenReceived(2, b"c")]
+
+
+def test_fragments_are_joined() -> None:
+    receiver = Receiver()
+    take(receiver, Fragment(1, b"lo", more=True), Fragment(2, b" world"))
+    take(receiver, Fragment(0, b"hel", more=True), Fragment(3, b"!"))
+    assert events(receiver) == [TokenReceived(0, b"hello world"), TokenReceived(1, b"!")]
+
+
+def test_a_whole_stream_and_late_repetitions_after_it() -> None:
+    receiver = Receiver()
+    end = End(1, extend_digest(0, b"a"), b"ok")
+    assert take(receiver, end=end) == Ack(0, end_seen=True)
+    assert take(receiver, Fragment(0, b"a")) == Ack(1, end_seen=True)
+    assert events(receiver) == [TokenReceived(0, b"a"), StreamFinished(b"ok")]
+    assert take(receiver, Fragment(0, b"a"), end=end) == Ack(1, end_seen=True)
+    assert events(receiver) == []
+
+
+@pytest.mark.parametrize(
+    ("fragments", "end"),
+    [
+        ((Fragment(0, b"a"),), End(1, 0xBAD)),
+        ((Fragment(0, b"a"), Fragment(1, b"b")), End(1, extend_digest(0, b"a"))),
+        ((Fragment(3, b"a"),), End(2, 0)),
+        ((Fragment(0, b"a", more=True),), End(1, extend_digest(0, b"a"))),
+    ],
+)
+def test_a_wrong_end_is_a_failure_and_is_not_acknowledged(fragments: tuple[Fragment, ...], end: End) -> None:
+    receiver = Receiver()
+    assert take(receiver, *fragments, end=end) is None
+    assert isinstance(events(receiver)[-1], StreamBroken)
+    assert take(receiver, *fragments) is None
+    assert events(receiver) == []
+
+
+def test_two_ends_contradict_each_other() -> None:
+    receiver = Receiver()
+    take(receiver, end=End(5, 1))
+    take(receiver, end=End(6, 1))
+    assert [type(event) for event in events(receiver)] == [StreamBroken]
+
+
+def test_memory_is_bounded() -> None:
+    receiver = Receiver()
+    assert take(receiver, Fragment(WINDOW, b"x")) == Ack(0)
+    assert take(receiver, Fragment(WINDOW - 1, b"x")) == Ack(0, ((WINDOW - 1, WINDOW),))
+    for index in range(1, 300, 2):
+        ack = take(receiver, Fragment(index, b""))
+    assert ack is not None
+    assert len(ack.ranges) == MAX_RANGES
+    assert ack.ranges[0] == (1, 2)
+    endless = Receiver()
+    for index in range(1000):
+        take(endless, Fragment(index, bytes(1100), more=True))
+    assert [type(event) for event in events(endless)] == [StreamBroken]
+
+
+def test_an_acknowledgement_is_not_for_receivers() -> None:
+    with pytest.raises(RemoteProtocolError):
+        Receiver().receive_datagram(encode_payload(Ack(0)), now=0.0)

@@ -1,0 +1,333 @@
+"""Both sides of a session together: over a terrible network, and when they lose sight of each other."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eloquent.errors import ConfigurationError, LocalProtocolError
+from eloquent.protocol import schemes
+from eloquent.protocol.digest import extend_digest
+from eloquent.protocol.packet import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
+from eloquent.protocol.session import (
+    ClientSession,
+    ServerSession,
+    SessionLost,
+    StreamCancelled,
+    StreamDelivered,
+    StreamEnded,
+    StreamFailed,
+    StreamRequested,
+    StreamToken,
+)
+from eloquent.protocol.wire import Data, End, Fragment, encode_payload
+
+ID = b"sessionA"
+NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagram"]
+
+
+class Chat:
+    """A client (a), a server (b) that answers each request with its tokens, and the path between them."""
+
+    def __init__(self, net: Any, path: Any = None, *, answers: dict[bytes, list[bytes]] | None = None) -> None:
+        self.client, self.server = ClientSession(ID), ServerSession(ID)
+        self.pair = net.EndpointPair(self.client, self.server, path)
+        self.pair.on_event = self._on_event
+        self.answers = answers if answers is not None else {}
+        self.gap = 0.1
+
+    @property
+    def now(self) -> float:
+        now: float = self.pair.now
+        return now
+
+    def ask(self, request: bytes, scheme: str = "eloquent", *, at: float = 0.0) -> None:
+        self.pair.at(at, lambda: self.client.open_stream(request, scheme=scheme, now=self.now))
+
+    def cancel(self, stream_id: int, *, at: float) -> None:
+        self.pair.at(at, lambda: self.client.cancel_stream(stream_id, now=self.now))
+
+    def _on_event(self, side: str, event: Any) -> None:
+        if side == "b" and isinstance(event, StreamRequested):
+            tokens, stream_id = self.answers.get(event.request, [b"hello", b" world"]), event.stream_id
+            for i, token in enumerate(tokens):
+                self._later(i * self.gap, lambda token=token: self.server.send_token(stream_id, token, now=self.now))
+            self._later(
+                len(tokens) * self.gap, lambda: self.server.finish(stream_id, trailer=event.request[:9], now=self.now)
+            )
+
+    def _later(self, after: float, action: Any) -> None:
+        self.pair.at(self.now + after, action, "b")
+
+    def of(self, side: str, stream_id: int) -> list[Any]:
+        return [event for event in self.pair.events[side] if getattr(event, "stream_id", None) == stream_id]
+
+    def ends(self, side: str) -> list[Any]:
+        return [event for event in self.pair.events[side] if not isinstance(event, StreamToken | StreamRequested)]
+
+
+def whole(stream_id: int, tokens: list[bytes], trailer: bytes) -> list[object]:
+    return [*(StreamToken(stream_id, i, token) for i, token in enumerate(tokens)), StreamEnded(stream_id, trailer)]
+
+
+@settings(max_examples=80)
+@given(
+    streams=st.lists(
+        st.tuples(
+            st.sampled_from([*NAMES, "eloquent-all", "duplicate-3-0ms"]),
+            st.one_of(st.binary(max_size=20), st.integers(1000, 30_000).map(bytes)),
+            st.lists(st.one_of(st.binary(max_size=12), st.integers(1000, 3000).map(bytes)), max_size=20),
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda stream: stream[1],
+    ),
+    gap=st.sampled_from([0.0, 0.02, 0.1]),
+    seed=st.integers(0, 2**16),
+)
+def test_whatever_the_network_does_each_answer_is_whole(net: Any, streams: Any, gap: float, seed: int) -> None:
+    chat = Chat(net, net.terrible(seed, corrupt=0.1), answers={request: tokens for _, request, tokens in streams})
+    chat.gap = gap
+    for scheme, request, _ in streams:
+        chat.ask(request, scheme)
+    chat.pair.run(until=59.0)
+    for stream_id, (scheme, request, tokens) in enumerate(streams):
+        assert chat.of("a", stream_id) == whole(stream_id, tokens, request[:9])
+        asked, delivered = chat.of("b", stream_id)
+        assert asked == StreamRequested(stream_id, scheme, request)
+        assert isinstance(delivered, StreamDelivered)
+        account = chat.server.account(stream_id)
+        assert account == delivered.account
+        answers = [
+            len(data) + 28
+            for _, data in chat.pair.sent["b"]
+            if isinstance((body := decode_datagram(data).body), Answer) and body.stream_id == stream_id
+        ]
+        assert (account.packets, account.wire_bytes) == (len(answers), sum(answers))
+        assert account.original_bytes == sum(map(len, tokens))
+    for side in ("a", "b"):
+        assert all(len(data) <= MAX_DATAGRAM for _, data in chat.pair.sent[side])
+    assert len(chat.pair.sent["a"]) == sum(chat.client.datagrams_sent.values())
+
+
+@pytest.mark.parametrize("scheme", NAMES)
+def test_one_streams_losses_do_not_block_another(net: Any, scheme: str) -> None:
+    def stream_0_is_cut(side: str, _count: int, data: bytes) -> bool:
+        body = decode_datagram(data).body
+        return side == "b" and isinstance(body, Answer) and body.stream_id == 0 and chat.now < 8
+
+    chat = Chat(net, net.Path(judge=stream_0_is_cut))
+    chat.ask(b"zero", scheme)
+    chat.ask(b"one", scheme)
+    chat.pair.run(until=2.0)
+    assert chat.of("a", 0) == []
+    assert chat.of("a", 1) == whole(1, [b"hello", b" world"], b"one")
+    chat.pair.run(until=50.0)
+    assert chat.of("a", 0) == whole(0, [b"hello", b" world"], b"zero")
+
+
+def test_cancelling_reaches_the_server_through_losses(net: Any) -> None:
+    chat = Chat(net, net.Path(blackouts=[(0.55, 2.0)]), answers={b"q": [b"x"] * 100})
+    chat.ask(b"q")
+    chat.cancel(0, at=0.6)
+    chat.pair.run(until=30.0)
+    assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
+    assert all(isinstance(event, StreamToken) for event in chat.pair.events["a"])
+    assert chat.server.backlog(0) == 0
+    assert chat.client.get_timer() is None
+    last = max(when for when, _ in chat.pair.sent["b"])
+    assert last < 4.0
+
+
+def test_cancel_before_the_request_wins_even_when_reordered(net: Any) -> None:
+    chat = Chat(net, net.Path(judge=lambda side, count, _: side == "a" and count == 1))
+    chat.ask(b"q")
+    chat.cancel(0, at=0.01)
+    chat.pair.run(until=20.0)
+    request = chat.pair.sent["a"][0][1]
+    chat.pair.at(chat.now, lambda: chat.server.receive_datagram(request, now=chat.now), "b")
+    chat.pair.run(until=25.0)
+    assert chat.pair.events == {"a": [], "b": []}
+
+
+def test_cancel_crossing_the_end_is_quiet_on_both_sides(net: Any) -> None:
+    chat = Chat(net, answers={b"q": [b"x"]})
+    chat.ask(b"q")
+    chat.cancel(0, at=0.19)  # the end is on its way
+    chat.pair.run(until=20.0)
+    assert [type(event) for event in chat.pair.events["a"]] == [StreamToken]
+    assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
+
+
+def test_cancel_withdraws_events_that_were_not_taken() -> None:
+    client, server = ClientSession(ID), ServerSession(ID)
+    client.open_stream(b"q", scheme="eloquent", now=0.0)
+    for data in client.datagrams_to_send(now=0.0):
+        server.receive_datagram(data, now=0.0)
+    server.send_token(0, b"x", now=0.0)
+    for data in server.datagrams_to_send(now=0.0):
+        client.receive_datagram(data, now=0.1)
+    client.cancel_stream(0, now=0.1)
+    assert client.next_event() is None
+
+
+def test_a_repeated_request_after_the_end_is_not_answered_again(net: Any) -> None:
+    chat = Chat(net)
+    chat.ask(b"q")
+    chat.pair.run(until=10.0)
+    before = len(chat.pair.sent["b"])
+    for _, data in chat.pair.sent["a"]:
+        chat.server.receive_datagram(data, now=10.0)
+    assert chat.server.datagrams_to_send(now=10.0) == []
+    assert len(chat.pair.sent["b"]) == before
+    assert len(chat.pair.events["b"]) == 2
+
+
+def test_a_late_end_is_acknowledged_again(net: Any) -> None:
+    def lose_acks_of_the_end(side: str, count: int, data: bytes) -> bool:
+        return side == "a" and isinstance(decode_datagram(data).body, Answer) and 0.3 < chat.now < 3.0
+
+    chat = Chat(net, net.Path(judge=lose_acks_of_the_end))
+    chat.ask(b"q")
+    chat.pair.run(until=30.0)
+    assert chat.ends("a") == [StreamEnded(0, b"q")]
+    assert [type(event) for event in chat.ends("b")] == [StreamDelivered]
+
+
+def test_a_wrong_digest_is_a_failure_and_never_an_end(net: Any) -> None:
+    chat = Chat(net, answers={b"q": [b"x"]})
+    chat.gap = 10.0
+    chat.ask(b"q")
+    forged = Data((), End(1, extend_digest(0, b"y")))
+    datagram = encode_datagram(Datagram(ID, 99, Answer(0, encode_payload(forged))))
+    chat.pair.at(1.0, lambda: chat.client.receive_datagram(datagram, now=1.0), "a")
+    chat.pair.run(until=30.0)
+    assert [type(event) for event in chat.ends("a")] == [StreamFailed]
+    assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
+
+
+def test_an_unknown_stream_is_answered_with_cancel() -> None:
+    for session in (ClientSession(ID), ServerSession(ID)):
+        answer = Data((Fragment(0, b"x"),)) if isinstance(session, ClientSession) else None
+        payload = encode_payload(answer) if answer else b"\x02\x00"
+        session.receive_datagram(encode_datagram(Datagram(ID, 0, Answer(7, payload))), now=0.0)
+        (datagram,) = session.datagrams_to_send(now=0.0)
+        assert decode_datagram(datagram).body == Cancel(7)
+
+
+@pytest.mark.parametrize("request_tokens", [[b"no-such-scheme", b"q"], [b"grpc", b"q"], [b"\xff", b"q"], [b"eloquent"]])
+def test_a_request_that_cannot_be_served_is_refused(net: Any, request_tokens: list[bytes]) -> None:
+    chat = Chat(net)
+    chat.ask(b"q")
+    (forged,) = (schemes.get("retransmit").make_sender(),)
+    for token in request_tokens:
+        forged.send_token(token, now=0.0)
+    forged.finish(now=0.0)
+    chat.client._streams.clear()
+    chat.client.open_stream(b"q", scheme="eloquent", now=0.0)
+    chat.client._streams[0].request = forged
+    chat.pair._heap.clear()
+    chat.pair.run(until=20.0)
+    assert [type(event) for event in chat.pair.events["a"]] == [StreamFailed]
+    assert chat.pair.events["b"] == []
+
+
+def test_a_dead_server_is_given_up_and_pinged_meanwhile(net: Any) -> None:
+    chat = Chat(net, net.Path(blackouts=[(1.0, 1e9)]), answers={b"q": [b"x"] * 100})
+    chat.ask(b"q")
+    chat.pair.run(until=100.0)
+    failed, lost = chat.ends("a")
+    assert (type(failed), type(lost)) == (StreamFailed, SessionLost)
+    assert chat.now == pytest.approx(41.0, abs=1.5)
+    assert 15 <= chat.client.datagrams_sent["ping"] <= 20
+    assert {type(event) for event in chat.ends("b")} == {StreamFailed, SessionLost}
+    assert chat.client.closed
+    assert chat.server.closed
+    with pytest.raises(LocalProtocolError):
+        chat.client.open_stream(b"q", scheme="eloquent", now=100.0)
+
+
+def test_signs_of_life_keep_a_waiting_stream(net: Any) -> None:
+    chat = Chat(net, answers={b"q": []})
+    chat.gap = 0.0
+    chat.pair.on_event = lambda side, event: None
+    chat.ask(b"q")
+    chat.pair.at(300.0, lambda: chat.server.finish(0, now=300.0), "b")
+    chat.pair.run(until=310.0)
+    assert chat.ends("a") == [StreamEnded(0, b"")]
+
+
+def test_an_idle_session_expires_and_may_begin_anew(net: Any) -> None:
+    chat = Chat(net)
+    chat.ask(b"q")
+    chat.pair.run(until=200.0)
+    assert chat.pair.events["b"][-1] == SessionLost("idle")
+    assert chat.server.expired
+    chat.server = chat.pair.ends["b"] = ServerSession(ID)
+    chat.ask(b"q", at=201.0)
+    chat.pair.run(until=220.0)
+    assert chat.of("a", 1) == whole(1, [b"hello", b" world"], b"q")
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_closing_ends_the_other_side(net: Any, side: str) -> None:
+    chat = Chat(net, answers={b"q": [b"x"] * 100})
+    chat.ask(b"q")
+    chat.pair.at(1.0, lambda: chat.pair.ends[side].close(now=1.0), side)
+    chat.pair.run(until=1.5)
+    assert chat.ends(side) == []
+    other = "b" if side == "a" else "a"
+    assert [type(event) for event in chat.ends(other)] == [
+        StreamCancelled if side == "a" else StreamFailed,
+        SessionLost,
+    ]
+    assert chat.client.closed
+    assert chat.server.closed
+
+
+def test_a_close_of_an_earlier_time_is_a_stray(net: Any) -> None:
+    chat = Chat(net, answers={b"long": [b"x"] * 20})
+    chat.ask(b"q")
+    chat.ask(b"long", at=10.0)
+    chat.pair.run(until=10.5)
+    for number in (0, 1, 1000):
+        stray = encode_datagram(Datagram(ID, 0, Close(number, "no such session")))
+        chat.client.receive_datagram(stray, now=chat.now)
+    chat.pair.run(until=30.0)
+    assert [type(event) for event in chat.ends("a")] == [StreamEnded, StreamEnded]
+
+
+def test_misuse_is_the_callers_fault(net: Any) -> None:
+    chat = Chat(net)
+    for name, error in (("grpc", ConfigurationError), ("nothing", ConfigurationError)):
+        with pytest.raises(error):
+            chat.client.open_stream(b"q", scheme=name, now=0.0)
+    for call in (
+        lambda: chat.server.send_token(0, b"x", now=0.0),
+        lambda: chat.server.finish(0, now=0.0),
+        lambda: chat.server.backlog(0),
+        lambda: chat.server.account(0),
+    ):
+        with pytest.raises(LocalProtocolError):
+            call()
+    chat.client.cancel_stream(5, now=0.0)
+    assert chat.client.get_timer() is None
+
+
+def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
+    chat = Chat(net, net.Path(delay=0.0), answers={b"q": []})
+    for _ in range(256):
+        chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
+    with pytest.raises(LocalProtocolError, match="at most"):
+        chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
+    chat.client = chat.pair.ends["a"] = ClientSession(ID)
+    for i in range(1100):
+        chat.ask(b"q", at=float(i) / 100)
+    chat.pair.run(until=30.0)
+    assert len(chat.ends("a")) == 1100
+    assert len(chat.server._gone) == len(chat.client._gone) == 1024
+    first = chat.pair.sent["a"][0][1]
+    chat.server.receive_datagram(first, now=30.0)
+    (datagram,) = chat.server.datagrams_to_send(now=30.0)
+    assert decode_datagram(datagram).body == Cancel(0)
