@@ -1,5 +1,4 @@
 # Neither framework has types:
-# ruff: noqa: ANN401
 # mypy: disable-error-code="misc, untyped-decorator"
 """The OpenFlow controller of the emulated network: a learning switch that also tells Prometheus what crosses its ports.
 

@@ -151,15 +151,18 @@ def check_host() -> None:
 
 @app.command()
 def summary(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest")) -> None:
-    """Compute a run's figures again from its logs, and show them."""
-    from eloquent.report.figures import compute
-    from eloquent.report.run_directory import RunDirectory
+    """Compute a run's figures again from its logs, write summary.json and summary.md, and show them."""
+    from eloquent.report.summary import summarise
     from eloquent.report.table import render
 
     with _one_sentence():
-        console.print(render(compute(RunDirectory(folder))))
+        console.print(render(summarise(folder)))
 
 
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

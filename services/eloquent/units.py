@@ -55,7 +55,9 @@ def parse_probability(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise ConfigurationError(f"'{text}' is not a probability: write a number from 0 to 1, or a percentage such as 15%")
+        raise ConfigurationError(
+            f"'{text}' is not a probability: write a number from 0 to 1, or a percentage such as 15%"
+        )
     return value
 
 

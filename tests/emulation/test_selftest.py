@@ -8,7 +8,13 @@ from eloquent.emulation.selftest import LOSS_PINGS, LinkTest, binomial_tail
 
 
 def link_test(**changes: float) -> LinkTest:
-    values = {"rtt_s": 0.4, "rtt_expected_s": 0.4, "bad_loss": 0.9, "bad_loss_expected": 0.9} | changes
+    values = {
+        "rtt_s": 0.4,
+        "rtt_mean_s": 0.4,
+        "rtt_expected_s": 0.4,
+        "bad_loss": 0.9,
+        "bad_loss_expected": 0.9,
+    } | changes
     return LinkTest(link="c1", **values)
 
 

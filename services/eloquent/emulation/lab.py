@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import mount_private_folders, start_open_vswitch
+from eloquent.nodes.probes import LOST_AFTER
+from eloquent.report.run_directory import RunDirectory
 from eloquent.report.summary import summarise
 
 TOKEN_SERVER_PORT = 50051
@@ -33,6 +35,7 @@ PROBE_PORT = 7001
 PROBE_INTERVAL = 0.05  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
 CONTROLLER_PORT = 9105
+PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 START_MARGIN = 2.0  # seconds between the order to start and the first request
 LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
 LAG_BOUND = 0.020  # seconds, p99 of the viewers' event loops: a starved viewer invents stalls
@@ -126,7 +129,18 @@ class Lab:
         )
         await controller.start()
         await controller.wait_ready()
-        self._tasks.append(asyncio.create_task(self._keep_controller(controller)))
+        self._watch("the restart of the controller", self._keep_controller(controller))
+
+    def _watch(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """Let something run beside the rounds; if it fails, say so, since nobody waits for it."""
+
+        def judge(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._warn(f"{what} failed: {error!r}")
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(judge)
+        self._tasks.append(task)
 
     async def _keep_controller(self, controller: LabProcess) -> None:
         """Restart the controller whenever it ends; meanwhile the switches go on with the flows they have."""
@@ -140,13 +154,14 @@ class Lab:
         hosts, clients = self._network.hosts, self._network.clients
         server, origin = hosts["server"], hosts["origin"]
         server_address = f"{server.address}:{TOKEN_SERVER_PORT}"
-        await self._start_node(server, "token_server", "--listen", server_address)
-        names = ",".join(client.name for client in clients)
+        names = ("--known-clients", ",".join(client.name for client in clients))
+        logs = ("--run-dir", str(self.folder))
+        await self._start_node(server, "token_server", "--listen", server_address, *names, *logs)
         await self._start_node(
             origin,
             "origin_relay",
             *("--listen", f"{origin.address}:{ORIGIN_RELAY_PORT}"),
-            *("--upstream", server_address, "--known-clients", names),
+            *("--upstream", server_address, *names, *logs),
         )
         edges = []
         for client in clients:
@@ -155,7 +170,6 @@ class Lab:
                     client,
                     "edge_relay",
                     *("--listen", EDGE_RELAY, "--origin", f"{origin.address}:{ORIGIN_RELAY_PORT}"),
-                    *("--client", client.name),
                     metrics=METRICS_PORT + 1,
                 )
             )
@@ -170,8 +184,8 @@ class Lab:
             origin,
             "link_probe",
             "send",
-            *(word for client in clients for word in ("--to", f"{client.name}={client.address}:{PROBE_PORT}")),
-            *("--interval", str(PROBE_INTERVAL)),
+            *("--to", *(f"{client.name}={client.address}:{PROBE_PORT}" for client in clients)),
+            *("--interval", str(PROBE_INTERVAL), *logs),
             metrics=METRICS_PORT + 1,
         )
 
@@ -186,8 +200,10 @@ class Lab:
                 *("--client", client.name, "--schemes", ",".join(options.schemes)),
                 *("--server", server_address, "--edge", EDGE_RELAY),
                 *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
+                *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),
+                *("--run-dir", str(self.folder)),
                 *("--token-gap", str(options.token_gap_s)),
-                *(["--background"] if options.background else []),
+                "--background" if options.background else "--stay",
             ),
             log=self._logs / f"{client.name}-viewer.log",
             talks=True,
@@ -208,9 +224,7 @@ class Lab:
 
     def _node_words(self, host: LabHost, node: str, metrics: int | None, *flags: str) -> list[str]:
         page = ["--metrics", f"{host.management}:{metrics}"] if metrics is not None else []
-        return host.command(
-            sys.executable, "-m", f"eloquent.nodes.{node}", *flags, *page, "--run-dir", str(self.folder)
-        )
+        return host.command(sys.executable, "-m", f"eloquent.nodes.{node}", *flags, *page)
 
     async def start_prometheus(self) -> None:
         """Start Prometheus on every page of metrics there is."""
@@ -218,7 +232,7 @@ class Lab:
         await prometheus.start()
         self._processes.append(prometheus)
         telemetry.serve(f"{LAB_ADDRESS}:{METRICS_PORT}")
-        self._tasks.append(asyncio.create_task(self._export_carrier()))
+        self._watch("the export of the carrier's counters", self._export_carrier())
 
     def _targets(self) -> Iterator[Target]:
         hosts = self._network.hosts
@@ -253,8 +267,13 @@ class Lab:
         """
         epoch = time.monotonic() + START_MARGIN
         await self._carrier.follow_schedule(epoch)
-        for viewer in self._viewers.values():
-            await viewer.write_line(json.dumps({"start_at": epoch}))
+        length = self.options.rounds * (self.options.session_s + PAUSE)
+        self._ledger.note_schedule(self._carrier.links, epoch=epoch, length_s=length)
+        self._write_manifest()
+        # Spread over one token gap, so that the tokens of all clients do not fall due at the same instant.
+        step = self.options.token_gap_s / len(self._viewers)
+        for number, viewer in enumerate(self._viewers.values()):
+            await viewer.write_line(json.dumps({"start_at": epoch + number * step}))
         self._tell(
             {
                 "event": "streaming",
@@ -263,8 +282,7 @@ class Lab:
             }
         )
         await asyncio.gather(*(self._follow_viewer(viewer) for viewer in self._viewers.values()))
-        length = time.monotonic() - epoch
-        self._ledger.note_schedule(self._carrier.links, epoch=epoch, length_s=length)
+        await asyncio.sleep(LOST_AFTER)  # until then the probe does not call its last probes lost
         await self._note_carrier()
         self._write_manifest()
         self._summarise()
@@ -302,9 +320,7 @@ class Lab:
         self._tell({"event": "warning", "text": text})
 
     def _write_manifest(self) -> None:
-        path = self.folder / "manifest.json"
-        path.with_suffix(".new").write_text(json.dumps(self._ledger.to_json(), indent=1), encoding="utf-8")
-        path.with_suffix(".new").replace(path)
+        RunDirectory(self.folder).write_manifest(self._ledger.to_json())
 
     def describe(self) -> dict[str, Any]:
         """Tell what runs, for `make status`."""

@@ -5,6 +5,7 @@ gives Mininet the class of link to build. Whatever the carrier, the client's end
 switch's end an ordinary port.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class Carrier:
 
     def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
         self.links = list(links)
+        self._conversation = asyncio.Lock()  # an answer belongs to the question before it
         self._process = LabProcess(
             f"the {self.name} carrier", [sys.executable, "-m", self.module], log=logs / f"{self.name}.log", talks=True
         )
@@ -71,9 +73,10 @@ class Carrier:
         return await self._ask({"report": True})
 
     async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        await self._process.write_line(json.dumps(command))
-        answer: dict[str, Any] = json.loads(await self._process.read_line(CONTROL_TIMEOUT))
-        return answer
+        async with self._conversation:
+            await self._process.write_line(json.dumps(command))
+            answer: dict[str, Any] = json.loads(await self._process.read_line(CONTROL_TIMEOUT))
+            return answer
 
     async def stop(self) -> None:
         """End the process; with it end the devices that it made."""

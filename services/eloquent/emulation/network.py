@@ -18,13 +18,14 @@ from mininet.node import RemoteController
 from eloquent.emulation.links import Carrier, clean_link
 from eloquent.emulation.processes import in_namespace, run_command
 from eloquent.emulation.switches import LabSwitch
-from eloquent.errors import ConfigurationError
+from eloquent.errors import ConfigurationError, EmulationError
 
 OPENFLOW_PORT = 6653
 MANAGEMENT_BRIDGE = "mgmt"
 LAB_ADDRESS = "10.255.0.1"
 MANAGEMENT_MASK = 16
 MANAGEMENT_INTERFACE = "mgmt0"
+CONNECT_TIMEOUT = 30.0  # seconds for the switches to reach the controller
 OFFLOADS = ("tx", "tso", "gso", "gro", "lro")
 
 
@@ -98,8 +99,14 @@ class Network:
         return [switch.name for switch in self._mininet.switches]
 
     def start(self) -> None:
-        """Start the switches; the controller has to listen by then."""
+        """Start the switches; the controller has to listen by then.
+
+        Raises:
+            EmulationError: The switches and the controller do not come together.
+        """
         self._mininet.start()
+        if not self._mininet.waitConnected(timeout=CONNECT_TIMEOUT, delay=0.05):
+            raise EmulationError(f"the switches did not reach the controller within {CONNECT_TIMEOUT:g} s")
 
     def _set_up_hosts(self) -> None:
         """Give the hosts their management interfaces and their neighbours."""

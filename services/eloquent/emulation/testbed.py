@@ -107,6 +107,8 @@ class Testbed:
                         raise EmulationError(event["text"])
                     is_up = event["event"] == "up"
                     yield event
+                    if is_up:  # the lab goes on, and tells no more
+                        return
             if not is_up:
                 raise EmulationError(f"the lab ended before its time; see {log_path}")
         finally:

@@ -284,6 +284,8 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
             tasks.create_task(viewer.sample_lag(logged=False))
             light = Ask(flags.background_seconds, flags.token_gap)
             tasks.create_task(viewer.background(light, pause=flags.background_pause))
+    elif flags.stay:
+        await asyncio.Event().wait()
 
 
 async def _start_order() -> float:
@@ -318,6 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--session-seconds", type=runtime.positive_seconds, default=30.0, help="length of a session (%(default)s)")
     add("--round-seconds", type=runtime.positive_seconds, help=f"from round to round (a session and {_BREAK:g} s)")
     add("--token-gap", type=runtime.positive_seconds, default=0.1, help="seconds between two tokens (%(default)s)")
+    add("--stay", action="store_true", help="after the rounds go on serving metrics until SIGTERM")
     add("--background", action="store_true", help="after the rounds keep a light load until SIGTERM")
     add(
         "--background-seconds", type=runtime.positive_seconds, default=10.0, help="length of its sessions (%(default)s)"

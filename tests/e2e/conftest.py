@@ -1,0 +1,139 @@
+"""Testbeds for end-to-end tests: the real command line, in a state folder and with a port of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXPERIMENT_TIMEOUT = 240  # seconds; an 8-client lab takes about 60
+
+
+@dataclass
+class TestbedUnderTest:
+    """One testbed, driven by its command line as a user would."""
+
+    __test__ = False
+    folder: Path
+    output: str = ""
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = {**os.environ, "ELOQUENT_STATE": str(self.folder / "state"), "COLUMNS": "200"}
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "eloquent.cli", *words]
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=EXPERIMENT_TIMEOUT,
+            check=False,
+        )
+
+    def up_words(self, *words: str) -> list[str]:
+        return ["up", "--runs", str(self.folder / "runs"), "--prometheus-port", "0", "--no-background", *words]
+
+    def up(self, *words: str) -> None:
+        finished = self.call(*self.up_words(*words))
+        self.output = finished.stdout
+        assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}\n{self.logs()}"
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*self.up_words(*words)),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @property
+    def run(self) -> Path:
+        return (self.folder / "runs" / "latest").resolve()
+
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.run / "manifest.json").read_text())
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.run / "summary.json").read_text())
+
+    def logs(self) -> str:
+        paths = sorted((self.folder / "runs").glob("*/logs/*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
+
+    def prometheus(self, query: str) -> list[dict[str, Any]]:
+        url = re.search(r"http://127.0.0.1:\d+", self.output)
+        assert url, self.output
+        with urllib.request.urlopen(
+            f"{url[0]}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=20
+        ) as answer:
+            body = json.load(answer)
+        assert body["status"] == "success"
+        result: list[dict[str, Any]] = body["data"]["result"]
+        return result
+
+    def lab_pids(self) -> set[int]:
+        """Find the processes of the lab by the PID namespace that its first process made."""
+        outermost = int((self.folder / "state" / "pid").read_text().split()[0])
+        inside = children(outermost)
+        assert len(inside) == 1, "unshare has one child, the supervisor"
+        namespace = str(Path(f"/proc/{inside[0]}/ns/pid").readlink())
+        return {pid for pid in pids() if pid_namespace(pid) == namespace}
+
+
+def pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def pid_namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:  # it ended meanwhile
+        return None
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """Wait for something that other processes do, with a bound that only a fault reaches."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen within 30 s"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.fixture
+def testbed(needs_root: None, tmp_path: Path) -> Iterator[TestbedUnderTest]:
+    """A testbed that is not up yet, and is down afterwards."""
+    under_test = TestbedUnderTest(tmp_path)
+    yield under_test
+    under_test.call("down")
+
+
+@pytest.fixture(scope="module")
+def experiment(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestbedUnderTest]:
+    """The default experiment, after its round: up, with nothing streaming."""
+    under_test = TestbedUnderTest(tmp_path_factory.mktemp("experiment"))
+    under_test.up()
+    yield under_test
+    under_test.call("down")

@@ -1,0 +1,95 @@
+"""Who may import whom: the table of docs/design.md, held against every import statement."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "services" / "eloquent"
+
+BASE = {"errors", "units"}
+MAY_IMPORT = {
+    "errors": set(),
+    "units": {"errors"},
+    "protocol": BASE,
+    "channel": BASE,
+    "qoe": BASE,
+    "scenarios": BASE | {"channel"},
+    "drivers": BASE | {"protocol"},
+    "telemetry": BASE,
+    "report": BASE | {"protocol", "channel", "qoe"},
+    "nodes": BASE | {"api", "protocol", "drivers", "qoe", "telemetry", "report"},
+    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes"},
+    "cli": BASE | {"emulation", "report"},
+}
+PURE = {"protocol", "channel", "qoe"}
+# Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.
+IMPURE_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "subprocess", "threading", "time", "os", "io"}
+# The libraries that must not leave their part of the house.
+HOMES = {"mininet": {"emulation"}, "pyroute2": {"emulation", "nodes"}, "typer": {"cli"}, "rich": {"cli", "report"}}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            yield node.module
+            if node.module == "eloquent":
+                yield from (f"eloquent.{alias.name}" for alias in node.names)
+
+
+def sources() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if "api" not in path.relative_to(PACKAGE).parts]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path):
+    part = part_of(path)
+    if part == "__init__":
+        return
+    for name in imports_of(path):
+        top, *rest = name.split(".")
+        if top == "eloquent" and rest:
+            assert rest[0] == part or rest[0] in MAY_IMPORT[part], f"{part} may not import {name}"
+        if part in PURE:
+            assert top == "eloquent" or top in sys.stdlib_module_names, f"{part} is pure and may not import {name}"
+            assert top not in IMPURE_MODULES, f"{part} is pure and may not import {name}"
+        if top in HOMES:
+            assert part in HOMES[top], f"only {', '.join(sorted(HOMES[top]))} may import {top}"
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if part_of(path) in PURE], ids=str)
+def test_pure_layers_draw_from_an_injected_generator(path: Path):
+    """Of `random`, only the class is used: its module functions share one global generator."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "random":
+            assert {alias.name for alias in node.names} == {"Random"}
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
+            assert node.attr == "Random"
+
+
+def test_every_part_stands_in_the_table():
+    assert {part_of(path) for path in sources()} - {"__init__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    "folder", ["protocol", "channel", "qoe", "drivers", "nodes", "emulation", "report", "scenarios"]
+)
+def test_the_tests_mirror_the_sources(folder: str):
+    """A test file is named after the module that it tests, so that one finds it; e2e tests whole testbeds."""
+    tests = Path(__file__).parent / folder
+    modules = {path.stem for path in (PACKAGE / folder).rglob("*.py")} | {folder}
+    for path in tests.rglob("test_*.py"):
+        stem = path.stem.removeprefix("test_")
+        assert any(stem == module or stem.startswith(f"{module}_") for module in modules), (
+            f"{path.name} mirrors no module"
+        )
