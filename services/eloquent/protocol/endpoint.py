@@ -90,7 +90,7 @@ class Endpoint(Protocol):
         """Hand over what is to be sent now, in order."""
 
     def get_timer(self) -> float | None:
-        """Return the instant at which `handle_timer` wants to be called, or None."""
+        """Return the instant at which `handle_timer` wants to be called (one in the past means now), or None."""
 
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now`."""
