@@ -88,6 +88,7 @@ def test_the_tests_mirror_the_sources(folder: str):
     """A test file is named after the module that it tests, so that one finds it; e2e tests whole testbeds."""
     tests = Path(__file__).parent / folder
     modules = {path.stem for path in (PACKAGE / folder).rglob("*.py")} | {folder}
+    modules |= {path.parent.name for path in (PACKAGE / folder).rglob("__init__.py")}
     for path in tests.rglob("test_*.py"):
         stem = path.stem.removeprefix("test_")
         assert any(stem == module or stem.startswith(f"{module}_") for module in modules), (
