@@ -56,7 +56,7 @@ LANES = (
     Lane(
         "kernel",
         "the testbed on netem and kernel Open vSwitch, in a guest kernel",
-        ("docker/guest-kernel/boot", "--", *PYTEST, "-m", "kernel"),
+        ("docker/guest-kernel/boot", "--", *PYTEST, "-m", "kernel", "tests/e2e/test_guest_kernel.py"),
         _no_guest_kernel,
     ),
 )

@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from eloquent.channel.schedule import Direction
 from eloquent.emulation.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.emulation.processes import run_command
 from eloquent.errors import EmulationError
 
 ROOT_HANDLE = "1:"
@@ -40,18 +41,20 @@ class NetemDevice:
         self._netlink = netlink
         self._device = device
         self._index: int = netlink.link_lookup(ifname=device)[0]
-        self._options = {"delay": round(delay * 1e6), "limit": queue, "rate": f"{round(rate * 8)}bit"}
-        self._request("add", 0.0)
+        self._options = {"delay": round(delay * 1e6), "limit": queue}
+        options = ("delay", f"{delay * 1e6:.0f}us", "limit", str(queue), "rate", f"{rate * 8:.0f}bit")
+        run_command("tc", "qdisc", "add", "dev", device, "root", "handle", ROOT_HANDLE, "netem", *options)
 
     def set_loss(self, loss: float) -> None:
-        """Change the loss probability, 0..1; what is in the delay queue stays there."""
-        self._request("change", loss)
+        """Change the loss probability, 0..1; what is in the delay queue stays there, and so does the rate, which is not named.
 
-    def _request(self, verb: str, loss: float) -> None:
+        Raises:
+            EmulationError: The kernel refused.
+        """
         try:
-            self._netlink.tc(verb, "netem", self._index, ROOT_HANDLE, root=True, loss=loss * 100, **self._options)
+            self._netlink.tc("change", "netem", self._index, ROOT_HANDLE, root=True, loss=loss * 100, **self._options)
         except NetlinkError as error:
-            raise EmulationError(f"the kernel refused netem on {self._device}: {error}") from error
+            raise EmulationError(f"the kernel refused to change netem on {self._device}: {error}") from error
 
     def count(self) -> dict[str, int]:
         """Read the qdisc's counters; netem counts what it loses and what overflows alike as dropped."""
