@@ -11,6 +11,7 @@ input, and then commands, one a line, each answered by one line on standard outp
 State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
 """
 
+import ctypes
 import heapq
 import json
 import os
@@ -27,6 +28,7 @@ from eloquent.errors import EmulationError
 
 LATENESS_KEPT = 100_000  # samples; the latest of them, so that a lab that stays up for days stays small
 STDIN = 0
+MCL_CURRENT, MCL_FUTURE = 1, 2  # sys/mman.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +221,5 @@ def prefer_this_process() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
         print("the carrier may not have real-time priority here; changes of state may be late", file=sys.stderr)
+    if ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE) != 0:
+        print("the carrier may not lock its memory here; a page fault may make a change of state late", file=sys.stderr)

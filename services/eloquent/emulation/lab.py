@@ -16,7 +16,7 @@ from typing import Any
 from eloquent import telemetry
 from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.impairment import ImpairedLink
-from eloquent.emulation.ledger import Ledger
+from eloquent.emulation.ledger import Ledger, ProcessorTime
 from eloquent.emulation.links import CARRIERS, Carrier
 from eloquent.emulation.monitoring import Target, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
@@ -32,13 +32,14 @@ TOKEN_SERVER_PORT = 50051
 EDGE_RELAY = "127.0.0.1:50051"
 ORIGIN_RELAY_PORT = 7000
 PROBE_PORT = 7001
-PROBE_INTERVAL = 0.05  # seconds
+PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
 CONTROLLER_PORT = 9105
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 START_MARGIN = 2.0  # seconds between the order to start and the first request
 LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
 LAG_BOUND = 0.020  # seconds, p99 of the viewers' event loops: a starved viewer invents stalls
+STEAL_BOUND = 0.05  # share of processor time
 CONTROLLER_RESTART = 1.0  # seconds
 
 Tell = Callable[[dict[str, Any]], None]
@@ -112,10 +113,25 @@ class Lab:
         self._network = Network(
             self.options.topology, clients=self.options.clients, carrier=self._carrier, datapath=self._choice.datapath
         )
+        self._name_hosts()
         await self._start_controller()
         self._network.start()
         if not carrier_class.devices_first:
             await self._carrier.start()
+
+    def _name_hosts(self) -> None:
+        """Let every address have a name, and no question go to the machine's name server, which is out of reach in here.
+
+        Python's HTTP server asks for the name of its own address; without an answer each page of metrics would wait 5 s.
+        """
+        lines = ["127.0.0.1 localhost", f"{LAB_ADDRESS} lab"]
+        for host in self._network.hosts.values():
+            lines += [f"{host.address} {host.name}", f"{host.management} {host.name}-mgmt"]
+        hosts, resolver = self.folder / "logs" / "hosts", self.folder / "logs" / "resolv.conf"
+        hosts.write_text("\n".join(lines) + "\n", encoding="ascii")
+        resolver.write_text("# nobody to ask\n", encoding="ascii")
+        run_command("mount", "--bind", str(hosts), "/etc/hosts")
+        run_command("mount", "--bind", str(resolver), str(Path("/etc/resolv.conf").resolve()))
 
     async def _start_controller(self) -> None:
         controller = LabProcess(
@@ -281,7 +297,9 @@ class Lab:
                 "sessions": self.options.rounds * len(self.options.schemes) * len(self._viewers),
             }
         )
+        before = ProcessorTime.now()
         await asyncio.gather(*(self._follow_viewer(viewer) for viewer in self._viewers.values()))
+        self._note_processor(before.until(ProcessorTime.now()))
         await asyncio.sleep(LOST_AFTER)  # until then the probe does not call its last probes lost
         await self._note_carrier()
         self._write_manifest()
@@ -293,6 +311,14 @@ class Lab:
             if event["event"] == "rounds_done":
                 return
             self._tell(event)
+
+    def _note_processor(self, shares: dict[str, float]) -> None:
+        self._ledger.entries["processor"] = shares
+        if shares["stolen"] > STEAL_BOUND:
+            self._warn(
+                f"the hypervisor took {shares['stolen']:.0%} of this machine's processor time during the rounds: expect late"
+                " changes of state and stalls that no link made"
+            )
 
     async def _note_carrier(self) -> None:
         account = await self._carrier.report()

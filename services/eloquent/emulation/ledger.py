@@ -95,6 +95,34 @@ class Ledger:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessorTime:
+    """Processor time since the machine started, in clock ticks (proc(5), the first line of /proc/stat).
+
+    Attributes:
+        idle: Ticks without work.
+        stolen: Ticks in which a hypervisor ran somebody else, although there was work.
+        total: All ticks.
+    """
+
+    idle: int
+    stolen: int
+    total: int
+
+    @classmethod
+    def now(cls) -> "ProcessorTime":
+        """Read the present account."""
+        first_line = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+        ticks = [int(word) for word in first_line.split()[1:9]]  # user nice system idle iowait irq softirq steal
+        return cls(idle=ticks[3] + ticks[4], stolen=ticks[7], total=sum(ticks))
+
+    def until(self, later: "ProcessorTime") -> dict[str, float]:
+        """Give the shares, 0..1, of the time between two accounts that were busy with our work, and stolen."""
+        total = max(1, later.total - self.total)
+        stolen = (later.stolen - self.stolen) / total
+        return {"busy": 1 - stolen - (later.idle - self.idle) / total, "stolen": stolen}
+
+
 def collect_versions() -> dict[str, str | None]:
     """Give the versions of what the run is made of; None for one that could not be asked."""
     versions: dict[str, str | None] = {"python": platform.python_version()}

@@ -46,7 +46,7 @@ async def start_open_vswitch(logs: Path) -> list[LabProcess]:
     run_command("ovs-vsctl", "--no-wait", "init")
     switch = LabProcess(
         "ovs-vswitchd",
-        [*real_time(), "ovs-vswitchd", f"unix:{SOCKET}", "--verbose=console:warn", "--no-chdir"],
+        [*real_time(), "ovs-vswitchd", f"unix:{SOCKET}", "--verbose=console:warn", "--no-chdir", "--mlockall"],
         log=logs / "ovs-vswitchd.log",
     )
     await switch.start()
