@@ -145,10 +145,14 @@ class SenderMetrics(_Family):
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
         self.original_bytes = self._counter(
-            "eloquent_original_bytes_total", "Bytes of stream content, the first copy of each.", _STREAM
+            "eloquent_original_bytes_total",
+            "Bytes of stream content (messages without framing), the first copy of each.",
+            _STREAM,
         )
         self.redundant_bytes = self._counter(
-            "eloquent_redundant_bytes_total", "Bytes of stream content sent beyond the first copy of each.", _STREAM
+            "eloquent_redundant_bytes_total",
+            "Bytes of stream content sent beyond the first copy of each; over TCP, its share of the retransmitted bytes.",
+            _STREAM,
         )
         self.wire_bytes = self._counter(
             "eloquent_wire_bytes_total", "Bytes sent for streams, headers down to IP included.", _STREAM

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from eloquent.nodes.stream_record import Spent
-from eloquent.nodes.tcp_account import TcpAccountant, TcpReading, find_connection, spent_between
+from eloquent.nodes.tcp_account import TcpAccountant, TcpReading, content_spent, find_connection, spent_between
 
 
 @contextmanager
@@ -39,6 +39,14 @@ def test_two_readings_tell_what_was_sent_between_them(until):
 def test_retransmissions_are_the_redundant_part():
     before, after = TcpReading(100, 10, 3, 0), TcpReading(1400, 310, 8, 0)
     assert spent_between(before, after) == Spent(1000, 300, 5, 1300 + 5 * 52)
+
+
+@pytest.mark.parametrize(
+    ("sent_once", "retransmitted", "content", "redundant"), [(3100, 310, 1570, 157), (3000, 100, 50, 2), (0, 0, 0, 0)]
+)
+def test_content_has_its_share_of_what_the_connection_repeated(sent_once, retransmitted, content, redundant):
+    spent = content_spent(Spent(sent_once, retransmitted, 5, 4000), content)
+    assert spent == Spent(content, redundant, 5, 4000)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])

@@ -148,6 +148,18 @@ def test_one_stream_too_many_is_refused_until_another_has_ended(client, server):
     assert answer == COUNT_TO_3
 
 
+@pytest.mark.parametrize("scheme", ["eloquent", "duplicate-2", "pigeon", ""])
+def test_only_what_the_kernel_carries_is_accounted(client, server, scheme):
+    async def run():
+        async with server(clients=["c1"]) as (port, counts), client(port) as asker:
+            await asker.answer("Count to 2", gap=0, scheme=scheme)
+            return [sample for family in counts.registry.collect() for sample in family.samples]
+
+    names = {sample.name for sample in asyncio.run(run())}
+    assert "eloquent_original_bytes_total" not in names
+    assert "eloquent_unaccounted_streams_total" not in names
+
+
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 def test_a_client_that_leaves_stops_the_generator(client, server, until, how):
     async def run():
@@ -173,12 +185,14 @@ def test_a_client_that_leaves_stops_the_generator(client, server, until, how):
 
 def test_streams_over_tcp_are_accounted_in_the_log_and_in_the_metrics(client, server, until, tmp_path):
     log = tmp_path / "server.csv"
+    lengths = {}
 
     async def run():
         async with server(log=log, clients=["c1"]) as (port, counts), client(port) as asker:
             options = {"scheme": "grpc", "client": "c1"}
             for number in (0, 1, 2):
-                await asker.answer("Count to 3", session=f"c1.grpc.r{number}", **options)  # one right after the other
+                session = f"c1.grpc.r{number}"  # one right after the other
+                lengths[session] = sum([token.ByteSize() async for token in asker.ask(session=session, **options)])
             await until(lambda: counted(counts) > 0)
             shared = [asker.answer("Count to 9", session=f"c1.grpc.r{number}", **options) for number in (3, 4)]
             await asyncio.gather(*shared)
@@ -193,10 +207,10 @@ def test_streams_over_tcp_are_accounted_in_the_log_and_in_the_metrics(client, se
     rows = list(read_rows(log, StreamRow))
     assert [row.session for row in rows] == ["c1.grpc.r1", "c1.grpc.r2"]  # round 0 is background, 3 and 4 shared
     for row in rows:
-        assert row.tokens == 5
-        assert row.original_bytes > 5 * 10  # at least the messages: time stamp and text
+        assert row.tokens == 9
+        assert row.original_bytes == lengths[row.session]  # the messages, as a relay would count them
         assert row.redundant_bytes == 0
-        assert row.wire_bytes == row.original_bytes + 52 * row.packets
+        assert row.wire_bytes > row.original_bytes + 52 * row.packets  # framing and headers
     assert original > sum(row.original_bytes for row in rows)
     assert wire > sum(row.wire_bytes for row in rows)
 

@@ -2,7 +2,8 @@
 
 Rules of this file: a stream is accounted only if it had its connection to itself from its start until everything it
 sent was acknowledged. Streams that shared one, or whose connection is not found or does not settle, are counted as
-unaccounted: no number is better than a wrong one.
+unaccounted: no number is better than a wrong one. The kernel counts bytes of the connection, framing included;
+`content_spent` turns them into bytes of content, the unit of every other sender.
 
 The connection is one of this process's own descriptors, found by its peer, and held open by a duplicate, so that the
 counters can be read when gRPC has already closed it.
@@ -16,7 +17,7 @@ import stat
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -64,10 +65,26 @@ class TcpReading:
 
 
 def spent_between(before: TcpReading, after: TcpReading) -> Spent:
-    """Return what a connection sent between two readings; what it retransmitted is the redundant part."""
+    """Return what a connection sent between two readings, in its own bytes; what it retransmitted is redundant."""
     sent, packets = after.sent - before.sent, after.segments - before.segments
     redundant = after.retransmitted - before.retransmitted
     return Spent(sent - redundant, redundant, packets, sent + packets * _HEADERS)
+
+
+def content_spent(spent: Spent, content_bytes: int) -> Spent:
+    """Return what a stream cost in bytes of its content.
+
+    The kernel repeats bytes of the connection without knowing what they carry, so the content has the share of the
+    repeated bytes that it has of those sent once: the ratio of redundant to original bytes is the connection's own.
+
+    Args:
+        spent: What its connection sent, in bytes of the connection.
+        content_bytes: Length of the stream's messages, each counted once.
+    """
+    if spent.original_bytes == 0:
+        return replace(spent, original_bytes=content_bytes, redundant_bytes=0)
+    redundant = round(spent.redundant_bytes * content_bytes / spent.original_bytes)
+    return replace(spent, original_bytes=content_bytes, redundant_bytes=redundant)
 
 
 def find_connection(peer: str) -> socket.socket | None:
@@ -135,7 +152,8 @@ class TcpAccountant:
 
         Args:
             peer: The call's peer, as gRPC writes it.
-            on_spent: Given the account once it is certain; never called for a stream that is not accounted.
+            on_spent: Given the account in bytes of the connection once it is certain; never called for a stream that is
+                not accounted.
 
         Returns:
             To be called when the stream has ended; its status may still be on its way.

@@ -27,7 +27,8 @@ from eloquent.nodes import runtime
 from eloquent.nodes.front_door import Context, FrontDoor
 from eloquent.nodes.sources import Library, Token
 from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder
-from eloquent.nodes.tcp_account import TcpAccountant
+from eloquent.nodes.tcp_account import TcpAccountant, content_spent
+from eloquent.protocol import schemes
 
 DEFAULT_GAP = 0.1  # seconds (Eloquent §4.1: ten tokens a second)
 MAX_GAP = 10.0  # seconds
@@ -115,8 +116,10 @@ class TokenServer:
             due = start + (index * gap if token.at is None else token.at)
             await asyncio.sleep(max(0.0, due - loop.time()))
             self._metrics.generated_tokens.inc()
+            message = GenerateResponse(index=index, text=token.text, generated_at_ns=time.monotonic_ns())
             counts.tokens += 1
-            await context.write(GenerateResponse(index=index, text=token.text, generated_at_ns=time.monotonic_ns()))
+            counts.content_bytes += message.ByteSize()
+            await context.write(message)
 
     def _account(self, context: Context, counts: "_Counts") -> Callable[[], None]:
         """Have the kernel's counters read around a stream that goes straight to its client.
@@ -125,10 +128,11 @@ class TokenServer:
             To be called when the stream has ended.
         """
         owner = StreamOwner.of(runtime.metadata_of(context.invocation_metadata()))
-        if owner.scheme != "grpc":
+        if not _is_direct(owner.scheme):
             return lambda: None
 
-        def on_spent(spent: Spent) -> None:
+        def on_spent(connection_spent: Spent) -> None:
+            spent = content_spent(connection_spent, counts.content_bytes)
             self._recorder.count(owner, Spent(), spent)
             self._recorder.write(owner, counts.tokens, spent)
 
@@ -137,9 +141,23 @@ class TokenServer:
 
 @dataclass(slots=True)
 class _Counts:
-    """What one answer has come to."""
+    """What one answer has come to.
+
+    Attributes:
+        tokens: Tokens sent.
+        content_bytes: Length of their messages, as a relay counts them.
+    """
 
     tokens: int = 0
+    content_bytes: int = 0
+
+
+def _is_direct(scheme: str) -> bool:
+    """Tell whether the kernel carries streams of this scheme straight to their client."""
+    try:
+        return schemes.get(scheme).kind == "kernel"
+    except ConfigurationError:
+        return False
 
 
 def _seconds(

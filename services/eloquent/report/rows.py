@@ -83,8 +83,8 @@ class StreamRow:
         client: Name of the client.
         scheme: Name of the scheme.
         tokens: Tokens sent.
-        original_bytes: Bytes of token content, each token counted once.
-        redundant_bytes: Bytes of token content sent again, where that is known.
+        original_bytes: Bytes of the tokens' messages, each counted once, without framing and headers.
+        redundant_bytes: Bytes of them sent again, where that is known; over TCP, their share of what was retransmitted.
         packets: Packets sent, where that is known.
         wire_bytes: Bytes sent with IP and transport headers, where that is known.
     """
