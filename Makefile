@@ -54,15 +54,15 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
 	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") \
 	$(if $(SESSION),--session "$(SESSION)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
-	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)")
+	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)") $(if $(RUNS),--runs "$(RUNS)")
 
 .PHONY: up
 up: testbed ## Bring the testbed up, stream one round, print the comparison
 	@$(BIN)/eloquent up $(UP_FLAGS)
 
 .PHONY: status
-status: testbed ## Tell what runs
-	@$(BIN)/eloquent status
+status: ## Tell what runs
+	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent status; else echo "no testbed is up"; fi
 
 .PHONY: down
 down: ## End the testbed; safe to repeat

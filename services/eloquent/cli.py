@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -25,7 +26,7 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except EloquentError as error:
-        errors.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(1) from None
 
 
@@ -77,7 +78,7 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} sessions"),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
@@ -85,9 +86,9 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
         for event in events:
             match event:
                 case {"event": "chosen", "what": what, "name": name, "why": why}:
-                    console.print(f"{what}: [bold]{name}[/] ({why})", highlight=False)
+                    console.print(f"{what}: [bold]{name}[/] ({escape(why)})", highlight=False)
                 case {"event": "stage", "text": text}:
-                    console.print(f"{text} ...", highlight=False)
+                    console.print(f"{escape(text)} ...", highlight=False)
                 case {"event": "run", "folder": path, "prometheus": url}:
                     folder, prometheus = Path(path), url
                 case {"event": "streaming", "seconds": seconds, "sessions": sessions}:
@@ -95,11 +96,11 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
                         f"streaming {sessions} sessions over the impaired links, about {seconds:g} s ...",
                         highlight=False,
                     )
-                    bar = progress.add_task("streaming", total=sessions)
-                case {"event": "session_ended"} if bar is not None:
-                    progress.advance(bar)
+                    bar = progress.add_task("streaming", total=seconds)
+                case {"event": "tick", "elapsed": elapsed} if bar is not None:
+                    progress.update(bar, completed=elapsed)
                 case {"event": "warning", "text": text}:
-                    console.print(f"[bold red]warning:[/] {text}", highlight=False)
+                    console.print("[bold red]warning:[/]", escape(text), highlight=False, soft_wrap=True)
     run = RunDirectory(folder)
     console.print()
     console.print(render(compute(run), title=f"{run.read_manifest().scenario.line}"))

@@ -85,12 +85,18 @@ class TestbedUnderTest:
         result: list[dict[str, Any]] = body["data"]["result"]
         return result
 
+    def outermost(self) -> int:
+        return int((self.folder / "state" / "pid").read_text().split()[0])
+
+    def supervisor(self) -> int:
+        inside = children(self.outermost())
+        assert len(inside) == 1, "unshare has one child, the supervisor"
+        return inside[0]
+
     def lab_pids(self) -> set[int]:
         """Find the processes of the lab by the PID namespace that its first process made."""
-        outermost = int((self.folder / "state" / "pid").read_text().split()[0])
-        inside = children(outermost)
-        assert len(inside) == 1, "unshare has one child, the supervisor"
-        namespace = str(Path(f"/proc/{inside[0]}/ns/pid").readlink())
+        namespace = pid_namespace(self.supervisor())
+        assert namespace is not None
         return {pid for pid in pids() if pid_namespace(pid) == namespace}
 
 
@@ -114,9 +120,9 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
     """Wait for something that other processes do, with a bound that only a fault reaches."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen within 30 s"
+            assert time.monotonic() < deadline, "it did not happen within 60 s"
             time.sleep(0.05)
 
     return wait

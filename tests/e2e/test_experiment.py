@@ -69,6 +69,12 @@ def test_the_schedule_in_the_manifest_is_a_pure_function_of_its_seed(experiment)
         )
 
 
+def test_clients_start_where_their_number_says(experiment):
+    """So that two runs with one seed differ in nothing that the schedule would notice."""
+    offsets = experiment.manifest()["start_offsets_s"]
+    assert offsets == {client: pytest.approx(number * 0.0125) for number, client in enumerate(CLIENTS)}
+
+
 def test_prometheus_has_every_client_and_scheme(experiment):
     series = experiment.prometheus("eloquent_stall_seconds_total")
     found = {(one["metric"]["client"], one["metric"]["scheme"]) for one in series}

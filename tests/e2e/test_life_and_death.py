@@ -10,39 +10,42 @@ import pytest
 
 pytestmark = pytest.mark.lab
 
+REPOSITORY = Path(__file__).parents[2]
 SMALL = ("--clients", "2", "--schemes", "grpc,eloquent", "--session", "6")
 
 
 @pytest.fixture
-def planted(tmp_path: Path):
-    """A bridge, a network namespace and a log file of somebody else."""
-    log = Path("/tmp") / f"mininet-{os.getpid()}.log"
+def planted():
+    """A bridge, a network namespace and a log file of somebody else, which have to survive."""
+    bridge, namespace = f"br-{os.getpid()}", f"planted-{os.getpid()}"
+    log = Path(f"/tmp/mininet-{os.getpid()}.log")
     log.write_text("somebody else's")
-    subprocess.run(["ip", "link", "add", "br-planted", "type", "bridge"], check=True)
-    subprocess.run(["ip", "netns", "add", "planted"], check=True)
-    yield
-    assert log.read_text() == "somebody else's"
-    log.unlink()
-    subprocess.run(["ip", "link", "del", "br-planted"], check=True)
-    subprocess.run(["ip", "netns", "del", "planted"], check=True)
+    try:
+        subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
+        subprocess.run(["ip", "netns", "add", namespace], check=True)
+        yield
+        assert log.read_text() == "somebody else's"
+    finally:
+        log.unlink()
+        # A deletion that fails says that it did not survive.
+        subprocess.run(["ip", "link", "del", bridge], check=True)
+        subprocess.run(["ip", "netns", "del", namespace], check=True)
 
 
 def names(folder: str) -> set[str]:
     return {path.name for path in Path(folder).iterdir()}
 
 
-def host_interfaces() -> set[str]:
-    return names("/sys/class/net")
+def machine() -> tuple[set[str], str, set[str], str]:
+    """What a lab could leave behind outside its own folders: interfaces, mounts, things in /run, namespaces."""
+    namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    return names("/sys/class/net"), Path("/proc/self/mounts").read_text(), names("/run"), namespaces
 
 
-def mounts() -> str:
-    return Path("/proc/self/mounts").read_text()
-
-
-def test_down_leaves_nothing(testbed, planted, wait_until):
-    before = host_interfaces(), mounts(), names("/run")
+def test_down_leaves_nothing(testbed, planted):
+    before = machine()
     testbed.up(*SMALL)
-    assert (host_interfaces(), mounts(), names("/run")) == before  # not even while it is up
+    assert machine() == before  # not even while it is up
     inside = testbed.lab_pids()
     assert len(inside) > 10
 
@@ -54,18 +57,56 @@ def test_down_leaves_nothing(testbed, planted, wait_until):
     assert not any(Path(f"/proc/{pid}").exists() for pid in inside)
     assert testbed.call("down").stdout == "no testbed was up\n"
     assert testbed.call("status").returncode == 3
-    assert (host_interfaces(), mounts(), names("/run")) == before
+    assert machine() == before
 
 
-def test_a_killed_supervisor_takes_all_of_its_lab_along(testbed, planted, wait_until):
-    before = host_interfaces()
+@pytest.mark.parametrize("victim", ["supervisor", "unshare"])
+def test_a_killed_lab_takes_all_of_itself_along(testbed, planted, wait_until, victim):
+    before = machine()
     testbed.up(*SMALL)
     inside = testbed.lab_pids()
-    outermost = int((testbed.folder / "state" / "pid").read_text().split()[0])
-    os.kill(outermost, signal.SIGKILL)
+    os.kill(testbed.supervisor() if victim == "supervisor" else testbed.outermost(), signal.SIGKILL)
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
-    assert host_interfaces() == before
+    assert machine() == before
     assert testbed.call("down").stdout == "no testbed was up\n"
+    assert names(str(testbed.folder / "state")) == {"lock"}
+
+
+def test_the_words_of_the_makefile(testbed, wait_until):
+    """`make up` with its variables, background load and a page to look at, `make status`, `make down`."""
+    variables = {
+        **testbed.environment,
+        "CLIENTS": "2",
+        "SCHEMES": "retransmit,eloquent",
+        "SESSION": "4",
+        "ROUNDS": "2",
+        "SEED": "3",
+        "SCENARIO": "paper-frequent-rtt100",
+        "PROMETHEUS_PORT": "0",
+        "RUNS": str(testbed.folder / "runs"),
+    }
+
+    def make(word: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", word], cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    up = make("up")
+    testbed.output = up.stdout
+    assert up.returncode == 0, f"{up.stdout}\n{up.stderr}\n{testbed.logs()}"
+    manifest = testbed.manifest()
+    assert (manifest["seed"], manifest["scenario"]["name"]) == (3, "paper-frequent-rtt100")
+    assert manifest["start_offsets_s"] == {"c1": 0.0, "c2": pytest.approx(0.05)}
+    assert {name: one["sessions"] for name, one in testbed.summary()["schemes"].items()} == {
+        "retransmit": 4,
+        "eloquent": 4,
+    }
+    assert '"background": true' in (testbed.run / "manifest.json").read_text()
+    # The background load begins 20 s after the rounds: more streams than the 4 of the two rounds.
+    query = 'eloquent_streams_total{client="c1",scheme="eloquent"} + eloquent_active_streams > 2'
+    wait_until(lambda: bool(testbed.prometheus(query)))
+    assert '"stage": "up"' in make("status").stdout
+    assert make("down").stdout == "the testbed is down\n"
 
 
 def test_streams_survive_the_death_of_the_controller(testbed, wait_until):
@@ -135,6 +176,22 @@ def test_bad_options_get_one_sentence(testbed, words, sentence):
     assert sentence in refused.stderr
     assert len(refused.stderr.strip().split("\n")) == 1
     assert not (testbed.folder / "runs").exists()
+
+
+def test_a_lab_that_loses_its_carrier_says_so(testbed):
+    with testbed.start(*SMALL) as command:
+        assert command.stdout is not None
+        said = ""
+        while "streaming" not in said:
+            line = command.stdout.readline()
+            assert line, said
+            said += line
+        carrier = next(pid for pid in testbed.lab_pids() if b"eloquent.emulation.wire" in command_line(pid))
+        os.kill(carrier, signal.SIGKILL)
+        said += command.stdout.read()
+        assert command.wait() == 1, said
+    assert "the wire carrier ended with exit status -9 during the rounds" in said
+    assert testbed.call("down").stdout == "no testbed was up\n"
 
 
 def test_only_root_may(testbed):

@@ -74,7 +74,7 @@ def test_delay_and_loss_are_the_scenarios(wire: WireUnderTest):
     wire.ask({"force": "worst"})
     lost = 300 - ping(wire, "-c", "300", "-i", "0.005").count("time=")
     assert binomial_tail(lost, 300, 0.5) > FALSE_ALARM
-    down, up = wire.ask({"report": True})["directions"]
+    down, up = wire.ask({"count": True})["directions"]
     assert (down["direction"], down["loss"]) == ("down", 0.5)
     assert down["lost"] == lost  # every lost ping was lost here, on the way down, and nothing else was
     assert (up["direction"], up["lost"], up["overflowed"]) == ("up", 0, 0)
@@ -83,7 +83,7 @@ def test_delay_and_loss_are_the_scenarios(wire: WireUnderTest):
 def test_the_schedule_is_followed_and_its_lateness_told(wire: WireUnderTest):
     wire.ask({"schedule": time.monotonic()})
     ping(wire, "-c", "50", "-i", "0.02")
-    lateness = wire.ask({"report": True})["lateness"]
+    lateness = wire.ask({"lateness": True})
     assert (
         lateness["changes"] > 10
     )  # 50 slots, each followed by another state with probability 0.5: fails once in 1e5 seeds

@@ -6,7 +6,8 @@ input, and then commands, one a line, each answered by one line on standard outp
     {"force": "best"}         every direction at its lowest loss (for the self-test and the time before the first round)
     {"force": "worst"}        every direction at its highest loss (for the self-test)
     {"schedule": EPOCH}       from now on as the schedules say; slot 0 begins at EPOCH, a second of CLOCK_MONOTONIC
-    {"report": true}          the counters of each direction, and how late the changes of state were applied
+    {"count": true}           the loss in force and the counters of each direction
+    {"lateness": true}        how late the changes of state were applied since the schedule began
 
 State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
 """
@@ -124,7 +125,7 @@ class Steering:
     Args:
         links: The plan.
         set_loss: Applies a loss probability, 0..1, to a direction.
-        count: Gives the counters of a direction: packets carried, lost, and dropped at a full queue.
+        count: Gives the counters of all directions: packets carried, lost, and dropped at a full queue.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Steering:
         links: Sequence[ImpairedLink],
         *,
         set_loss: Callable[[int, float], None],
-        count: Callable[[int], dict[str, int]],
+        count: Callable[[], list[dict[str, int]]],
     ) -> None:
         self._directions = [(link.name, direction) for link in links for direction in Direction]
         self._script = LossScript([link.schedule(direction) for link in links for direction in Direction])
@@ -176,8 +177,10 @@ class Steering:
             case {"schedule": float(epoch)}:
                 self._lateness.clear()
                 self._apply(self._script.start(epoch=epoch, now=time.monotonic()))
-            case {"report": True}:
-                answer = self._report()
+            case {"count": True}:
+                answer = {"directions": self._describe()}
+            case {"lateness": True}:  # sorts its samples, so it is asked once, when the rounds are over
+                answer = summarise_lateness(self._lateness)
             case _:
                 raise EmulationError(f"the carrier does not know the command {command}")
         say(answer)
@@ -187,12 +190,11 @@ class Steering:
             self._set_loss(index, loss)
             self._loss[index] = loss
 
-    def _report(self) -> dict[str, Any]:
-        directions = [
-            {"link": link, "direction": direction.value, "loss": self._loss[index], **self._count(index)}
-            for index, (link, direction) in enumerate(self._directions)
+    def _describe(self) -> list[dict[str, Any]]:
+        return [
+            {"link": link, "direction": direction.value, "loss": loss, **counters}
+            for (link, direction), loss, counters in zip(self._directions, self._loss, self._count(), strict=True)
         ]
-        return {"directions": directions, "lateness": summarise_lateness(self._lateness)}
 
 
 def summarise_lateness(samples: Iterable[float]) -> dict[str, float | int | None]:

@@ -3,16 +3,19 @@
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.selftest import LinkTest
+from eloquent.report.run_directory import RunDirectory
 
 DISTRIBUTIONS = ("eloquent-testbed", "grpcio", "protobuf", "prometheus-client", "pyroute2")
 COMMANDS = {
@@ -31,21 +34,38 @@ print(*(f"{found.name} {found.version}" for found in distributions() if found.na
 
 @dataclass
 class Ledger:
-    """The manifest of one run, filled in as the run goes on.
+    """The manifest of one run, filled in as the run goes on, and the voice in which the run speaks to its user.
 
     Attributes:
-        run: The run's name.
+        folder: The run directory.
         options: What was asked for.
+        scenario: The scenario, as it was read when the run began.
         choice: Which carrier and datapath it got.
+        tell: Gets an event, a small JSON object, whenever the user should see something.
         entries: What was found and done.
         warnings: What makes the run's numbers less than they claim to be.
     """
 
-    run: str
+    folder: Path
     options: Options
+    scenario: Scenario
     choice: Choice
+    tell: Callable[[dict[str, Any]], None]
     entries: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def stage(self, text: str) -> None:
+        """Tell what is being done now."""
+        self.tell({"event": "stage", "text": text})
+
+    def warn(self, text: str) -> None:
+        """Note and tell something that makes the run's numbers less than they claim to be."""
+        self.warnings.append(text)
+        self.tell({"event": "warning", "text": text})
+
+    def write(self) -> None:
+        """Write the manifest as it stands."""
+        RunDirectory(self.folder).write_manifest(self.to_json())
 
     def note_machine(self) -> None:
         """Note what the run runs on."""
@@ -54,20 +74,17 @@ class Ledger:
         self.entries["congestion_control"] = _read_first_word("/proc/sys/net/ipv4/tcp_congestion_control")
         self.entries["versions"] = collect_versions()
 
-    def note_links(self, links: list[ImpairedLink], tests: list[LinkTest]) -> None:
+    def note_links(self, tests: list[LinkTest]) -> None:
         """Note each link's self-test."""
-        by_link = {test.link: test for test in tests}
-        self.entries["links"] = [{"name": link.name, "self_test": by_link[link.name].to_json()} for link in links]
+        self.entries["links"] = [{"name": test.link, "self_test": test.to_json()} for test in tests]
 
-    def note_schedule(self, links: list[ImpairedLink], *, epoch: float, length_s: float) -> None:
+    def note_schedule(self, links: list[ImpairedLink], *, length_s: float) -> None:
         """Note what each link was to do from the epoch on, so that two runs can be compared slot by slot.
 
         Args:
             links: The links.
-            epoch: Second of CLOCK_MONOTONIC at which slot 0 began.
             length_s: Length of all rounds in seconds.
         """
-        self.entries["epoch_s"] = epoch
         self.entries["rounds_s"] = length_s
         for link, entry in zip(links, self.entries["links"], strict=True):
             entry["schedule"] = {}
@@ -81,10 +98,9 @@ class Ledger:
 
     def to_json(self) -> dict[str, Any]:
         """Give the manifest."""
-        scenario = self.options.load_scenario()
         return {
-            "run": self.run,
-            "scenario": {"name": scenario.name, "line": scenario.to_line()},
+            "run": self.folder.name,
+            "scenario": {"name": self.scenario.name, "line": self.scenario.to_line()},
             "seed": self.options.seed,
             "schemes": list(self.options.schemes),
             "carrier": {"name": self.choice.carrier, "why": self.choice.carrier_why},
@@ -117,7 +133,7 @@ class ProcessorTime:
         return cls(idle=ticks[3] + ticks[4], stolen=ticks[7], total=sum(ticks))
 
     def until(self, later: "ProcessorTime") -> dict[str, float]:
-        """Give the shares, 0..1, of the time between two accounts that were busy with our work, and stolen."""
+        """Give the shares, 0..1, of the time between two accounts that were busy, and stolen."""
         total = max(1, later.total - self.total)
         stolen = (later.stolen - self.stolen) / total
         return {"busy": 1 - stolen - (later.idle - self.idle) / total, "stolen": stolen}

@@ -32,6 +32,10 @@ class Carrier:
     Args:
         links: The access links, one a client.
         logs: Folder of the log files.
+
+    Attributes:
+        links: The same links.
+        process: The process that impairs them; with it end the devices that it made.
     """
 
     name: ClassVar[str]
@@ -42,7 +46,7 @@ class Carrier:
     def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
         self.links = list(links)
         self._conversation = asyncio.Lock()  # an answer belongs to the question before it
-        self._process = LabProcess(
+        self.process = LabProcess(
             f"the {self.name} carrier", [sys.executable, "-m", self.module], log=logs / f"{self.name}.log", talks=True
         )
 
@@ -57,7 +61,7 @@ class Carrier:
 
     async def start(self) -> None:
         """Start the process that impairs the links, at their best state."""
-        await self._process.start()
+        await self.process.start()
         await self._ask({"links": [link.to_json() for link in self.links]})
 
     async def force(self, *, worst: bool) -> None:
@@ -68,19 +72,20 @@ class Carrier:
         """Follow the schedules from now on; slot 0 begins at `epoch`, a second of CLOCK_MONOTONIC."""
         await self._ask({"schedule": epoch})
 
-    async def report(self) -> dict[str, Any]:
-        """Give the counters of each direction and the lateness of the state changes."""
-        return await self._ask({"report": True})
+    async def count(self) -> list[dict[str, Any]]:
+        """Give the loss in force and the counters of each direction."""
+        directions: list[dict[str, Any]] = (await self._ask({"count": True}))["directions"]
+        return directions
+
+    async def measure_lateness(self) -> dict[str, Any]:
+        """Give how late the state changes were applied since the schedule began."""
+        return await self._ask({"lateness": True})
 
     async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
         async with self._conversation:
-            await self._process.write_line(json.dumps(command))
-            answer: dict[str, Any] = json.loads(await self._process.read_line(CONTROL_TIMEOUT))
+            await self.process.write_line(json.dumps(command))
+            answer: dict[str, Any] = json.loads(await self.process.read_line(CONTROL_TIMEOUT))
             return answer
-
-    async def stop(self) -> None:
-        """End the process; with it end the devices that it made."""
-        await self._process.stop()
 
 
 class WireCarrier(Carrier):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Target:
     address: str
 
 
-def make_prometheus(folder: Path, targets: Sequence[Target], *, logs: Path) -> LabProcess:
+def make_prometheus(folder: Path, targets: Iterable[Target], *, logs: Path) -> LabProcess:
     """Write Prometheus's configuration and give its process, not yet started.
 
     Args:

@@ -10,7 +10,6 @@ kernel would tell the host's TCP of each drop. The qdisc is added once and chang
 import select
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -39,8 +38,8 @@ class NetemDevice:
 
     def __init__(self, netlink: IPRoute, device: str, *, delay: float, rate: float, queue: int) -> None:
         self._netlink = netlink
-        self._device = device
-        self._index: int = netlink.link_lookup(ifname=device)[0]
+        self.name = device
+        self.index: int = netlink.link_lookup(ifname=device)[0]
         self._options = {"delay": round(delay * 1e6), "limit": queue}
         options = ("delay", f"{delay * 1e6:.0f}us", "limit", str(queue), "rate", f"{rate * 8:.0f}bit")
         run_command("tc", "qdisc", "add", "dev", device, "root", "handle", ROOT_HANDLE, "netem", *options)
@@ -52,17 +51,27 @@ class NetemDevice:
             EmulationError: The kernel refused.
         """
         try:
-            self._netlink.tc("change", "netem", self._index, ROOT_HANDLE, root=True, loss=loss * 100, **self._options)
+            self._netlink.tc("change", "netem", self.index, ROOT_HANDLE, root=True, loss=loss * 100, **self._options)
         except NetlinkError as error:
-            raise EmulationError(f"the kernel refused to change netem on {self._device}: {error}") from error
+            raise EmulationError(f"the kernel refused to change netem on {self.name}: {error}") from error
 
-    def count(self) -> dict[str, int]:
-        """Read the qdisc's counters; netem counts what it loses and what overflows alike as dropped."""
-        for qdisc in self._netlink.get_qdiscs(index=self._index):
-            if qdisc.get_attr("TCA_KIND") == "netem":
-                statistics: dict[str, Any] = qdisc.get_attr("TCA_STATS")
-                return {"carried": statistics["packets"], "lost": statistics["drop"], "overflowed": 0}
-        raise EmulationError(f"netem is gone from {self._device}: somebody deleted the qdisc")
+
+def count(netlink: IPRoute, devices: Sequence[NetemDevice]) -> list[dict[str, int]]:
+    """Read the counters of all qdiscs at once; netem counts what it loses and what overflows alike as dropped.
+
+    Raises:
+        EmulationError: A qdisc is gone.
+    """
+    statistics = {
+        qdisc["index"]: qdisc.get_attr("TCA_STATS")
+        for qdisc in netlink.get_qdiscs()
+        if qdisc.get_attr("TCA_KIND") == "netem"
+    }
+    gone = [device.name for device in devices if device.index not in statistics]
+    if gone:
+        raise EmulationError(f"netem is gone from {', '.join(gone)}: somebody deleted the qdisc")
+    counters = (statistics[device.index] for device in devices)
+    return [{"carried": one["packets"], "lost": one["drop"], "overflowed": 0} for one in counters]
 
 
 def run(links: Sequence[ImpairedLink]) -> None:
@@ -78,7 +87,7 @@ def run(links: Sequence[ImpairedLink]) -> None:
         steering = Steering(
             links,
             set_loss=lambda index, loss: devices[index].set_loss(loss),
-            count=lambda index: devices[index].count(),
+            count=lambda: count(netlink, devices),
         )
         say({"ready": True})
         alive = True

@@ -93,11 +93,6 @@ class Network:
         """The client hosts, in order."""
         return [self.hosts[link.name] for link in self._carrier.links]
 
-    @property
-    def switches(self) -> list[str]:
-        """The names of the switches."""
-        return [switch.name for switch in self._mininet.switches]
-
     def start(self) -> None:
         """Start the switches; the controller has to listen by then.
 

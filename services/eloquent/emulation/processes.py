@@ -62,6 +62,7 @@ class LabProcess:
         self._log: IO[bytes] | None = None
         self._talks = talks
         self._environment = environment or {}
+        self._log_start = 0  # where in its log the present start began
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -76,6 +77,11 @@ class LabProcess:
         return self._process
 
     @property
+    def was_started(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
+
+    @property
     def is_running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.returncode is None
@@ -83,7 +89,10 @@ class LabProcess:
     async def start(self) -> None:
         """Start it; standard error, and what nobody reads, goes to its log file."""
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        if self._log is not None:  # of an earlier start
+            self._log.close()
         self._log = self._log_path.open("ab")
+        self._log_start = self._log_path.stat().st_size
         self._process = await asyncio.create_subprocess_exec(
             *self.words,
             stdin=asyncio.subprocess.PIPE if self._talks else asyncio.subprocess.DEVNULL,
@@ -103,9 +112,9 @@ class LabProcess:
         try:
             line = await asyncio.wait_for(self.process.stdout.readline(), timeout_s)
         except TimeoutError:
-            raise EmulationError(f"{self.name} said nothing for {timeout_s:g} s{self._log_tail()}") from None
+            raise EmulationError(f"{self.name} said nothing for {timeout_s:g} s{self.log_tail()}") from None
         if not line:
-            raise EmulationError(f"{self.name} ended with exit status {await self.process.wait()}{self._log_tail()}")
+            raise EmulationError(f"{self.name} ended with exit status {await self.process.wait()}{self.log_tail()}")
         return line.decode().rstrip("\n")
 
     async def write_line(self, line: str) -> None:
@@ -120,9 +129,11 @@ class LabProcess:
             while await self.read_line() != READY_LINE:
                 pass
             return
-        await self._poll(
-            lambda: READY_LINE in self._log_path.read_text(errors="replace").split("\n"), "did not get ready"
-        )
+        await self._poll(lambda: READY_LINE.encode() in self._said().split(b"\n"), "did not get ready")
+
+    def _said(self) -> bytes:
+        """Give what its log got since its start."""
+        return self._log_path.read_bytes()[self._log_start :]
 
     async def wait_for_file(self, path: Path) -> None:
         """Wait until it has made a file, such as its socket."""
@@ -133,11 +144,11 @@ class LabProcess:
             if is_met():
                 return
             if not self.is_running:
-                raise EmulationError(f"{self.name} ended with exit status {self.process.returncode}{self._log_tail()}")
+                raise EmulationError(f"{self.name} ended with exit status {self.process.returncode}{self.log_tail()}")
             await asyncio.sleep(0.02)
-        raise EmulationError(f"{self.name} {failure} within {READY_TIMEOUT:g} s{self._log_tail()}")
+        raise EmulationError(f"{self.name} {failure} within {READY_TIMEOUT:g} s{self.log_tail()}")
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
         """Give the last lines of its log, for a message."""
         lines = self._log_path.read_text(errors="replace").strip().split("\n")[-5:] if self._log_path.exists() else []
         return ": " + " | ".join(lines) if any(lines) else ""

@@ -20,6 +20,7 @@ RTT_PINGS = 20
 RTT_INTERVAL = 0.05  # seconds
 LOSS_PINGS = 200
 LOSS_INTERVAL = 0.01  # seconds
+PING_BYTES = 98  # of the frame: 56 of data, ICMP 8, IPv4 20, Ethernet 14
 FALSE_ALARM = 1e-6  # probability that a faithful link is refused
 
 _RECEIVED = re.compile(r"(\d+) received")
@@ -34,7 +35,7 @@ class LinkTest:
         link: The client whose link it is.
         rtt_s: Round-trip time in the good state, in seconds: the smallest of 20, which is what the link takes by itself.
         rtt_mean_s: Their mean, which holds what the machine's other work adds.
-        rtt_expected_s: The scenario's.
+        rtt_expected_s: The scenario's, and the time to send a ping at the link's rate, twice.
         bad_loss: Share of the pings lost in the bad state.
         bad_loss_expected: The share to be expected, both directions together.
     """
@@ -112,7 +113,7 @@ async def check_links(
             link=client.name,
             rtt_s=good.rtt_s,
             rtt_mean_s=good.rtt_mean_s,
-            rtt_expected_s=scenario.rtt,
+            rtt_expected_s=scenario.rtt + 2 * PING_BYTES / scenario.rate,
             bad_loss=1 - bad.received / LOSS_PINGS,
             bad_loss_expected=1 - delivered,
         )

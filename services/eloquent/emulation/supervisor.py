@@ -20,6 +20,7 @@ from typing import Any
 
 from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.lab import Lab
+from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.monitoring import open_door
 from eloquent.emulation.options import Options
 from eloquent.errors import EloquentError
@@ -73,12 +74,18 @@ class Orders:
         )
 
 
+class _StarterGone(Exception):
+    """The one who started the lab is gone before it was up: nobody wants it any more."""
+
+
 class Supervisor:
     """Runs one lab from its first to its last moment."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._lab = Lab(orders.options, orders.choice, orders.folder, self._tell)
+        scenario = orders.options.load_scenario()
+        ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
+        self._lab = Lab(orders.options, scenario, ledger, orders.folder)
         self._stop = asyncio.Event()
         self._is_heard = True
         self._stage = "starting"
@@ -87,8 +94,11 @@ class Supervisor:
         """Write an event for the user; once nobody is to hear any more, it goes nowhere."""
         if not self._is_heard:
             return
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise _StarterGone from None
 
     async def run(self) -> int:
         """Build the lab, run the rounds, and keep the lab up until told to stop; give the exit status."""
@@ -113,7 +123,6 @@ class Supervisor:
 
     async def _work(self) -> None:
         await self._lab.start()
-        await self._lab.start_prometheus()
         self._stage = "running"
         await self._lab.run_rounds()
         self._tell({"event": "up"})
@@ -124,11 +133,9 @@ class Supervisor:
     def _judge(self, work: asyncio.Task[None]) -> int:
         """Tell why the work ended before anybody asked it to."""
         error = work.exception()
-        if isinstance(error, BrokenPipeError):
-            return 1  # the one who started the lab is gone
-        if error is not None and not isinstance(error, EloquentError):
+        if error is not None and not isinstance(error, EloquentError | _StarterGone):
             traceback.print_exception(error)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(_StarterGone):
             self._tell({"event": "error", "text": str(error) or repr(error)})
         return 1
 

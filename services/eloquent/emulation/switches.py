@@ -1,9 +1,10 @@
 """The lab's own Open vSwitch: a private instance with its own database, and the ladder of its datapaths.
 
-Kernel datapath where the kernel has one, else OVS's user-space datapath. The instance lives in the lab's mount namespace, on tmpfs
-over the folders where Open vSwitch keeps its sockets and its database, so the host's own instance neither sees nor is seen.
+Kernel datapath where the kernel has one, else OVS's user-space datapath. The instance keeps its sockets and its database in the
+run directory instead of the machine's folders, so the machine's own instance neither sees nor is seen.
 """
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -16,37 +17,31 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from eloquent.emulation.processes import LabProcess, run_command
 
-OVS_FOLDERS = ("/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/openvswitch")
-DATABASE = Path("/etc/openvswitch/conf.db")
-SOCKET = Path("/run/openvswitch/db.sock")
+FOLDER_VARIABLES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")  # ovs-vswitchd(8), "Files"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
-def mount_private_folders() -> None:
-    """Cover Open vSwitch's folders with empty ones of our own, in this mount namespace only."""
-    for folder in OVS_FOLDERS:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        run_command("mount", "-t", "tmpfs", "tmpfs", folder)
-
-
-async def start_open_vswitch(logs: Path) -> list[LabProcess]:
+async def start_open_vswitch(folder: Path, *, logs: Path) -> list[LabProcess]:
     """Start the private database and switch daemon; they are children of ours and end with us.
 
     Args:
+        folder: Folder of the database and the sockets; from now on every Open vSwitch command of this process uses it.
         logs: Folder of the log files.
     """
-    run_command("ovsdb-tool", "create", str(DATABASE), SCHEMA)
+    os.environ.update(dict.fromkeys(FOLDER_VARIABLES, str(folder)))
+    database_file, socket = folder / "conf.db", folder / "db.sock"
+    run_command("ovsdb-tool", "create", str(database_file), SCHEMA)
     database = LabProcess(
         "ovsdb-server",
-        ["ovsdb-server", str(DATABASE), f"--remote=punix:{SOCKET}", "--verbose=console:warn", "--no-chdir"],
+        ["ovsdb-server", str(database_file), f"--remote=punix:{socket}", "--verbose=console:warn", "--no-chdir"],
         log=logs / "ovsdb-server.log",
     )
     await database.start()
-    await database.wait_for_file(SOCKET)
+    await database.wait_for_file(socket)
     run_command("ovs-vsctl", "--no-wait", "init")
     switch = LabProcess(
         "ovs-vswitchd",
-        [*real_time(), "ovs-vswitchd", f"unix:{SOCKET}", "--verbose=console:warn", "--no-chdir", "--mlockall"],
+        [*real_time(), "ovs-vswitchd", f"unix:{socket}", "--verbose=console:warn", "--no-chdir", "--mlockall"],
         log=logs / "ovs-vswitchd.log",
     )
     await switch.start()

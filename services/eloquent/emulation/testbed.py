@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from eloquent.report.run_directory import RunDirectory
 STATE = Path(os.environ.get("ELOQUENT_STATE", "/run/eloquent"))
 NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 STOP_TIMEOUT = 20.0  # seconds until a lab that was asked to stop is killed
+LOCK_TRIES, LOCK_PAUSE = 10, 0.05  # seconds between two tries
 CONTROL_TIMEOUT = 10.0  # seconds for an answer of the lab
 
 
@@ -65,20 +67,19 @@ class Testbed:
             url = f"http://127.0.0.1:{door.getsockname()[1]}"
             yield {"event": "run", "folder": str(run.path), "prometheus": url}
             orders = Orders(options, choice, run.path.resolve(), self._control, door.fileno())
-            self._control.unlink(missing_ok=True)
             yield from self._start(orders, keep_open=(lock.fileno(), door.fileno()))
 
     def _take_lock(self) -> IO[bytes]:
         self._state.mkdir(parents=True, exist_ok=True)
         lock = self._lock.open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise ConfigurationError(
-                "a testbed is up already: see it with make status, end it with make down"
-            ) from None
-        return lock
+        for _ in range(LOCK_TRIES):  # somebody who only looks holds it for a moment
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._forget()
+                return lock
+            time.sleep(LOCK_PAUSE)
+        lock.close()
+        raise ConfigurationError("a testbed is up already: see it with make status, end it with make down")
 
     def _start(self, orders: Orders, *, keep_open: tuple[int, ...]) -> Iterator[dict[str, Any]]:
         log_path = orders.folder / "logs" / "supervisor.log"
@@ -118,10 +119,10 @@ class Testbed:
                 self._forget()
 
     def is_up(self) -> bool:
-        """Whether a lab lives."""
+        """Whether a lab lives, or is being started."""
         try:
             with self._lock.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -141,7 +142,12 @@ class Testbed:
 
         Returns:
             Whether there was one.
+
+        Raises:
+            EmulationError: It is not ours to end, or would not end.
         """
+        if not os.access(self._state, os.W_OK) and self._state.exists():
+            raise EmulationError("the testbed belongs to root: run it with sudo")
         if not self.is_up():
             self._forget()
             return False
@@ -151,6 +157,10 @@ class Testbed:
         if self.is_up():
             self._kill()
             self._wait_gone(STOP_TIMEOUT)
+        if self.is_up():
+            raise EmulationError(
+                "a testbed is just being started by somebody else: wait for it, or interrupt that make up"
+            )
         self._forget()
         return True
 
@@ -161,15 +171,18 @@ class Testbed:
                 connection.connect(str(self._control))
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 answer: dict[str, Any] = json.loads(connection.makefile().readline())
+        except PermissionError:
+            raise EmulationError("the testbed belongs to root: run it with sudo") from None
         except (OSError, ValueError) as error:
             raise EmulationError(f"the lab does not answer ({error}); end it with make down") from None
         return answer
 
     def _kill(self) -> None:
         """Kill the lab's outermost process, if the process of that number is still the one that was started."""
-        pid, started = (int(word) for word in self._pid.read_text(encoding="ascii").split())
-        if _start_time(pid) == started:
-            os.kill(pid, 9)
+        with contextlib.suppress(FileNotFoundError):
+            pid, started = (int(word) for word in self._pid.read_text(encoding="ascii").split())
+            if _start_time(pid) == started:
+                os.kill(pid, signal.SIGKILL)
 
     def _wait_gone(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -119,9 +119,11 @@ class Wire:
     def _set_loss(self, index: int, loss: float) -> None:
         self._directions[index].loss = loss
 
-    def _count(self, index: int) -> dict[str, int]:
-        direction = self._directions[index]
-        return {"carried": direction.carried, "lost": direction.lost, "overflowed": direction.overflowed}
+    def _count(self) -> list[dict[str, int]]:
+        return [
+            {"carried": direction.carried, "lost": direction.lost, "overflowed": direction.overflowed}
+            for direction in self._directions
+        ]
 
     def run(self) -> None:
         """Carry frames until standard input ends."""

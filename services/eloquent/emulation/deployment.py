@@ -1,0 +1,123 @@
+"""Which node runs where, with which flags: the token server, the relays, the probes and the viewers of a lab."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from eloquent.emulation.monitoring import Target
+from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
+from eloquent.emulation.options import Options
+from eloquent.emulation.processes import LabProcess
+
+TOKEN_SERVER_PORT = 50051
+EDGE_RELAY = "127.0.0.1:50051"
+ORIGIN_RELAY_PORT = 7000
+PROBE_PORT = 7001
+PROBE_INTERVAL = 0.1  # seconds
+METRICS_PORT = 9100  # of the first process of a host; a second one has the next
+CONTROLLER_PORT = 9105
+PAUSE = 5.0  # seconds between the length of a session and the start of the next round
+GRACE = 3.0  # seconds that a node's open streams get when the testbed goes down
+
+
+class Deployment:
+    """The nodes of a lab.
+
+    Args:
+        network: Where they run.
+        options: What was asked for.
+        folder: The run directory.
+
+    Attributes:
+        nodes: Everything but the viewers.
+        viewers: The viewers, by client, in the order of the clients.
+    """
+
+    def __init__(self, network: Network, options: Options, folder: Path) -> None:
+        self._network = network
+        self._options = options
+        self._folder = folder
+        self._server, self._origin = network.hosts["server"], network.hosts["origin"]
+        self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
+        self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
+        self.nodes: list[LabProcess] = []
+        self.viewers: dict[str, LabProcess] = {}
+
+    async def start(self) -> None:
+        """Start all nodes and wait until each is ready.
+
+        Raises:
+            EmulationError: One ended, or was not ready in time.
+        """
+        clients = self._network.clients
+        labels = ("--known-clients", ",".join(client.name for client in clients))
+        logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
+        self._plan(self._server, "token_server", "--listen", self._server_address, *labels, *logs, *grace)
+        await self._start_planned()
+        upstream = ("--upstream", self._server_address)
+        self._plan(self._origin, "origin_relay", "--listen", self._origin_address, *upstream, *labels, *logs, *grace)
+        for client in clients:
+            self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
+            self._plan(
+                client,
+                "edge_relay",
+                *("--listen", EDGE_RELAY, "--origin", self._origin_address, *grace),
+                metrics=METRICS_PORT + 1,
+            )
+        await self._start_planned()
+        reflectors = [f"{client.name}={client.address}:{PROBE_PORT}" for client in clients]
+        probing = ("--to", *reflectors, "--interval", str(PROBE_INTERVAL), *logs)
+        self._plan(self._origin, "link_probe", "send", *probing, metrics=METRICS_PORT + 1)
+        self.viewers = {client.name: self._make_viewer(client) for client in clients}
+        await asyncio.gather(self._start_planned(), *(start_ready(viewer) for viewer in self.viewers.values()))
+
+    def _plan(self, host: LabHost, node: str, *flags: str, metrics: int | None = METRICS_PORT) -> None:
+        log = self._folder / "logs" / f"{host.name}-{node}-{flags[0].strip('-')}.log"
+        name = f"the {node.replace('_', ' ')} of {host.name}"
+        self.nodes.append(LabProcess(name, self._words(host, node, metrics, *flags), log=log))
+
+    def _make_viewer(self, client: LabHost) -> LabProcess:
+        options = self._options
+        words = self._words(
+            client,
+            "viewer",
+            METRICS_PORT,
+            *("--client", client.name, "--schemes", ",".join(options.schemes)),
+            *("--server", self._server_address, "--edge", EDGE_RELAY, "--run-dir", str(self._folder)),
+            *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
+            *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),
+            *("--token-gap", str(options.token_gap_s)),
+            "--background" if options.background else "--stay",
+        )
+        log = self._folder / "logs" / f"{client.name}-viewer.log"
+        return LabProcess(f"the viewer of {client.name}", words, log=log, talks=True)
+
+    def _words(self, host: LabHost, node: str, metrics: int | None, *flags: str) -> list[str]:
+        page = ["--metrics", f"{host.management}:{metrics}"] if metrics is not None else []
+        return host.command(sys.executable, "-m", f"eloquent.nodes.{node}", *flags, *page)
+
+    async def _start_planned(self) -> None:
+        await asyncio.gather(*(start_ready(node) for node in self.nodes if not node.was_started))
+
+    def targets(self) -> Iterator[Target]:
+        """Yield every page of metrics of the lab."""
+        yield Target("carrier", "lab", f"{LAB_ADDRESS}:{METRICS_PORT}")
+        yield Target("controller", "lab", f"{LAB_ADDRESS}:{CONTROLLER_PORT}")
+        yield Target("token_server", "server", f"{self._server.management}:{METRICS_PORT}")
+        yield Target("origin_relay", "origin", f"{self._origin.management}:{METRICS_PORT}")
+        yield Target("link_probe", "origin", f"{self._origin.management}:{METRICS_PORT + 1}")
+        for client in self._network.clients:
+            yield Target("viewer", client.name, f"{client.management}:{METRICS_PORT}")
+            yield Target("edge_relay", client.name, f"{client.management}:{METRICS_PORT + 1}")
+
+    async def stop(self) -> None:
+        """End the viewers, whose cancellations still reach the servers, and then the nodes."""
+        await asyncio.gather(*(viewer.stop() for viewer in self.viewers.values()))
+        await asyncio.gather(*(node.stop() for node in self.nodes))
+
+
+async def start_ready(process: LabProcess) -> None:
+    """Start a process and wait until it is ready."""
+    await process.start()
+    await process.wait_ready()
