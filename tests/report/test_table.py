@@ -26,7 +26,7 @@ def test_the_table_has_a_row_a_scheme_with_its_label(rendered):
 
 
 @pytest.mark.parametrize(
-    "text", ["30.0%", "0.0–60.0%", "200.0%", "600", "690", "275", "295", "+2 failed", "paper-default"]
+    "text", ["30.0%", "0.0–100.0%", "200.0%", "600", "690", "275", "295", "+2 failed", "paper-default"]
 )
 def test_figures_are_in_percent_and_milliseconds(rendered, text):
     assert text in rendered

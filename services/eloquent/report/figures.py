@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
-from eloquent.qoe.ratios import percentile, ratio, ratio_interval, redundancy_rate
+from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, share_interval
 from eloquent.qoe.session import TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
 from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
@@ -30,7 +30,7 @@ class SchemeFigures:
         sessions: Sessions that ended well.
         tokens: Tokens rendered in them.
         stall_ratio: Time in gaps longer than 200 ms over stream time.
-        stall_ratio_ci95: Its 95 % bootstrap interval over sessions.
+        stall_ratio_ci95: Its 95 % interval over sessions.
         stall_ratio_210: The same for gaps longer than 210 ms.
         stall_excess_ratio: What of those gaps exceeds 200 ms, over stream time.
         stalls: Gaps longer than 200 ms.
@@ -112,7 +112,6 @@ def compute(run: RunDirectory) -> Summary:
                 tokens,
                 streams,
                 unfinished=unfinished.count(name),
-                seed=manifest.seed,
             )
             for name in names
         },
@@ -134,7 +133,6 @@ def _scheme_figures(
     streams: dict[str, list[StreamRow]],
     *,
     unfinished: int,
-    seed: int,
 ) -> SchemeFigures:
     ended_well = [row for row in rows if row.outcome == SUCCESS]
     rendered = [[token.rendered_s for token in tokens[row.session]] for row in ended_well]
@@ -149,7 +147,7 @@ def _scheme_figures(
         sessions=len(ended_well),
         tokens=sum(one.tokens for one in measures),
         stall_ratio=_stall_ratio(measures),
-        stall_ratio_ci95=ratio_interval([one.stall_s for one in measures], stream_s, seed=seed),
+        stall_ratio_ci95=share_interval([one.stall_s for one in measures], stream_s),
         stall_ratio_210=_stall_ratio(tolerant),
         stall_excess_ratio=ratio([one.excess_s for one in measures], stream_s),
         stalls=sum(one.stalls for one in measures),

@@ -39,7 +39,7 @@ class Manifest(BaseModel):
     Attributes:
         run: Name of the run and of its directory.
         scenario: The scenario.
-        seed: Seed of the schedules and of the intervals.
+        seed: Seed of the schedules.
         schemes: Names of the schemes, in the order of the tables.
         epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
     """
