@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, share_interval, students_t
+from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval, students_t
 
 
 def test_a_ratio_over_sessions_is_the_ratio_of_the_sums():
@@ -65,6 +65,35 @@ def test_sessions_that_agree_leave_no_doubt_and_one_session_says_nothing():
     assert share_interval([1.0], [4.0]) is None
 
 
+def test_a_comparison_worked_out_by_hand():
+    """0.1 and 0.3 against 0.4 and 0.6: a ratio of 0.4. Parts of the error: -0.05 / 0.5 + 0.4 x 0.05 / 0.5, twice."""
+    pairs = [((1.0, 10.0), (4.0, 10.0)), ((3.0, 10.0), (6.0, 10.0))]
+    centre, (low, high) = relative_ratio(pairs, level=0.5)
+    assert (centre, low, high) == (pytest.approx(0.4), pytest.approx(0.28), pytest.approx(0.52))
+    centre, (low, high) = relative_ratio(pairs)
+    assert low == 0.0
+    assert high == pytest.approx(0.4 + 12.7062 * 0.12, rel=1e-4)
+
+
+def test_what_both_sessions_of_a_pair_met_alike_is_no_doubt_about_their_comparison():
+    pairs = [((share, 10.0), (2 * share, 10.0)) for share in (1.0, 2.0, 4.0)]
+    assert relative_ratio(pairs) == (0.5, (pytest.approx(0.5), pytest.approx(0.5)))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([], None),
+        ([((1.0, 10.0), (0.0, 10.0))], None),  # the baseline never stalls
+        ([((0.0, 0.0), (1.0, 10.0))], None),
+        ([((1.0, 10.0), (2.0, 10.0))], (0.5, None)),
+        ([((0.0, 10.0), (2.0, 10.0))] * 2, (0.0, (0.0, 0.0))),
+    ],
+)
+def test_a_comparison_needs_a_baseline_that_stalls_and_an_interval_two_pairs(pairs, expected):
+    assert relative_ratio(pairs) == expected
+
+
 def session_of_paper_default(rng):
     """Seconds that two schemes stall in 30 s over one channel of 100 ms slots: half of the time, and a fifth."""
     bursts, bad = [], rng.random() < 1 / 6
@@ -89,11 +118,13 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(count):
     """Of 400 experiments 380 are expected; 5 sigma below that are 358. A percentile bootstrap of 8 sessions has 352."""
     rng = Random(3)
     truth = [sum(column) for column in zip(*(session_of_paper_default(rng) for _ in range(5000)), strict=True)]
-    hits = [0, 0]
+    hits = [0, 0, 0]
     for _ in range(400):
         columns = list(zip(*(session_of_paper_default(rng) for _ in range(count)), strict=True))
         for scheme in (0, 1):
             low, high = share_interval(columns[2 * scheme], columns[2 * scheme + 1])
             hits[scheme] += low <= truth[2 * scheme] / truth[2 * scheme + 1] <= high
+        _, (low, high) = relative_ratio([((session[2:]), (session[:2])) for session in zip(*columns, strict=True)])
+        hits[2] += low <= truth[2] / truth[3] * truth[1] / truth[0] <= high
     assert min(hits) >= 358
     assert max(hits) < 400

@@ -28,6 +28,16 @@ def test_failed_and_unfinished_sessions_enter_no_figure(run):
     assert figures.gap_p99_s < 1  # the failed session's gap is 4.4 s
 
 
+def test_schemes_are_compared_with_the_first_over_pairs_of_one_client_and_round(run):
+    """Only client1 has both: 0.5 of 0.6 s over 0.3 of 0.5 s."""
+    schemes = compute(run).schemes
+    assert schemes["eloquent"].relative_stall_ratio is None  # the baseline
+    relative = schemes["grpc"].relative_stall_ratio
+    assert (relative.baseline, relative.ci95) == ("eloquent", None)
+    assert relative.ratio == pytest.approx((0.5 / 0.6) / (0.3 / 0.5))
+    assert schemes["duplicate-2"].relative_stall_ratio is None
+
+
 def test_what_was_not_measured_is_none(run):
     grpc, missing = (compute(run).schemes[name] for name in ("grpc", "duplicate-2"))
     assert (grpc.late_ratio, grpc.redundancy_rate, grpc.stall_ratio_ci95) == (None, None, None)

@@ -2,7 +2,8 @@ import json
 
 from eloquent.report.summary import summarise
 
-KEYS = """sessions tokens stall_ratio stall_ratio_ci95 stall_ratio_210 stall_excess_ratio stalls redundancy_rate
+KEYS = """sessions tokens stall_ratio stall_ratio_ci95 stall_ratio_210 relative_stall_ratio stall_excess_ratio stalls
+    redundancy_rate
     wire_bytes_per_token late_ratio ttft_p50_s ttft_p95_s gap_p95_s gap_p99_s failed"""
 
 

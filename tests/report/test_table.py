@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -6,7 +7,7 @@ from rich.console import Console
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.report import table
-from eloquent.report.figures import compute
+from eloquent.report.figures import RelativeStallRatio, compute
 
 
 @pytest.fixture
@@ -40,6 +41,14 @@ def test_below_the_table_stands_whether_the_run_can_be_believed(rendered):
     assert "loss measured by the link probes: 33.3%; the schedule's own: 25.0%" in rendered
     assert "lag of the viewers' event loops, p99, in ms: 1" in rendered
     assert "failed sessions enter no figure, which flatters a scheme that has some: " in rendered
+
+
+def test_a_comparison_is_a_change_with_its_interval(run):
+    summary = compute(run)
+    relative = RelativeStallRatio(baseline="grpc", ratio=0.371, ci95=(0.302, 0.45))
+    figures = replace(summary.schemes["eloquent"], relative_stall_ratio=relative)
+    page = table.markdown(replace(summary, schemes={"eloquent": figures}), title="x")
+    assert "- stall ratio of Eloquent against TCP (gRPC): -63% [-70, -55]\n" in page
 
 
 def test_a_scheme_that_this_version_does_not_know_goes_by_its_name(run):

@@ -7,6 +7,9 @@ same in a short session as in a long one. A figure that nothing was measured for
 from collections.abc import Sequence
 from math import cos, floor, pi, sin, sqrt, tan
 
+Measured = tuple[float, float]
+"""Numerator and denominator of one session."""
+
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float | None:
     """Return the ratio of two sums, or None where the lower one is 0.
@@ -44,6 +47,37 @@ def share_interval(
     residuals = [(above - centre * below) / total for above, below in zip(numerators, denominators, strict=True)]
     reach = _reach(residuals, level)
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def relative_ratio(
+    pairs: Sequence[tuple[Measured, Measured]], *, level: float = 0.95
+) -> tuple[float, tuple[float, float] | None] | None:
+    """Return a ratio of sums over another one, and the interval in which that lies, from sessions in pairs.
+
+    What both sessions of a pair met alike, such as the losses of their link, leaves no doubt about their comparison.
+
+    Args:
+        pairs: Numerator and denominator of a session, and those of its counterpart in the baseline.
+        level: How often such intervals are to hold the truth, 0..1.
+
+    Returns:
+        The ratio over the baseline's, and its lower (0 or more) and upper end, which are None for fewer than two pairs;
+        None where a ratio is not known or the baseline's is 0.
+    """
+    above, below = sum(ours[0] for ours, _ in pairs), sum(ours[1] for ours, _ in pairs)
+    base_above, base_below = sum(base[0] for _, base in pairs), sum(base[1] for _, base in pairs)
+    if min(below, base_above, base_below) <= 0:
+        return None
+    centre = above * base_below / (below * base_above)
+    if len(pairs) < 2:
+        return centre, None
+    residuals = [
+        ours[0] / below * base_below / base_above
+        + centre * (base[1] / base_below - base[0] / base_above - ours[1] / below)
+        for ours, base in pairs
+    ]
+    reach = _reach(residuals, level)
+    return centre, (max(0.0, centre - reach), centre + reach)
 
 
 def students_t(level: float, freedom: int) -> float:

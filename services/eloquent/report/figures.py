@@ -14,12 +14,27 @@ from dataclasses import dataclass
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
-from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, share_interval
-from eloquent.qoe.session import TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
+from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval
+from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
 from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
 
 SUCCESS = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelativeStallRatio:
+    """How a scheme's stall ratio compares with the baseline's, from sessions of the same client in the same round.
+
+    Attributes:
+        baseline: Name of the first scheme of the run.
+        ratio: The stall ratio over the baseline's.
+        ci95: Its 95 % interval over the pairs; None for fewer than two.
+    """
+
+    baseline: str
+    ratio: float
+    ci95: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +47,7 @@ class SchemeFigures:
         stall_ratio: Time in gaps longer than 200 ms over stream time.
         stall_ratio_ci95: Its 95 % interval over sessions.
         stall_ratio_210: The same for gaps longer than 210 ms.
+        relative_stall_ratio: The ratio over the baseline's; None for the baseline itself.
         stall_excess_ratio: What of those gaps exceeds 200 ms, over stream time.
         stalls: Gaps longer than 200 ms.
         redundancy_rate: Token bytes sent again over token bytes.
@@ -49,6 +65,7 @@ class SchemeFigures:
     stall_ratio: float | None
     stall_ratio_ci95: tuple[float, float] | None
     stall_ratio_210: float | None
+    relative_stall_ratio: RelativeStallRatio | None
     stall_excess_ratio: float | None
     stalls: int
     redundancy_rate: float | None
@@ -104,14 +121,17 @@ def compute(run: RunDirectory) -> Summary:
     last = max((row.ended_s for row in sessions), default=-math.inf)
     probes = [(client, probe) for client, probe in run.probes() if first <= probe.sent_s <= last]
     lags = [row.lag_s for row in run.lags() if first <= row.at_s <= last]
-    names = dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished))
+    names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
+    measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome == SUCCESS}
     return Summary(
         schemes={
             name: _scheme_figures(
                 [row for row in sessions if row.scheme == name],
                 tokens,
                 streams,
+                measured,
                 unfinished=unfinished.count(name),
+                baseline=[row for row in sessions if row.scheme == names[0]] if name != names[0] else [],
             )
             for name in names
         },
@@ -131,14 +151,15 @@ def _scheme_figures(
     rows: Sequence[SessionRow],
     tokens: dict[str, list[TokenRow]],
     streams: dict[str, list[StreamRow]],
+    measured: dict[str, SessionMeasures],
     *,
     unfinished: int,
+    baseline: Sequence[SessionRow],
 ) -> SchemeFigures:
     ended_well = [row for row in rows if row.outcome == SUCCESS]
     rendered = [[token.rendered_s for token in tokens[row.session]] for row in ended_well]
-    generated = [[token.generated_s for token in tokens[row.session]] for row in ended_well]
-    measures = [measure(*times) for times in zip(rendered, generated, strict=True)]
-    tolerant = [measure(*times, threshold=TOLERANT_THRESHOLD) for times in zip(rendered, generated, strict=True)]
+    measures = [measured[row.session] for row in ended_well]
+    tolerant = [_measure(tokens[row.session], threshold=TOLERANT_THRESHOLD) for row in ended_well]
     stream_s = [one.stream_s for one in measures]
     all_gaps = [gap for times in rendered for gap in gaps(times)]
     waits = [times[0] - row.requested_s for row, times in zip(ended_well, rendered, strict=True) if times]
@@ -149,6 +170,7 @@ def _scheme_figures(
         stall_ratio=_stall_ratio(measures),
         stall_ratio_ci95=share_interval([one.stall_s for one in measures], stream_s),
         stall_ratio_210=_stall_ratio(tolerant),
+        relative_stall_ratio=_relative_stall_ratio(ended_well, baseline, measured),
         stall_excess_ratio=ratio([one.excess_s for one in measures], stream_s),
         stalls=sum(one.stalls for one in measures),
         redundancy_rate=_redundancy(sent),
@@ -159,6 +181,27 @@ def _scheme_figures(
         gap_p95_s=percentile(all_gaps, 0.95),
         gap_p99_s=percentile(all_gaps, 0.99),
         failed=len(rows) - len(ended_well) + unfinished,
+    )
+
+
+def _measure(tokens: Sequence[TokenRow], *, threshold: float = STALL_THRESHOLD) -> SessionMeasures:
+    rendered, generated = [token.rendered_s for token in tokens], [token.generated_s for token in tokens]
+    return measure(rendered, generated, threshold=threshold)
+
+
+def _relative_stall_ratio(
+    rows: Sequence[SessionRow], baseline: Sequence[SessionRow], measured: dict[str, SessionMeasures]
+) -> RelativeStallRatio | None:
+    """Compare with the baseline's sessions of the same client in the same round, where both ended well."""
+    theirs = {(row.client, row.round): measured[row.session] for row in baseline if row.session in measured}
+    pairs = [
+        (measured[row.session], theirs[row.client, row.round]) for row in rows if (row.client, row.round) in theirs
+    ]
+    relative = relative_ratio([((one.stall_s, one.stream_s), (other.stall_s, other.stream_s)) for one, other in pairs])
+    return (
+        None
+        if relative is None
+        else RelativeStallRatio(baseline=baseline[0].scheme, ratio=relative[0], ci95=relative[1])
     )
 
 

@@ -81,6 +81,11 @@ def _remarks(summary: Summary) -> list[str]:
         f"loss measured by the link probes: {measured}; the schedule's own: {scheduled}",
         f"lag of the viewers' event loops, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}",
     ]
+    for name, figures in summary.schemes.items():
+        if (relative := figures.relative_stall_ratio) is not None:
+            ends = f" [{', '.join(map(_change, relative.ci95))}]" if relative.ci95 else ""
+            change = f"{_change(relative.ratio)}%{ends}"
+            remarks.append(f"stall ratio of {_label(name)} against {_label(relative.baseline)}: {change}")
     failed = {_label(name): figures.failed for name, figures in summary.schemes.items() if figures.failed}
     if failed:
         counts = ", ".join(f"{label} {count}" for label, count in failed.items())
@@ -97,6 +102,10 @@ def _label(name: str) -> str:
 
 def _percent(value: float | None) -> str:
     return _NOT_MEASURED if value is None else format_percent(value)
+
+
+def _change(relative: float) -> str:
+    return f"{(relative - 1) * 100:+.0f}"
 
 
 def _milliseconds(seconds: float | None) -> str:
