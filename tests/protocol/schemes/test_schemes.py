@@ -1,13 +1,23 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
+from eloquent.protocol.receiver import Receiver
 
 
-def test_the_registry_has_the_four_families() -> None:
-    assert [scheme.name for scheme in schemes.defaults()] == ["grpc", "retransmit", "duplicate-2", "eloquent"]
+def test_the_registry_has_the_papers_families_first() -> None:
+    assert [scheme.name for scheme in schemes.defaults()][:4] == ["grpc", "retransmit", "duplicate-2", "eloquent"]
+
+
+def test_a_scheme_may_bring_its_own_receiver() -> None:
+    class Special(Receiver):
+        pass
+
+    assert type(schemes.get("eloquent").make_receiver()) is Receiver
+    assert type(replace(schemes.get("eloquent"), receiver=Special).make_receiver()) is Special
 
 
 def test_every_scheme_can_be_drawn_apart() -> None:

@@ -14,6 +14,8 @@ from eloquent.protocol.rtt import RttEstimator
 SenderFactory = Callable[[int, RttEstimator], SenderEndpoint]
 """Takes the payload budget in bytes and the estimator of the path."""
 
+ReceiverFactory = Callable[[], Endpoint]
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
@@ -25,6 +27,7 @@ class Scheme:
         colour: `#rrggbb`, from the palette of Okabe and Ito, which colour-blind readers can tell apart.
         kind: `datagram` (a pair of endpoints of ours) or `kernel` (the kernel's TCP carries it; no endpoints).
         sender: Makes a sender; None for kind `kernel`.
+        receiver: Makes a receiver that speaks the sender's language.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Scheme:
     colour: str
     kind: Literal["datagram", "kernel"]
     sender: SenderFactory | None = None
+    receiver: ReceiverFactory = Receiver
 
     def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> SenderEndpoint:
         """Make a new sender.
@@ -48,14 +52,14 @@ class Scheme:
         return self.sender(budget, rtt if rtt is not None else RttEstimator())
 
     def make_receiver(self) -> Endpoint:
-        """Make a new receiver; all schemes share one.
+        """Make a new receiver.
 
         Raises:
             ConfigurationError: The scheme is carried by the kernel.
         """
         if self.sender is None:
             raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
-        return Receiver()
+        return self.receiver()
 
 
 @dataclass(frozen=True, slots=True)
