@@ -14,6 +14,7 @@ def test_the_figures_of_a_run_worked_out_by_hand(run):
     assert figures.stall_ratio_ci95 == (0.0, 1.0)  # two sessions, 0 and 60 %, say next to nothing
     assert figures.stall_excess_ratio == pytest.approx(0.1)
     assert figures.redundancy_rate == pytest.approx(80 / 40)
+    assert figures.accounted == 2
     assert figures.wire_bytes_per_token == pytest.approx(100)
     assert figures.late_ratio == 5 / 8  # delays of 250 250 250 450 and 450 550 650 650 ms
     assert (figures.ttft_p50_s, figures.ttft_p95_s) == (pytest.approx(0.6), pytest.approx(0.69))
@@ -41,6 +42,7 @@ def test_schemes_are_compared_with_the_first_over_pairs_of_one_client_and_round(
 def test_what_was_not_measured_is_none(run):
     grpc, missing = (compute(run).schemes[name] for name in ("grpc", "duplicate-2"))
     assert (grpc.late_ratio, grpc.redundancy_rate, grpc.stall_ratio_ci95) == (None, None, None)
+    assert (grpc.sessions, grpc.accounted) == (1, 0)
     assert grpc.wire_bytes_per_token == 200
     assert (missing.sessions, missing.tokens, missing.stalls, missing.failed) == (0, 0, 0, 0)
     assert (missing.stall_ratio, missing.ttft_p50_s, missing.gap_p95_s, missing.redundancy_rate) == (None,) * 4

@@ -1,16 +1,18 @@
 import json
 
+import pytest
+
 from eloquent.report.summary import summarise
 
 KEYS = """sessions tokens stall_ratio stall_ratio_ci95 stall_ratio_210 relative_stall_ratio stall_excess_ratio stalls
-    redundancy_rate
-    wire_bytes_per_token late_ratio ttft_p50_s ttft_p95_s gap_p95_s gap_p99_s failed"""
+    redundancy_rate accounted wire_bytes_per_token late_ratio ttft_p50_s ttft_p95_s gap_p95_s gap_p99_s failed"""
 
 
 def test_the_summary_has_the_keys_that_the_design_names(run):
     summary = summarise(run.path)
     written = json.loads((run.path / "summary.json").read_text())
-    assert set(written) == {"schemes", "rounds", "loss_rate", "load_lag_p99_s"}
+    assert set(written) == {"schemes", "rounds", "loss_rate", "scheduled_loss_rate", "load_lag_p99_s"}
+    assert written["scheduled_loss_rate"] == pytest.approx(0.25)
     assert list(written["schemes"]) == ["eloquent", "grpc", "duplicate-2"]
     assert all(set(figures) == set(KEYS.split()) for figures in written["schemes"].values())
     assert written["schemes"]["eloquent"]["stall_ratio"] == summary.schemes["eloquent"].stall_ratio

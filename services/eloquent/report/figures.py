@@ -51,6 +51,7 @@ class SchemeFigures:
         stall_excess_ratio: What of those gaps exceeds 200 ms, over stream time.
         stalls: Gaps longer than 200 ms.
         redundancy_rate: Token bytes sent again over token bytes.
+        accounted: Sessions whose redundancy is known; `redundancy_rate` is theirs.
         wire_bytes_per_token: Bytes sent with all headers, per token.
         late_ratio: Share of the tokens rendered more than 400 ms after they were generated.
         ttft_p50_s: Median time from the request to the first rendering.
@@ -69,6 +70,7 @@ class SchemeFigures:
     stall_excess_ratio: float | None
     stalls: int
     redundancy_rate: float | None
+    accounted: int
     wire_bytes_per_token: float | None
     late_ratio: float | None
     ttft_p50_s: float | None
@@ -174,6 +176,7 @@ def _scheme_figures(
         stall_excess_ratio=ratio([one.excess_s for one in measures], stream_s),
         stalls=sum(one.stalls for one in measures),
         redundancy_rate=_redundancy(sent),
+        accounted=sum(any(stream.redundant_bytes is not None for stream in streams[row.session]) for row in ended_well),
         wire_bytes_per_token=_wire_bytes_per_token(sent),
         late_ratio=ratio([one.late_tokens for one in measures], [one.timed_tokens for one in measures]),
         ttft_p50_s=percentile(waits, 0.50),

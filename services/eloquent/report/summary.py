@@ -33,5 +33,6 @@ def to_json(summary: Summary) -> dict[str, object]:
         "schemes": {name: asdict(figures) for name, figures in summary.schemes.items()},
         "rounds": summary.rounds,
         "loss_rate": summary.loss_rate,
+        "scheduled_loss_rate": summary.scheduled_loss_rate,
         "load_lag_p99_s": summary.load_lag_p99_s,
     }

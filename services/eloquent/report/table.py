@@ -86,6 +86,14 @@ def _remarks(summary: Summary) -> list[str]:
             ends = f" [{', '.join(map(_change, relative.ci95))}]" if relative.ci95 else ""
             change = f"{_change(relative.ratio)}%{ends}"
             remarks.append(f"stall ratio of {_label(name)} against {_label(relative.baseline)}: {change}")
+    partly = {
+        _label(name): f"{figures.accounted} of {figures.sessions}"
+        for name, figures in summary.schemes.items()
+        if figures.accounted < figures.sessions
+    }
+    if partly:
+        counts = ", ".join(f"{label} {count}" for label, count in partly.items())
+        remarks.append(f"sessions whose redundancy is known: {counts}")
     failed = {_label(name): figures.failed for name, figures in summary.schemes.items() if figures.failed}
     if failed:
         counts = ", ".join(f"{label} {count}" for label, count in failed.items())
