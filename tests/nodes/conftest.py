@@ -46,6 +46,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self):
         return self._now
 
+    def block(self, seconds):
+        """Let time pass in which nothing else of the loop runs."""
+        self._now += seconds
+
 
 @pytest.fixture
 def run_virtually():

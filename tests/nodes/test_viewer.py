@@ -7,11 +7,13 @@ import urllib.request
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.nodes import runtime
+from eloquent.nodes.screen import ViewerLog
 from eloquent.nodes.viewer import Ask, Lane, Viewer
 from eloquent.qoe.session import measure
 from eloquent.report.run_directory import RunDirectory
@@ -112,6 +114,24 @@ def test_lag_is_sampled_on_the_clock(counts, run_virtually):
 
     run_virtually(run())
     assert seen("loop_lag_seconds_count", client="c1") == 20
+
+
+def test_a_blocked_loop_is_as_many_samples_as_it_missed_ticks(run_virtually, tmp_path):
+    log = ViewerLog(tmp_path, "c1")
+
+    async def run():
+        viewer = Viewer("c1", {}, telemetry.ViewerMetrics(CollectorRegistry()), log)
+        sampling = asyncio.create_task(viewer.sample_lag(logged=True))
+        await asyncio.sleep(0.12)
+        asyncio.get_running_loop().block(0.5)
+        await asyncio.sleep(0.11)
+        sampling.cancel()
+
+    run_virtually(run())
+    log.close()
+    lags = [row.lag_s for row in RunDirectory(tmp_path).lags()]
+    late = [0.47 - 0.05 * tick for tick in range(10)]  # due at 0.15, 0.2 ... and sampled at 0.62
+    assert lags == pytest.approx([0, 0, *late, 0, 0], abs=1e-9)
 
 
 def scrape(port):

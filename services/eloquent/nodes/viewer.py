@@ -144,12 +144,12 @@ class Viewer:
                 lanes.create_task(self._repeat(scheme, ask, pause))
 
     async def sample_lag(self, *, logged: bool) -> None:
-        """Measure how late the event loop wakes, for ever."""
+        """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too."""
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
-            due = max(due + LAG_INTERVAL, clock())
-            await asyncio.sleep(due - clock())
+            due += LAG_INTERVAL
+            await asyncio.sleep(max(0.0, due - clock()))
             lag = max(0.0, clock() - due)
             self._lag.observe(lag)
             if logged and self._log is not None:
