@@ -19,10 +19,9 @@ ROLES = [
     telemetry.SessionMetrics,
     telemetry.EdgeMetrics,
     telemetry.ProbeMetrics,
-    telemetry.ControllerMetrics,
     telemetry.CarrierMetrics,
 ]
-LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason", "switch", "port"}
+LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason"}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,9 +1,9 @@
-"""Every metric of the project: name, help text, labels and buckets, and the page that Prometheus reads.
+"""Every metric of the package: name, help text, labels and buckets, and the page that Prometheus reads.
 
 Rules of this file: base units, `_total` on counters, numerators and denominators rather than ratios. Labels come from
 small closed sets, which `closed` enforces where a value reaches a process from outside; a session id is never a label.
 One class holds the metrics of one role, and a process makes only those of its own, so that its page shows nothing that
-it cannot know.
+it cannot know. The OpenFlow controller is no part of the package: topologies/controller.py writes its own page.
 """
 
 from collections.abc import Collection, Sequence
@@ -221,24 +221,6 @@ class ProbeMetrics(_Family):
         self.lost = self._counter("eloquent_link_probes_lost_total", "Probes lost, by direction (down, up).", _LINK)
         self.rtt = self._gauge(
             "eloquent_link_rtt_seconds", "Round-trip time of the latest probe that came back.", ("client",)
-        )
-
-
-class ControllerMetrics(_Family):
-    """The OpenFlow controller's: counters of switch ports, as the switch reports them."""
-
-    _PORT = ("switch", "port", "direction")
-
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        super().__init__(registry)
-        self.packets = self._counter(
-            "eloquent_switch_port_packets_total", "Packets through a switch port (rx, tx).", self._PORT
-        )
-        self.bytes = self._counter(
-            "eloquent_switch_port_bytes_total", "Bytes through a switch port (rx, tx).", self._PORT
-        )
-        self.dropped_packets = self._counter(
-            "eloquent_switch_port_dropped_packets_total", "Packets dropped at a switch port (rx, tx).", self._PORT
         )
 
 

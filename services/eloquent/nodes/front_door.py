@@ -55,11 +55,6 @@ class FrontDoor:
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
 
-    @property
-    def active(self) -> int:
-        """Streams inside."""
-        return self._active
-
     async def open(self, address: str) -> int:
         """Listen and let clients in.
 

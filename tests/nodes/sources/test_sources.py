@@ -18,7 +18,8 @@ def test_without_a_name_the_prompt_decides():
 def test_recordings_are_offered_by_name(tmp_path):
     (tmp_path / "short.jsonl").write_text('{"at_s": 0, "text": "a"}\n')
     library = Library(tmp_path)
-    assert library.names == ["counting", "book", "recorded:short"]
+    with pytest.raises(ConfigurationError, match="counting, book, recorded:short"):
+        library.get("recorded:long", "")
     assert [token.text for token in islice(library.get("recorded:short", "").tokens(""), 5)] == ["a"]
 
 

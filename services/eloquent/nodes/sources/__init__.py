@@ -35,11 +35,6 @@ class Library:
             for path in sorted(recordings.glob("*.jsonl")):
                 self._sources[_RECORDED + path.stem] = RecordedSource.read(path)
 
-    @property
-    def names(self) -> list[str]:
-        """The names that `get` accepts."""
-        return list(self._sources)
-
     def get(self, name: str, prompt: str) -> Source:
         """Return the named source; without a name, the one that the prompt asks for.
 
