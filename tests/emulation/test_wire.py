@@ -7,14 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import pytest
 
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.selftest import FALSE_ALARM, binomial_tail
-from eloquent.emulation.wire import OneWay
 
 pytestmark = pytest.mark.namespaces
 
@@ -125,22 +123,3 @@ import socket
 with socket.create_connection(("10.9.0.1", 7777)) as connection:
     connection.sendall(bytes(200_000))
 """
-
-
-def one_way(**changes: Any) -> OneWay:
-    values = {"name": "c1 down", "source": -1, "sink": -1, "delay": 0.1, "rate": 1000.0, "queue": 2, "rng": Random(1)}
-    return OneWay(**(values | changes))
-
-
-def test_rate_serialises_and_the_full_queue_drops_the_tail():
-    direction = one_way()
-    assert direction.admit(bytes(500), 10.0) == pytest.approx(10.6)  # 0.5 s to send, 0.1 s to travel
-    assert direction.admit(bytes(500), 10.0) == pytest.approx(11.1)  # waits for the first
-    assert direction.admit(bytes(500), 10.0) is None
-    assert (direction.under_way, direction.overflowed, direction.lost) == (2, 1, 0)
-
-
-def test_a_lost_frame_takes_no_capacity():
-    direction = one_way(loss=1.0)
-    assert direction.admit(bytes(500), 10.0) is None
-    assert (direction.lost, direction.under_way, direction.free_at) == (1, 0, 0.0)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eloquent.channel.link import LinkModel
 from eloquent.channel.schedule import Direction
 from eloquent.emulation.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
 
@@ -53,55 +54,37 @@ def open_tap(name: str) -> int:
 
 @dataclass(slots=True)
 class OneWay:
-    """One direction of a link.
+    """One direction of a link: two descriptors, and the rule by which frames cross from one to the other.
 
     Attributes:
         name: What messages call it.
         source: Descriptor the frames are read from.
         sink: Descriptor the frames are written to.
-        delay: One-way delay in seconds.
-        rate: Bytes per second.
-        queue: Frames that may be under way before the tail is dropped.
-        rng: Draws the fate of each frame.
+        model: Decides the fate of each frame.
         loss: The present loss probability, 0..1.
-        free_at: When the link has sent what it was given so far.
+        carried: Frames handed to the far device.
     """
 
     name: str
     source: int
     sink: int
-    delay: float
-    rate: float
-    queue: int
-    rng: random.Random
+    model: LinkModel
     loss: float = 0.0
-    free_at: float = 0.0
-    under_way: int = 0
     carried: int = 0
-    lost: int = 0
-    overflowed: int = 0
 
     def admit(self, frame: bytes, now: float) -> float | None:
         """Decide the fate of a frame: give the instant at which it comes out, or None if it is dropped."""
-        if self.rng.random() < self.loss:
-            self.lost += 1
-            return None
-        if self.under_way >= self.queue:
-            self.overflowed += 1
-            return None
-        self.free_at = max(self.free_at, now) + len(frame) / self.rate
-        self.under_way += 1
-        return self.free_at + self.delay
+        return self.model.admit(len(frame), now, self.loss)
 
     def emit(self, frame: bytes) -> None:
         """Hand a frame to the far device; one that is down or full loses it, as a real one would."""
-        self.under_way -= 1
+        self.model.leave()
         try:
             os.write(self.sink, frame)
         except OSError as error:
             if error.errno not in {errno.EIO, errno.EAGAIN, errno.ENETDOWN, errno.EINVAL}:
                 raise
-            self.overflowed += 1
+            self.model.overflowed += 1
         else:
             self.carried += 1
 
@@ -121,7 +104,11 @@ class Wire:
 
     def _count(self) -> list[dict[str, int]]:
         return [
-            {"carried": direction.carried, "lost": direction.lost, "overflowed": direction.overflowed}
+            {
+                "carried": direction.carried,
+                "lost": direction.model.lost,
+                "overflowed": direction.model.overflowed,
+            }
             for direction in self._directions
         ]
 
@@ -172,10 +159,12 @@ def connect(link: ImpairedLink) -> list[OneWay]:
         OneWay(
             f"{link.name} {direction.value}",
             *ends[direction],
-            delay=scenario.rtt / 2,
-            rate=scenario.rate,
-            queue=scenario.queue,
-            rng=random.Random(f"{link.seed}/{link.name}/{direction.value}/frames"),
+            LinkModel(
+                delay=scenario.rtt / 2,
+                rate=scenario.rate,
+                queue=scenario.queue,
+                rng=random.Random(f"{link.seed}/{link.name}/{direction.value}/frames"),
+            ),
         )
         for direction in Direction
     ]
