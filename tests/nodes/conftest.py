@@ -112,7 +112,7 @@ async def _client(port):
 async def _server(*, limits=None, library=None, log=None, clients=()):
     counts = Counts()
     metrics = telemetry.ServerMetrics(counts.registry)
-    recorder = StreamRecorder(metrics, clients, RowWriter(log, StreamRow) if log else None)
+    recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
     server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
     port = await server.door.open("127.0.0.1:0")
     try:
@@ -126,7 +126,7 @@ async def _server(*, limits=None, library=None, log=None, clients=()):
 async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(runtime.GENERATE,)):
     counts, edge_counts = Counts(), Counts()
     metrics, sessions = telemetry.OriginMetrics(counts.registry), telemetry.SessionMetrics(counts.registry)
-    recorder = StreamRecorder(metrics, clients, RowWriter(log, StreamRow) if log else None)
+    recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
     async with grpc.aio.insecure_channel(
         f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
     ) as upstream:

@@ -1,5 +1,9 @@
+import argparse
+
+import pytest
+
 from eloquent import telemetry
-from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, scheme_label
+from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.report.rows import StreamRow, read_rows
 
 METADATA = {
@@ -8,6 +12,12 @@ METADATA = {
     "x-eloquent-scheme": "duplicate-2",
     "x-other": "whatever",
 }
+
+
+def recorder_flags(run):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, "origin")
+    return parser.parse_args(["--run-dir", str(run)] if run else [])
 
 
 def test_the_owner_of_a_stream_is_in_its_metadata():
@@ -30,15 +40,29 @@ def test_only_what_is_new_is_counted(counts):
 def test_labels_are_closed(counts):
     seen = counts()
     recorder = StreamRecorder(telemetry.OriginMetrics(seen.registry), ["c1"])
-    recorder.count(StreamOwner("x", "intruder", "pigeon"), Spent(), Spent(7))
-    assert seen("original_bytes_total", client="other", scheme="other") == 7
-    assert scheme_label("eloquent") == "eloquent"
-    assert scheme_label("grpc") == "grpc"
+    for client, scheme in (("intruder", "eloquent"), ("c1", "pigeon"), ("c1", "duplicate-2-0.001ms")):
+        recorder.count(StreamOwner("x", client, scheme), Spent(), Spent(7))
+    assert seen("original_bytes_total", client="other", scheme="eloquent") == 7
+    assert seen("original_bytes_total", client="c1", scheme="other") == 14
+
+
+@pytest.mark.parametrize(
+    ("flags", "known", "unknown"),
+    [
+        ((), ["grpc", "retransmit", "duplicate-2", "eloquent"], "duplicate-3"),
+        (("--known-schemes", "grpc, duplicate-3"), ["grpc", "duplicate-3"], "eloquent"),
+    ],
+)
+def test_the_scheme_labels_are_those_of_the_flag_or_one_of_each_family(counts, flags, known, unknown):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, "origin")
+    recorder = StreamRecorder.open(telemetry.OriginMetrics(counts().registry), parser.parse_args(flags), "origin")
+    assert [recorder.scheme_label(name) for name in (*known, unknown)] == [*known, "other"]
 
 
 def test_streams_of_a_run_are_logged_and_background_is_not(counts, tmp_path):
     metrics = telemetry.OriginMetrics(counts().registry)
-    recorder = StreamRecorder.open(metrics, ["c1"], tmp_path, "origin")
+    recorder = StreamRecorder.open(metrics, recorder_flags(tmp_path), "origin")
     for session in ("c1.eloquent.r0", "", "c1.eloquent.r1"):
         recorder.write(StreamOwner(session, "c1", "eloquent"), 5, Spent(100, 10, 3, 300))
     recorder.close()
@@ -47,6 +71,6 @@ def test_streams_of_a_run_are_logged_and_background_is_not(counts, tmp_path):
 
 
 def test_without_a_run_nothing_is_logged(counts):
-    recorder = StreamRecorder.open(telemetry.OriginMetrics(counts().registry), [], None, "origin")
+    recorder = StreamRecorder.open(telemetry.OriginMetrics(counts().registry), recorder_flags(None), "origin")
     recorder.write(StreamOwner("c1.eloquent.r1", "c1", "eloquent"), 5, Spent())
     recorder.close()

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -26,7 +25,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.counted_session import CountedServerSession
-from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder
+from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.protocol.session import (
     SessionEvent,
     SessionLost,
@@ -126,7 +125,7 @@ class OriginRelay:
         backlogs: Counter[str] = Counter()
         for stream in self._streams.values():
             self._count(stream)
-            backlogs[stream.owner.scheme] += stream.peer.session.backlog(stream.stream_id)
+            backlogs[self._recorder.scheme_label(stream.owner.scheme)] += stream.peer.session.backlog(stream.stream_id)
         self._metrics.unacked_tokens.clear()
         for scheme, backlog in backlogs.items():
             self._metrics.unacked_tokens.labels(scheme).set(backlog)
@@ -212,7 +211,7 @@ def _finish(peer: Peer, stream_id: int, code: grpc.StatusCode, message: str) -> 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
     metrics, sessions = telemetry.OriginMetrics(), telemetry.SessionMetrics()
-    recorder = StreamRecorder.open(metrics, flags.known_clients, flags.run_dir, "origin")
+    recorder = StreamRecorder.open(metrics, flags, "origin")
     async with grpc.aio.insecure_channel(flags.upstream) as upstream:
         upstream.get_state(try_to_connect=True)  # so that the first request need not wait for it
         relay = OriginRelay(upstream, metrics, recorder, methods=flags.methods, max_streams=flags.max_streams)
@@ -259,10 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="full names of the gRPC methods that may be called",
     )
     parser.add_argument("--max-streams", type=int, default=1000, help="streams at once (%(default)s)")
-    parser.add_argument(
-        "--known-clients", type=runtime.comma_separated, default=(), metavar="A,B", help="client labels of the metrics"
-    )
-    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="write streams/origin.csv of this run")
+    add_flags(parser, "origin")
     return runtime.run(partial(serve, parser.parse_args(arguments)))
 
 

@@ -1,16 +1,28 @@
 """Who a stream belongs to, and what it cost its sender: a row in the run's log, the same numbers in the metrics."""
 
+import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from eloquent import telemetry
-from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.protocol import schemes
 from eloquent.report.rows import RowWriter, StreamRow
 from eloquent.report.run_directory import RunDirectory
+
+DEFAULT_SCHEMES = tuple(scheme.name for scheme in schemes.defaults())
+
+
+def add_flags(parser: argparse.ArgumentParser, node: str) -> None:
+    """Give a sender's parser the flags that `StreamRecorder.open` reads."""
+    add, names = parser.add_argument, runtime.comma_separated
+    text = "client labels of the metrics; any other is 'other'"
+    add("--known-clients", type=names, default=(), metavar="A,B", help=text)
+    text = f"scheme labels, likewise ({','.join(DEFAULT_SCHEMES)})"
+    add("--known-schemes", type=names, default=DEFAULT_SCHEMES, metavar="A,B", help=text)
+    add("--run-dir", type=Path, metavar="DIR", help=f"write streams/{node}.csv of this run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class StreamRecorder:
     Args:
         metrics: Where costs are counted.
         known_clients: The client labels; any other name is counted as `other`.
+        known_schemes: The scheme labels, likewise.
         log: Where ended streams are written; `None` writes none.
     """
 
@@ -57,22 +70,27 @@ class StreamRecorder:
         self,
         metrics: telemetry.SenderMetrics,
         known_clients: Collection[str] = (),
+        known_schemes: Collection[str] = DEFAULT_SCHEMES,
         log: RowWriter[StreamRow] | None = None,
     ) -> None:
         self._metrics = metrics
         self._known_clients = frozenset(known_clients)
+        self._known_schemes = frozenset(known_schemes)
         self._log = log
 
     @classmethod
-    def open(
-        cls, metrics: telemetry.SenderMetrics, known_clients: Collection[str], run: Path | None, node: str
-    ) -> Self:
-        """Make a recorder that writes `streams/<node>.csv` of a run's directory, if there is one."""
-        return cls(metrics, known_clients, RunDirectory(run).stream_writer(node) if run else None)
+    def open(cls, metrics: telemetry.SenderMetrics, flags: argparse.Namespace, node: str) -> Self:
+        """Make a recorder as the flags say, which writes `streams/<node>.csv` if they name a run's directory."""
+        log = RunDirectory(flags.run_dir).stream_writer(node) if flags.run_dir else None
+        return cls(metrics, flags.known_clients, flags.known_schemes, log)
+
+    def scheme_label(self, scheme: str) -> str:
+        """Return the name of a scheme as metrics say it."""
+        return telemetry.closed(scheme, self._known_schemes)
 
     def count(self, owner: StreamOwner, before: Spent, after: Spent) -> None:
         """Count what a stream has cost between two instants."""
-        labels = telemetry.closed(owner.client, self._known_clients), scheme_label(owner.scheme)
+        labels = telemetry.closed(owner.client, self._known_clients), self.scheme_label(owner.scheme)
         metrics = self._metrics
         metrics.original_bytes.labels(*labels).inc(after.original_bytes - before.original_bytes)
         metrics.redundant_bytes.labels(*labels).inc(after.redundant_bytes - before.redundant_bytes)
@@ -99,11 +117,3 @@ class StreamRecorder:
         """Close the log."""
         if self._log is not None:
             self._log.close()
-
-
-def scheme_label(name: str) -> str:
-    """Return the name if the registry knows such a scheme, else `other`."""
-    try:
-        return schemes.get(name).name
-    except ConfigurationError:
-        return telemetry.OTHER

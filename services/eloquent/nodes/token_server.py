@@ -26,7 +26,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.front_door import Context, FrontDoor
 from eloquent.nodes.sources import Library, Token
-from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder
+from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.nodes.tcp_account import TcpAccountant, content_spent
 from eloquent.protocol import schemes
 
@@ -182,7 +182,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     metrics = telemetry.ServerMetrics()
     if flags.metrics:
         telemetry.serve(flags.metrics)
-    recorder = StreamRecorder.open(metrics, flags.known_clients, flags.run_dir, "server")
+    recorder = StreamRecorder.open(metrics, flags, "server")
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
     reflection.enable_server_reflection(
@@ -208,10 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--max-prompt-bytes", type=int, default=limits.prompt_bytes, help="length of a prompt (%(default)s)"
     )
-    parser.add_argument(
-        "--known-clients", type=runtime.comma_separated, default=(), metavar="A,B", help="client labels of the metrics"
-    )
-    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="write streams/server.csv of this run")
+    add_flags(parser, "server")
     return runtime.run(partial(serve, parser.parse_args(arguments)))
 
 
