@@ -57,6 +57,17 @@ def test_the_page_has_what_was_counted_and_no_creation_times():
     assert "_created" not in generate_latest(registry).decode()
 
 
+def test_what_sessions_count_is_shown_as_it_stands():
+    registry = CollectorRegistry()
+    metrics = telemetry.SessionMetrics(registry)
+    labels = {"direction": "out", "kind": "answer"}
+    assert registry.get_sample_value("eloquent_datagrams_total", labels) is None
+    metrics.sent["answer"] += 2
+    metrics.received["open"] += 1
+    assert registry.get_sample_value("eloquent_datagrams_total", labels) == 2
+    assert registry.get_sample_value("eloquent_datagrams_total", {"direction": "in", "kind": "open"}) == 1
+
+
 def test_a_port_in_use_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

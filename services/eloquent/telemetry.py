@@ -6,7 +6,8 @@ One class holds the metrics of one role, and a process makes only those of its o
 it cannot know. The OpenFlow controller is no part of the package: topologies/controller.py writes its own page.
 """
 
-from collections.abc import Collection, Sequence
+import collections
+from collections.abc import Collection, Iterator, Sequence
 
 from prometheus_client import (
     REGISTRY,
@@ -17,6 +18,8 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from eloquent.errors import ConfigurationError
 
@@ -186,15 +189,35 @@ class OriginMetrics(SenderMetrics):
         )
 
 
+class _Datagrams(Collector):
+    """Shows what sessions have counted."""
+
+    def __init__(self, received: collections.Counter[str], sent: collections.Counter[str]) -> None:
+        self._directions = {"in": received, "out": sent}
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Datagrams of sessions, by direction (in, out) and kind."
+        family = CounterMetricFamily("eloquent_datagrams_total", text, labels=("direction", "kind"))
+        for direction, counts in self._directions.items():
+            for kind, count in tuple(counts.items()):  # at once: the sessions count on in another thread
+                family.add_metric((direction, kind), count)
+        yield family
+
+
 class SessionMetrics(_Family):
-    """Of the sessions between relays, at either end."""
+    """Of the sessions between relays, at either end.
+
+    Attributes:
+        received: Datagrams by kind, to be counted by the sessions themselves.
+        sent: Likewise.
+    """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
+        self.received: collections.Counter[str] = collections.Counter()
+        self.sent: collections.Counter[str] = collections.Counter()
         self.sessions = self._gauge("eloquent_sessions", "Sessions between relays that are open at this end.")
-        self.datagrams = self._counter(
-            "eloquent_datagrams_total", "Datagrams of sessions, by direction (in, out) and kind.", ("direction", "kind")
-        )
+        registry.register(_Datagrams(self.received, self.sent))
         self.malformed_datagrams = self._counter(
             "eloquent_malformed_datagrams_total", "Datagrams dropped because they could not be decoded."
         )

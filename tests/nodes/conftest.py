@@ -18,12 +18,12 @@ from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.drivers.udp import UdpServer
 from eloquent.nodes import runtime
-from eloquent.nodes.counted_session import CountedServerSession
 from eloquent.nodes.edge_relay import EdgeRelay
 from eloquent.nodes.origin_relay import OriginRelay
 from eloquent.nodes.sources import Library
 from eloquent.nodes.stream_record import StreamRecorder
 from eloquent.nodes.token_server import Limits, TokenServer
+from eloquent.protocol.session import ServerSession, Tally
 from eloquent.report.rows import RowWriter, StreamRow
 
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
@@ -131,7 +131,7 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
     ) as upstream:
         origin = OriginRelay(upstream, metrics, recorder, methods=methods, max_streams=max_streams)
-        make_session = partial(CountedServerSession, metrics=sessions)
+        make_session = partial(ServerSession, tally=Tally(sent=sessions.sent, received=sessions.received))
         server = await UdpServer.bind(("127.0.0.1", 0), make_session, origin.on_event)
         origin.address = server.address  # for tests that speak to it themselves
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))

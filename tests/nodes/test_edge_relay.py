@@ -93,7 +93,7 @@ def test_a_silent_origin_relay_is_unavailable_and_the_next_stream_gets_a_new_ses
             answer = aiter(asker.raw(b""))
             first = await anext(answer)
             for peer in origin.peers:
-                peer.session.receive_datagram = lambda data, now: None
+                peer.session.receive = lambda datagram, now: None
                 peer.session.datagrams_to_send = lambda now: []
             lost = await status_of(answer)
             del script[0]

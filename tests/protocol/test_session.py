@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eloquent.errors import ConfigurationError, LocalProtocolError
+from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol import schemes
 from eloquent.protocol.digest import extend_digest
 from eloquent.protocol.packet import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
@@ -20,6 +20,7 @@ from eloquent.protocol.session import (
     StreamFailed,
     StreamRequested,
     StreamToken,
+    Tally,
 )
 from eloquent.protocol.wire import Data, End, Fragment, encode_payload
 
@@ -108,7 +109,7 @@ def test_whatever_the_network_does_each_answer_is_whole(net: Any, streams: Any, 
         assert account.original_bytes == sum(map(len, tokens))
     for side in ("a", "b"):
         assert all(len(data) <= MAX_DATAGRAM for _, data in chat.pair.sent[side])
-    assert len(chat.pair.sent["a"]) == sum(chat.client.datagrams_sent.values())
+    assert len(chat.pair.sent["a"]) == sum(chat.client.tally.sent.values())
 
 
 @pytest.mark.parametrize("scheme", NAMES)
@@ -158,6 +159,20 @@ def test_cancel_crossing_the_end_is_quiet_on_both_sides(net: Any) -> None:
     chat.pair.run(until=20.0)
     assert [type(event) for event in chat.pair.events["a"]] == [StreamToken]
     assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
+
+
+def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
+    together, alone = Tally(), ServerSession(ID)
+    clients = [ClientSession(ID, together), ClientSession(bytes(8), together)]
+    for client in clients:
+        client.open_stream(b"q", scheme="eloquent", now=0.0)
+    [datagram], [foreign] = (client.datagrams_to_send(now=0.0) for client in clients)
+    alone.receive(decode_datagram(datagram), now=0.0)
+    for wrong in (b"nonsense", foreign):
+        with pytest.raises(RemoteProtocolError):
+            alone.receive_datagram(wrong, now=0.0)
+    assert (together.sent, together.received) == ({"open": 2}, {})
+    assert (alone.tally.sent, alone.tally.received) == ({}, {"open": 1})
 
 
 def test_cancel_withdraws_events_that_were_not_taken() -> None:
@@ -240,7 +255,7 @@ def test_a_dead_server_is_given_up_and_pinged_meanwhile(net: Any) -> None:
     failed, lost = chat.ends("a")
     assert (type(failed), type(lost)) == (StreamFailed, SessionLost)
     assert chat.now == pytest.approx(41.0, abs=1.5)
-    assert 15 <= chat.client.datagrams_sent["ping"] <= 20
+    assert 15 <= chat.client.tally.sent["ping"] <= 20
     assert {type(event) for event in chat.ends("b")} == {StreamFailed, SessionLost}
     assert chat.client.closed
     assert chat.server.closed

@@ -246,7 +246,7 @@ class UdpServer:
             datagram = decode_datagram(data)
             peer = self._peers.get(datagram.connection_id) or self._admit(datagram, address)
             if peer is not None and peer.address == address:
-                peer.session.receive_datagram(data, now=asyncio.get_running_loop().time())
+                peer.session.receive(datagram, now=asyncio.get_running_loop().time())
                 peer.flush()
             elif peer is not None:
                 self.malformed += 1

@@ -24,15 +24,16 @@ from eloquent.drivers.udp import Peer, UdpServer
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.addresses import parse_address
-from eloquent.nodes.counted_session import CountedServerSession
 from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.protocol.session import (
+    ServerSession,
     SessionEvent,
     SessionLost,
     StreamCancelled,
     StreamDelivered,
     StreamFailed,
     StreamRequested,
+    Tally,
 )
 
 MAX_BACKLOG = 1024  # unacknowledged tokens of one stream beyond which the upstream call is not read
@@ -218,7 +219,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         try:
             server = await UdpServer.bind(
                 parse_address(flags.listen),
-                partial(CountedServerSession, metrics=sessions),
+                partial(ServerSession, tally=Tally(sent=sessions.sent, received=sessions.received)),
                 relay.on_event,
             )
         except OSError as error:

@@ -10,8 +10,15 @@ from typing import Self
 
 from eloquent import telemetry
 from eloquent.drivers.udp import Address, UdpClient
-from eloquent.nodes.counted_session import CountedClientSession
-from eloquent.protocol.session import SessionEvent, SessionLost, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session import (
+    ClientSession,
+    SessionEvent,
+    SessionLost,
+    StreamEnded,
+    StreamFailed,
+    StreamToken,
+    Tally,
+)
 
 MAX_WAITING = 4096  # tokens of one stream that wait for its client
 
@@ -61,7 +68,7 @@ class Uplink:
             OSError: There is no way to that address.
         """
         uplink = cls()
-        session = CountedClientSession(secrets.token_bytes(8), metrics)
+        session = ClientSession(secrets.token_bytes(8), Tally(sent=metrics.sent, received=metrics.received))
         uplink._client = await UdpClient.connect(address, session, uplink._on_event)
         return uplink
 

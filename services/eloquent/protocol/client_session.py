@@ -27,7 +27,7 @@ from eloquent.protocol.endpoint import (
 )
 from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
 from eloquent.protocol.schemes.retransmit import RetransmitSender
-from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, remember
+from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import SessionLost, StreamEnded, StreamFailed, StreamToken
 
 PING_INTERVAL = 2.0  # seconds of silence between signs of life; also tells soon of a server that was restarted
@@ -53,10 +53,11 @@ class ClientSession(SessionBase):
 
     Args:
         connection_id: 8 random bytes, never used again.
+        tally: As for `SessionBase`.
     """
 
-    def __init__(self, connection_id: bytes) -> None:
-        super().__init__(connection_id)
+    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
+        super().__init__(connection_id, tally)
         self._streams: dict[int, _Stream] = {}
         self._gone: OrderedDict[int, bytes | None] = OrderedDict()  # the last acknowledgement, if it ended well
         self._cancelling: dict[int, _Repetition] = {}

@@ -25,7 +25,7 @@ from eloquent.protocol.endpoint import (
 from eloquent.protocol.endpoint import StreamDelivered as Delivered
 from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
 from eloquent.protocol.receiver import Receiver
-from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, remember
+from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import (
     SessionEvent,
     SessionLost,
@@ -56,10 +56,11 @@ class ServerSession(SessionBase):
 
     Args:
         connection_id: The 8 bytes that the client chose.
+        tally: As for `SessionBase`.
     """
 
-    def __init__(self, connection_id: bytes) -> None:
-        super().__init__(connection_id)
+    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
+        super().__init__(connection_id, tally)
         self._streams: dict[int, _Stream] = {}
         self._gone: OrderedDict[int, _Gone] = OrderedDict()
         self._expired = False

@@ -3,6 +3,7 @@
 from eloquent.protocol.client_session import ClientSession
 from eloquent.protocol.endpoint import StreamAccount
 from eloquent.protocol.server_session import ServerSession
+from eloquent.protocol.session_base import Tally
 from eloquent.protocol.session_events import (
     SessionEvent,
     SessionLost,
@@ -26,4 +27,5 @@ __all__ = [
     "StreamFailed",
     "StreamRequested",
     "StreamToken",
+    "Tally",
 ]

@@ -8,6 +8,7 @@ Rules of this file
 
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from eloquent.errors import RemoteProtocolError
@@ -22,22 +23,34 @@ SILENCE_LIMIT = 40.0  # seconds without a datagram while one is due, after which
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Datagrams by kind: `open`, `request`, `answer`, `cancel`, `ping`, `pong`, `close`.
+
+    Attributes:
+        sent: Handed over to be sent.
+        received: Taken, without what was refused with an error.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+
+
 class SessionBase(ABC):
     """One side of a session.
 
     Args:
         connection_id: 8 bytes that name the session.
+        tally: Where its datagrams are counted, alone or with those of other sessions.
 
     Attributes:
         connection_id: The same.
-        datagrams_sent: Count by kind: `open`, `request`, `answer`, `cancel`, `ping`, `pong`, `close`.
-        datagrams_received: Likewise, without what was refused with an error.
+        tally: The same, or one of its own.
     """
 
-    def __init__(self, connection_id: bytes) -> None:
+    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
         self.connection_id = connection_id
-        self.datagrams_sent: Counter[str] = Counter()
-        self.datagrams_received: Counter[str] = Counter()
+        self.tally = Tally() if tally is None else tally
         self._closed = False
         self._number = 0  # of the next datagram
         self._highest = 0  # number that came from the peer
@@ -58,13 +71,20 @@ class SessionBase(ABC):
         Raises:
             RemoteProtocolError: It is malformed, of another session, or breaks the protocol; nothing has changed.
         """
-        datagram = decode_datagram(data)
+        self.receive(decode_datagram(data), now=now)
+
+    def receive(self, datagram: Datagram, *, now: float) -> None:
+        """Take one datagram that is decoded already, as by who found out for which session it is.
+
+        Raises:
+            RemoteProtocolError: It is of another session, or breaks the protocol; nothing has changed.
+        """
         if datagram.connection_id != self.connection_id:
             raise RemoteProtocolError("a datagram of another session")
         if self._closed:
             return
         self._handle(datagram, now)
-        self.datagrams_received[kind_name(datagram.body)] += 1
+        self.tally.received[kind_name(datagram.body)] += 1
         self._highest = max(self._highest, datagram.number)
         self._last_heard = now
 
@@ -104,7 +124,7 @@ class SessionBase(ABC):
     def _frame(self, body: Body) -> bytes:
         datagram = encode_datagram(Datagram(self.connection_id, self._number, body))
         self._number += 1
-        self.datagrams_sent[kind_name(body)] += 1
+        self.tally.sent[kind_name(body)] += 1
         return datagram
 
     def _touch(self, stream_id: int) -> None:
