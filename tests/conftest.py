@@ -1,6 +1,7 @@
 """What holds for every test: properties meet the same examples each time, slowness is no failure, CI skips nothing."""
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
@@ -22,3 +23,10 @@ def needs_root() -> None:
     """Network namespaces and devices are root's."""
     if os.geteuid() != 0:
         cannot_run("this test makes network namespaces: run it as root")
+
+
+@pytest.fixture(scope="session")
+def needs_guest_kernel(needs_root: None) -> None:
+    """Root starts it in a PID namespace of its own."""
+    if shutil.which("linux.uml") is None:
+        cannot_run("the guest kernel is missing: Debian's user-mode-linux")

@@ -14,8 +14,7 @@ BOOT = REPOSITORY / "docker" / "guest-kernel" / "boot"
 
 pytestmark = [
     pytest.mark.namespaces,
-    pytest.mark.skipif(os.geteuid() != 0, reason="starting the guest in a PID namespace of its own needs root"),
-    pytest.mark.skipif(shutil.which("linux.uml") is None, reason="the guest kernel is missing (make test-kernel)"),
+    pytest.mark.usefixtures("needs_guest_kernel"),
 ]
 
 
@@ -72,6 +71,23 @@ def test_kernel_has_what_the_lab_needs() -> None:
         """
     )
     assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_a_temporary_folder_that_the_kernel_would_misread_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    result = boot("true", TMPDIR=str(folder))
+    assert result.returncode == 2
+    assert f"the kernel's command line cannot hold the spaces of '{folder}': set TMPDIR" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_repository_that_the_kernel_would_misread_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    shutil.copytree(BOOT.parent, folder)
+    result = subprocess.run([folder / "boot", "true"], capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 2
+    assert f"cannot hold the spaces of '{folder}/init'" in result.stderr
 
 
 def test_guest_that_takes_too_long_is_ended(tmp_path: Path) -> None:
