@@ -1,0 +1,1 @@
+"""The simulator: virtual time over the same endpoints, channels and measures that the testbed uses."""

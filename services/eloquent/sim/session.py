@@ -1,0 +1,291 @@
+"""One session of one scheme in virtual time: a heap of events between two endpoints and the two directions of a link.
+
+Rules of this file
+
+- Instants are whole nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
+- What coincides happens in this order: arrivals, then timers, then tokens. An acknowledgement that arrives at the instant
+  of a token is known to the packet that carries the token.
+- The session begins at 0, when its link's schedules begin; the last token also ends the stream. It is over when nothing
+  is left to happen, or at the latest `LONGEST_TAIL` after the last token.
+- Each draw comes from a generator seeded with a string that names the session's seed, so a session is a pure function of
+  its arguments, and two schemes with one seed meet the same schedules.
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, NamedTuple
+
+from eloquent.channel.link import LinkModel
+from eloquent.channel.loss import LossModel
+from eloquent.channel.scenario import Scenario
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.errors import ConfigurationError, MalformedPacket, RemoteProtocolError
+from eloquent.protocol.endpoint import (
+    Endpoint,
+    PeerLost,
+    SenderEndpoint,
+    StreamAccount,
+    StreamBroken,
+    StreamFinished,
+    TokenReceived,
+)
+from eloquent.protocol.schemes import Scheme
+from eloquent.protocol.wire import Data, decode_payload
+from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
+from eloquent.sim.choices import Choices
+
+LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
+LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
+_ARRIVAL, _TIMER, _TOKEN = range(3)  # the order of what coincides
+
+Outcome = Literal["ok", "lost", "broken", "unfinished"]
+
+
+class PacketRow(NamedTuple):
+    """One packet of a session.
+
+    Attributes:
+        sent_s: When it was sent.
+        arrived_s: When it arrived; None where it was lost.
+        direction: Direction on the link.
+        size_bytes: Its size with headers.
+        tokens: Indices of the tokens in it (of fragments, where tokens are long); none for an acknowledgement or a packet
+            that carries no token as such, like parity.
+        is_retransmission: Whether it carries tokens and all of them were sent before.
+    """
+
+    sent_s: float
+    arrived_s: float | None
+    direction: Direction
+    size_bytes: int
+    tokens: tuple[int, ...]
+    is_retransmission: bool
+
+
+@dataclass(slots=True)
+class PacketLog:
+    """Collects the packets of a session, in the order of sending.
+
+    Attributes:
+        rows: One row a packet.
+    """
+
+    rows: list[PacketRow] = field(default_factory=list)
+    _sent: set[int] = field(default_factory=set)
+
+    def add(
+        self, *, sent_s: float, arrived_s: float | None, direction: Direction, data: bytes, size_bytes: int
+    ) -> None:
+        """Note one packet."""
+        tokens: tuple[int, ...] = ()
+        if direction is Direction.DOWN:
+            try:
+                payload = decode_payload(data)
+            except MalformedPacket:  # a scheme with packets of its own
+                payload = Data(())
+            if isinstance(payload, Data):
+                tokens = tuple(fragment.index for fragment in payload.fragments)
+        repeated = bool(tokens) and self._sent.issuperset(tokens)
+        self._sent.update(tokens)
+        self.rows.append(PacketRow(sent_s, arrived_s, direction, size_bytes, tokens, repeated))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTrace:
+    """What happened in a session.
+
+    Attributes:
+        generated_s: When each token was generated.
+        rendered_s: When each token was rendered; shorter than `generated_s` where the session failed.
+        account: What the sender has spent.
+        ended_s: When the last thing happened.
+        outcome: `ok` if every token and the end arrived, otherwise what went wrong.
+        packets: The packets, where they were recorded.
+    """
+
+    generated_s: tuple[float, ...]
+    rendered_s: tuple[float, ...]
+    account: StreamAccount
+    ended_s: float
+    outcome: Outcome
+    packets: tuple[PacketRow, ...] = ()
+
+    def measure(self, *, threshold: float = STALL_THRESHOLD, late_after: float = LATE_AFTER) -> SessionMeasures:
+        """Return the measures of the session (docs/measures.md).
+
+        Args:
+            threshold: Longest gap that is no stall, in seconds.
+            late_after: Longest delay that is not late, in seconds.
+        """
+        generated = self.generated_s[: len(self.rendered_s)]
+        return measure(self.rendered_s, generated, threshold=threshold, late_after=late_after)
+
+
+def constant_rate(session_s: float, gap_s: float = 0.1) -> tuple[float, ...]:
+    """Return the instants of tokens at even intervals from 0 up to, not including, an end (Eloquent §4.1).
+
+    Args:
+        session_s: Length of the session in seconds.
+        gap_s: Seconds between tokens, by default 0.1.
+    """
+    if not (session_s > 0 and gap_s > 0):
+        raise ConfigurationError("a session and the gap between its tokens are longer than 0 s")
+    return tuple(round(index * gap_s, 9) for index in range(math.ceil(round(session_s / gap_s, 9))))
+
+
+def run_session(
+    scheme: Scheme,
+    scenario: Scenario,
+    *,
+    seed: int,
+    generated_s: Sequence[float],
+    choices: Choices = Choices(),  # noqa: B008 - frozen
+    record: PacketLog | None = None,
+) -> SessionTrace:
+    """Run one session.
+
+    Args:
+        scheme: A scheme with endpoints.
+        scenario: The link.
+        seed: Seed of the session; sessions of several schemes with one seed are a pair.
+        generated_s: When each token is generated, ascending, in seconds from 0.
+        choices: What the simulation assumes.
+        record: Where to note the packets, if they are wanted.
+
+    Raises:
+        ConfigurationError: The scheme has no endpoints, or the instants do not ascend.
+    """
+    if not generated_s or any(after < before for before, after in zip((0.0, *generated_s), generated_s, strict=False)):
+        raise ConfigurationError("a session has tokens, and their instants ascend from 0 s")
+    return _Session(scheme, scenario, seed=seed, generated_s=generated_s, choices=choices, record=record).run()
+
+
+class _Path:
+    """One direction of the link with its schedule."""
+
+    def __init__(
+        self, scenario: Scenario, model: LossModel, direction: Direction, *, seed: int, offset: float, choices: Choices
+    ) -> None:
+        self.schedule = Schedule(model, seed=seed, link=LINK, direction=direction)
+        self.direction = direction
+        self._offset = offset
+        self._headers = choices.header_bytes
+        self._link = LinkModel(
+            delay=scenario.rtt / 2,
+            rate=scenario.rate if choices.rate_limited else math.inf,
+            queue=scenario.queue,
+            rng=Random(f"eloquent simulation 1|{seed}|{direction.value}|packets"),
+            jitter=choices.jitter,
+        )
+        self.leave = self._link.leave
+
+    def admit(self, data: bytes, now: float, record: PacketLog | None) -> float | None:
+        size = len(data) + self._headers
+        arrival = self._link.admit(size, now, self.schedule.loss_at(now + self._offset))
+        if record is not None:
+            record.add(sent_s=now, arrived_s=arrival, direction=self.direction, data=data, size_bytes=size)
+        return arrival
+
+
+class _Session:
+    def __init__(
+        self,
+        scheme: Scheme,
+        scenario: Scenario,
+        *,
+        seed: int,
+        generated_s: Sequence[float],
+        choices: Choices,
+        record: PacketLog | None,
+    ) -> None:
+        self._generated = tuple(generated_s)
+        self._record = record
+        self._token = bytes(choices.token_bytes)
+        self._now = 0.0
+        self._rendered: list[float] = []
+        self._outcome: Outcome = "unfinished"
+        self._order = 0
+        self._heap: list[tuple[float, int, int, bool, bytes]] = []  # instant, rank, order, for the receiver?, data
+        self._sender: SenderEndpoint = scheme.make_sender()
+        self._receiver: Endpoint = scheme.make_receiver()
+        slot = scenario.loss_down.slot
+        drawn = Random(f"eloquent simulation 1|{seed}|phase").random()
+        offset = drawn * slot if slot is not None and choices.phase == "random" else 0.0
+        uplink = scenario.loss_up
+        if not choices.ack_loss:
+            uplink = Scenario.loss_up
+        elif uplink.worst_loss == 0:
+            uplink = scenario.loss_down
+        self._down = _Path(scenario, scenario.loss_down, Direction.DOWN, seed=seed, offset=offset, choices=choices)
+        self._up = _Path(scenario, uplink, Direction.UP, seed=seed, offset=offset, choices=choices)
+
+    def run(self) -> SessionTrace:
+        given, last = 0, len(self._generated) - 1
+        horizon = self._generated[-1] + LONGEST_TAIL
+        while True:
+            instant, rank = self._next(given)
+            if instant > horizon:  # infinite where nothing is left
+                break
+            self._now = max(self._now, instant)
+            if rank == _ARRIVAL:
+                _, _, _, to_receiver, data = heapq.heappop(self._heap)
+                (self._down if to_receiver else self._up).leave()
+                self._receive(self._receiver if to_receiver else self._sender, data)
+            elif rank == _TOKEN:
+                self._sender.send_token(self._token, now=self._now)
+                if given == last:
+                    self._sender.finish(now=self._now)
+                given += 1
+            else:
+                self._fire()
+            self._flush()
+        ended = self._now
+        packets = tuple(self._record.rows) if self._record is not None else ()
+        return SessionTrace(self._generated, tuple(self._rendered), self._sender.account, ended, self._outcome, packets)
+
+    def _next(self, given: int) -> tuple[float, int]:
+        """Return the instant of the next event, infinite if there is none, and its rank."""
+        instant, rank = (self._heap[0][0], _ARRIVAL) if self._heap else (math.inf, _TOKEN)
+        for end in (self._sender, self._receiver):
+            timer = end.get_timer()
+            if timer is not None and (due := max(round(timer, 9), self._now)) < instant:
+                instant, rank = due, _TIMER
+        if given < len(self._generated) and self._generated[given] < instant:
+            instant, rank = self._generated[given], _TOKEN
+        return instant, rank
+
+    def _fire(self) -> None:
+        """Call the endpoints whose timers are due; a timer within half a nanosecond from now is."""
+        for end in (self._sender, self._receiver):
+            timer = end.get_timer()
+            if timer is not None and round(timer, 9) <= self._now:
+                self._now = max(self._now, timer)
+                end.handle_timer(now=self._now)
+
+    def _receive(self, end: Endpoint, data: bytes) -> None:
+        try:
+            end.receive_datagram(data, now=self._now)
+        except RemoteProtocolError:  # drop it and go on, says the contract of endpoints
+            return
+
+    def _flush(self) -> None:
+        for end, path in ((self._sender, self._down), (self._receiver, self._up)):
+            for data in end.datagrams_to_send(now=self._now):
+                arrival = path.admit(data, self._now, self._record)
+                if arrival is not None:
+                    self._order += 1
+                    item = (round(arrival, 9), _ARRIVAL, self._order, path is self._down, data)
+                    heapq.heappush(self._heap, item)
+            while (event := end.next_event()) is not None:
+                match event:
+                    case TokenReceived():
+                        self._rendered.append(round(self._now, 9))
+                    case StreamFinished():
+                        self._outcome = "ok"
+                    case StreamBroken():
+                        self._outcome = "broken"
+                    case PeerLost() if self._outcome == "unfinished":
+                        self._outcome = "lost"
