@@ -3,6 +3,7 @@ import urllib.request
 
 import pytest
 
+from eloquent.nodes.probes import LOST_AFTER
 from eloquent.report.run_directory import RunDirectory
 
 
@@ -41,6 +42,20 @@ def test_probes_over_loopback_are_counted_and_logged(start_node, free_port, tmp_
     lost = [probe for client, probe in probes if client == "c2"]
     assert lost
     assert {(probe.received_s, probe.rtt_s) for probe in lost} == {(None, None)}
+
+
+def test_the_rows_of_a_dead_link_are_in_the_file_soon_after_the_probes_are_lost(start_node, free_port, tmp_path):
+    """What the lab relies on when it reads the probes of the sessions' last seconds while the sender still runs."""
+    start_node("link_probe", "send", "--to", f"c1=127.0.0.1:{free_port()}", "--interval", 0.1, "--run-dir", tmp_path)
+    ready = time.monotonic()
+    while not (rows := [row for _, row in RunDirectory(tmp_path).probes()]):
+        assert time.monotonic() < ready + LOST_AFTER + 0.5
+        time.sleep(0.05)
+    assert rows[0].sequence == 0
+    time.sleep(0.5)
+    read = time.monotonic()
+    last = max(row.sent_s for _, row in RunDirectory(tmp_path).probes())
+    assert last > read - LOST_AFTER - 0.5  # with a probe every 0.1 s none older than that is missing
 
 
 @pytest.mark.parametrize(

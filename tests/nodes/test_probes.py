@@ -51,6 +51,25 @@ def test_it_holds_for_any_pattern_that_an_echo_survives_within_its_memory():
         assert {probe.sequence for probe in probes if probe.received_s is not None and probe.rtt_s is None} == up - down
 
 
+def test_every_probe_is_settled_when_it_may_be_called_lost_whatever_became_of_those_before():
+    """The oldest one that is open holds back those after it, but never beyond the time that each of them has."""
+    random = Random(7)
+    link, reflector = Link(1), Reflector()
+    settled, echoes = [], []
+    for turn in range(400):
+        now = turn * INTERVAL
+        data = link.probe(now=now)
+        if random.random() < 0.5:
+            echoes.append((now + 2 * ONE_WAY, reflector.echo(data, now_ns=round((now + ONE_WAY) * 1e9))))
+        while echoes and echoes[0][0] <= now:
+            at, echo = echoes.pop(0)
+            if random.random() < 0.5:
+                link.take_echo(echo, now=at)
+        settled += link.settled(now=now)
+        due = sum((earlier + 0.5) * INTERVAL + LOST_AFTER < now for earlier in range(turn + 1))
+        assert [probe.sequence for probe in settled[:due]] == list(range(due))
+
+
 def test_an_echo_fits_into_a_datagram_however_long_the_way_back_is_cut():
     link, reflector = Link(1), Reflector()
     echoes = [reflector.echo(link.probe(now=n * INTERVAL), now_ns=n) for n in range(500)]
