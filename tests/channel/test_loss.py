@@ -67,9 +67,17 @@ def test_a_slot_draws_one_number(model):
     assert drawn.random() == counted.random()
 
 
+TRACE = "trace(slot=20ms,shares=0*3;0.5)"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_models_are_frozen_and_hashable(name):
-    text = {"none": "none", "independent": "independent(probability=0.2)", "markov": format_loss(PAPER)}[name]
+    text = {
+        "none": "none",
+        "independent": "independent(probability=0.2)",
+        "markov": format_loss(PAPER),
+        "trace": TRACE,
+    }[name]
     model = parse_loss(text)
     assert format_loss(model) == text
     assert hash(model) == hash(parse_loss(text))
@@ -91,7 +99,7 @@ def test_a_model_is_read_with_spaces_percent_and_empty_parentheses():
             "markov(",
             "'markov(' is not a loss model: write none, or name(field=value,...) as in independent(probability=...)",
         ),
-        ("gilbert", "'gilbert' is not a known loss model: choose one of none, independent, markov"),
+        ("gilbert", "'gilbert' is not a known loss model: choose one of none, independent, markov, trace"),
         ("independent", "loss model independent lacks probability: write independent(probability=...)"),
         ("independent(0.2)", "loss model independent has no field '0.2': write independent(probability=...)"),
         ("none(probability=1)", "loss model none has no field 'probability': write none"),

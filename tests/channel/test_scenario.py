@@ -128,11 +128,11 @@ def test_a_scenario_makes_the_schedules_of_its_links():
         ("rtt=1ms queue=many", "scenario custom, queue: 'many' is not a number of packets: write 1 or more"),
         (
             "name=mine rtt=1ms loss=rain",
-            "scenario mine, loss: 'rain' is not a known loss model: choose one of none, independent, markov",
+            "scenario mine, loss: 'rain' is not a known loss model: choose one of none, independent, markov, trace",
         ),
         (
             "rtt=1ms loss_up=rain",
-            "scenario custom, loss_up: 'rain' is not a known loss model: choose one of none, independent, markov",
+            "scenario custom, loss_up: 'rain' is not a known loss model: choose one of none, independent, markov, trace",
         ),
         ("name=/etc rtt=1ms", "scenario name '/etc': write letters, digits, dots, dashes and underscores"),
     ],

@@ -63,3 +63,13 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         ConfigurationError, match=r"^'paper' is not a scenario: choose one of clean, paper-default, .*rtt=400ms$"
     ):
         scenarios.load("paper")
+
+
+def test_a_scenario_names_the_file_of_a_trace(tmp_path):
+    (tmp_path / "walk.txt").write_text("eloquent loss trace 1\n0.0 arrived\n0.1 lost\n0.2 end\n")
+    (tmp_path / "walk.yaml").write_text("description: after trace(file=none)\nrtt: 1s\nloss: trace(file=walk.txt)\n")
+    expected = "rtt=1s loss=trace(slot=100ms,shares=0;1)"
+    assert scenarios.load(tmp_path / "walk.yaml").loss_down == parse_line(expected).loss_down
+    assert scenarios.load(f"rtt=1s loss=trace(file={tmp_path / 'walk.txt'})") == parse_line(expected)
+    with pytest.raises(ConfigurationError, match="cannot read the trace"):
+        scenarios.load(f"rtt=1s loss=trace(file={tmp_path / 'gone.txt'})")

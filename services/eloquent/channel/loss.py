@@ -17,6 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from random import Random
 from typing import Any, Protocol
 
+from eloquent.channel.trace import TraceLoss
 from eloquent.errors import ConfigurationError
 from eloquent.units import format_duration, parse_duration, parse_probability
 
@@ -193,10 +194,11 @@ class MarkovLoss:
             bad = bad if stays else not bad
 
 
-MODELS: Mapping[str, type[NoLoss] | type[IndependentLoss] | type[MarkovLoss]] = {
+MODELS: Mapping[str, type[NoLoss] | type[IndependentLoss] | type[MarkovLoss] | type[TraceLoss]] = {
     "none": NoLoss,
     "independent": IndependentLoss,
     "markov": MarkovLoss,
+    "trace": TraceLoss,
 }
 
 _CALL = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*")
@@ -220,7 +222,7 @@ def parse_loss(text: str) -> LossModel:
     if name not in MODELS:
         raise ConfigurationError(f"'{name}' is not a known loss model: choose one of {', '.join(MODELS)}")
     readers = {item.name: item.metadata["parse"] for item in fields(MODELS[name])}
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for word in filter(None, (word.strip() for word in inside.split(","))):
         key, _, value = (part.strip() for part in word.partition("="))
         if key not in readers:

@@ -1,13 +1,16 @@
 """The scenarios that come with the project, and the one way to read any other."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 from eloquent.channel.scenario import Scenario, from_mapping, parse_line
+from eloquent.channel.trace import expand_traces
 from eloquent.errors import ConfigurationError
 
 _FOLDER = Path(__file__).parent
+_LOSSES = ("loss", "loss_up")  # the keys that may name the file of a trace
 
 
 def names() -> list[str]:
@@ -27,7 +30,7 @@ def load(text: str | Path) -> Scenario:
     if isinstance(text, Path) or text.endswith((".yaml", ".yml")):
         return _read_file(Path(text))
     if "=" in text:
-        return parse_line(text)
+        return parse_line(expand_traces(text, _reader(Path())))
     if text not in names():
         raise ConfigurationError(
             f"'{text}' is not a scenario: choose one of {', '.join(names())}, "
@@ -45,4 +48,18 @@ def _read_file(path: Path) -> Scenario:
         raise ConfigurationError(f"the scenario {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"the scenario {path} is not a YAML mapping with keys such as rtt and loss")
-    return from_mapping(values, name=path.stem)
+    read = _reader(path.parent)
+    losses = {key: expand_traces(values[key], read) for key in _LOSSES if isinstance(values.get(key), str)}
+    return from_mapping(values | losses, name=path.stem)
+
+
+def _reader(folder: Path) -> Callable[[str], str]:
+    """Return what reads the trace files of a scenario, whose names count from a folder."""
+
+    def read(name: str) -> str:
+        try:
+            return (folder / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read the trace {folder / name}: {error}") from None
+
+    return read
