@@ -135,7 +135,7 @@ def test_metadata_and_deadline_reach_the_server(client, relays):
         "x-eloquent-session": "c1.eloquent.r1",
         "x-eloquent-scheme": "eloquent",  # the default, where the client named none
     }
-    assert 5 < left <= 9
+    assert 5 < left <= 9.05  # gRPC writes a timeout of seconds in steps of 10 ms, rounded up, at each of its two hops
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
