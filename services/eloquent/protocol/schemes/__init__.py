@@ -4,10 +4,18 @@ To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.schemes import eloquent, kernel, retransmit
+from eloquent.protocol.schemes import eloquent, kcp, kernel, red, retransmit, ssp
 from eloquent.protocol.schemes.scheme import Family, Scheme
 
-FAMILIES: tuple[Family, ...] = (kernel.GRPC, retransmit.RETRANSMIT, retransmit.DUPLICATE, eloquent.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    kernel.GRPC,
+    retransmit.RETRANSMIT,
+    retransmit.DUPLICATE,
+    eloquent.FAMILY,
+    red.FAMILY,
+    ssp.FAMILY,
+    kcp.FAMILY,
+)
 
 
 def get(name: str) -> Scheme:

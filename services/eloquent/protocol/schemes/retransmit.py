@@ -94,9 +94,14 @@ class RetransmitSender(Sender):
         indices = [fragment.index for fragment in builder.fragments]
         packet = _Packet(indices, builder.end is not None, order=0, sent_at=now)
         self._packets.append(packet)
+        redundant = self._accompany(builder)
         payload = builder.build()
-        self._count(payload, redundant=0)
+        self._count(payload, redundant)
         return [payload, *self._schedule(packet, now)]
+
+    def _accompany(self, builder: DataBuilder) -> int:  # noqa: ARG002 - for schemes that derive from this one
+        """Put earlier tokens beside the new ones, and return how many bytes of them."""
+        return 0
 
     def _transmit(self, packet: _Packet, now: float) -> list[bytes]:
         return [self._again(packet), *self._schedule(packet, now)]
