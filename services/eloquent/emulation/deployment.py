@@ -51,7 +51,8 @@ class Deployment:
             EmulationError: One ended, or was not ready in time.
         """
         clients = self._network.clients
-        labels = ("--known-clients", ",".join(client.name for client in clients))
+        names = ",".join(client.name for client in clients)
+        labels = ("--known-clients", names, "--known-schemes", ",".join(self._options.schemes))
         logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
         self._plan(self._server, "token_server", "--listen", self._server_address, *labels, *logs, *grace)
         await self._start_planned()
