@@ -1,0 +1,325 @@
+"""A model of the kernel's TCP (Linux) under a token stream, to set beside the real one of the lab.
+
+Rules of this file
+- Tokens are records in one byte stream. Nagle's algorithm is off: what the window lets through is sent at once, in
+  segments of at most 1448 bytes (1500 less IPv4 and TCP headers with timestamps) or what the budget of a datagram
+  leaves. What waits for the window is sent together.
+- A segment that is sent again takes along the segments after it that have not arrived, as far as they fit: Linux
+  does (`tcp_retrans_collapse`), and for small tokens it matters.
+- Timers: RACK's, the tail loss probe (RFC 8985 §7: 2 SRTT, and 200 ms more for a single segment that a delayed
+  acknowledgement may answer), and the retransmission timeout (RFC 6298 with Linux's floor of 200 ms under the term of
+  the variance), which doubles while nothing comes back. The probe is new data if there is any, else the last segment.
+- Only segments sent once tell a round-trip time (Karn), the earliest of those that an acknowledgement covers.
+
+Left out: the handshake (the lab's connection is open before the stream; here the first timeout is 1 s unless the
+estimator of the path is warm), ECN, pacing, receive windows, D-SACK, F-RTO and undo, and the restart after idleness.
+"""
+
+import re
+from collections import deque
+
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.digest import extend_digest
+from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.rtt import INITIAL_TIMEOUT, RttEstimator
+from eloquent.protocol.schemes.scheme import Family, Scheme
+from eloquent.protocol.schemes.tcp_loss import Flight, Rack, Window
+from eloquent.protocol.schemes.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
+from eloquent.protocol.schemes.tcp_segment import (
+    HEADER_SIZE,
+    Segment,
+    SegmentAck,
+    decode_segment,
+    encode_end,
+    encode_segment,
+    encode_token,
+)
+from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS, MAX_BACKLOG
+from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
+
+MAX_SEGMENT = 1448  # bytes
+PROBE_ACK_DELAY = 0.200  # seconds that the acknowledgement of a single segment may be held back (Linux)
+PROBE_SLACK = 0.002  # seconds, Linux's TCP_TIMEOUT_MIN at 1000 Hz
+_CONTENT, _FRAMING = b"\1", b"\0"
+
+
+class TcpSender:
+    """Send the tokens as a byte stream.
+
+    Args:
+        budget: Bytes that the payload of one datagram may take.
+        rtt: The path's estimator.
+        collapse: Whether a retransmission takes along the segments after it.
+    """
+
+    def __init__(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None, collapse: bool = True) -> None:
+        self._max_segment = min(MAX_SEGMENT, budget - HEADER_SIZE)
+        if self._max_segment < 1:
+            raise LocalProtocolError(f"a budget of {budget} bytes has no room for a segment")
+        self._rtt = rtt if rtt is not None else RttEstimator()
+        self._collapse = collapse
+        self._buffer = bytearray()  # of the stream, from the acknowledged offset on
+        self._kinds = bytearray()  # for each of its bytes, whether it is token content
+        self._acked = 0  # offset
+        self._sent_to = 0  # offset
+        self._flight: list[Flight] = []  # sorted by offset, without gaps
+        self._records: deque[tuple[int, int]] = deque()  # offset after each token, and how many packets it counts for
+        self._backlog = 0
+        self._digest = 0
+        self._ended = False
+        self._over = False
+        self._rack = Rack()
+        self._window = Window()
+        self._backoff = 0  # timeouts since something was acknowledged
+        self._silent_since = 0.0  # seconds; meaningful while something is in flight
+        self._advanced_at = 0.0  # seconds, when something was acknowledged or first sent after a pause
+        self._new_at = 0.0  # seconds, when new bytes were last sent
+        self._probe_due = False
+        self._probed_to = -1  # offset after the last byte when a tail loss probe was sent and not answered
+        self._events: deque[Event] = deque()
+        self._account = StreamAccount()
+
+    @property
+    def backlog(self) -> int:
+        """Tokens that are not acknowledged; one that takes n segments counts n."""
+        return self._backlog
+
+    @property
+    def account(self) -> StreamAccount:
+        """What the stream has cost so far; the same object all along."""
+        return self._account
+
+    def send_token(self, token: bytes, *, now: float) -> None:  # noqa: ARG002 - the contract gives the time to each call
+        """Append one token to the stream.
+
+        Args:
+            token: At most 1 MiB.
+            now: Seconds.
+
+        Raises:
+            LocalProtocolError: After `finish`, a token too long, or the backlog beyond its limit.
+        """
+        if self._ended:
+            raise LocalProtocolError("a token came after the end of its stream")
+        if len(token) > MAX_TOKEN:
+            raise LocalProtocolError(f"a token of {len(token)} bytes is too long")
+        weight = max(1, -(-len(token) // self._max_segment))
+        if self._backlog + weight > MAX_BACKLOG:
+            raise LocalProtocolError("too many tokens wait for their acknowledgement: mind the backlog")
+        if self._over:
+            return
+        head, content = encode_token(token)
+        self._append(head, _FRAMING)
+        self._append(content, _CONTENT)
+        self._records.append((self._acked + len(self._buffer), weight))
+        self._backlog += weight
+        self._digest = extend_digest(self._digest, token)
+        self._account.tokens += 1
+
+    def finish(self, *, trailer: bytes = b"", now: float) -> None:  # noqa: ARG002 - as above
+        """End the stream after the tokens given so far.
+
+        Args:
+            trailer: At most 512 bytes.
+            now: Seconds.
+
+        Raises:
+            LocalProtocolError: Called twice, or the trailer is too long.
+        """
+        if self._ended:
+            raise LocalProtocolError("a stream was finished twice")
+        if len(trailer) > MAX_TRAILER:
+            raise LocalProtocolError(f"a trailer of {len(trailer)} bytes is too long")
+        self._ended = True
+        if not self._over:
+            self._append(encode_end(self._digest, trailer), _FRAMING)
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take an acknowledgement.
+
+        Raises:
+            RemoteProtocolError: It is malformed, not an acknowledgement, or of something never sent.
+        """
+        ack = decode_segment(data)
+        if not isinstance(ack, SegmentAck):
+            raise RemoteProtocolError("a receiver sent tokens")
+        if max([ack.next_offset, *(stop for _, stop in ack.blocks)]) > self._sent_to:
+            raise RemoteProtocolError("the peer acknowledged what was never sent")
+        if self._over:
+            return
+        self._account.acks_received += 1
+        self._silent_since = now
+        newly = [segment for segment in self._flight if not segment.sacked and _is_covered(segment, ack)]
+        for segment in newly:
+            segment.sacked = True
+            segment.lost = False
+            self._rack.arrived(segment, now)
+        if once := [segment.sent_at for segment in newly if segment.transmissions == 1]:
+            self._rtt.sample(now - min(once))
+        advanced = ack.next_offset > self._acked
+        if advanced:
+            self._forget_below(ack.next_offset)
+            self._advanced_at, self._backoff = now, 0
+        if self._acked >= self._probed_to:
+            self._probed_to = -1
+        if self._ended and not self._buffer:
+            self._stop(StreamDelivered())
+        else:
+            self._adapt(len(newly), now, advanced=advanced)
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Return what the window lets through: lost segments first, then new bytes."""
+        datagrams = []
+        while (datagram := self._next_datagram(now)) is not None:
+            datagrams.append(datagram)
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        """Return the instant of the next probe, timeout or surrender, or None."""
+        if self._over or not self._flight:
+            return None
+        timers = [self._silent_since + GIVE_UP_AFTER, self._probe_at() if self._may_probe else self._timeout_at()]
+        return min(timers if self._rack.deadline is None else [*timers, self._rack.deadline])
+
+    def handle_timer(self, *, now: float) -> None:
+        """Find what is lost, probe the tail, fall back to one segment, or give up."""
+        timer = self.get_timer()
+        if timer is None or now < timer:
+            return
+        if now >= self._silent_since + GIVE_UP_AFTER:
+            self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
+        elif self._rack.deadline is not None and now >= self._rack.deadline:
+            self._adapt(0 if self._window.recovering else 1, now, advanced=False)  # as tcp_rack_reo_timeout does
+        elif self._may_probe:
+            self._probe_due = True
+            self._probed_to = self._sent_to
+        else:
+            self._time_out(now)
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    @property
+    def _in_flight(self) -> int:
+        return sum(segment.in_flight for segment in self._flight)
+
+    @property
+    def _may_probe(self) -> bool:
+        """RFC 8985 §7.2: not twice, and not while a loss is known or suspected."""
+        return (
+            self._probed_to < 0 and not self._window.recovering and all(segment.in_flight for segment in self._flight)
+        )
+
+    def _probe_at(self) -> float:
+        wait = INITIAL_TIMEOUT
+        if self._rtt.smoothed is not None:
+            wait = 2 * self._rtt.smoothed + (PROBE_ACK_DELAY if len(self._flight) == 1 else PROBE_SLACK)
+        return min(max(self._advanced_at, self._new_at) + wait, self._timeout_at())
+
+    def _timeout_at(self) -> float:
+        return max(self._advanced_at, self._flight[0].sent_at) + self._rtt.timeout(self._backoff)
+
+    def _adapt(self, delivered: int, now: float, *, advanced: bool) -> None:
+        smoothed = self._rtt.smoothed if self._rtt.smoothed is not None else 0.0
+        lost = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=self._window.recovering)
+        self._window.acknowledged(
+            delivered,
+            acked=self._acked,
+            in_flight=self._in_flight,
+            sent_to=self._sent_to,
+            lost=lost,
+            advanced=advanced,
+        )
+
+    def _time_out(self, now: float) -> None:
+        self._backoff += 1
+        for segment in self._flight:
+            segment.lost |= not segment.sacked and (segment is self._flight[0] or self._rack.is_overdue(segment, now))
+        self._window.timed_out(in_flight=self._in_flight, sent_to=self._sent_to)
+
+    def _next_datagram(self, now: float) -> bytes | None:
+        if self._over:
+            return None
+        unsent = self._sent_to < min(self._acked + len(self._buffer), self._acked + RECEIVE_WINDOW)
+        if self._probe_due and self._flight:
+            self._probe_due = False
+            return self._send_new(now) if unsent else self._send_again(self._flight[-1], now)
+        lost = next((segment for segment in self._flight if segment.lost), None)
+        self._window.limited = (unsent or lost is not None) and self._in_flight >= self._window.size
+        if self._window.limited:
+            return None
+        if lost is not None:
+            return self._send_again(lost, now)
+        return self._send_new(now) if unsent else None
+
+    def _send_new(self, now: float) -> bytes:
+        if not self._flight:
+            self._silent_since = self._advanced_at = now
+        stop = min(self._acked + len(self._buffer), self._sent_to + self._max_segment)
+        segment = Flight(self._sent_to, stop, now)
+        self._flight.append(segment)
+        self._sent_to, self._new_at = stop, now
+        self._account.original_bytes += self._content(segment)
+        return self._emit(segment)
+
+    def _send_again(self, segment: Flight, now: float) -> bytes:
+        position = self._flight.index(segment) + 1
+        while self._collapse and position < len(self._flight) and not self._flight[position].sacked:
+            if self._flight[position].stop - segment.start > self._max_segment:
+                break
+            segment.stop = self._flight.pop(position).stop
+        segment.sent_at, segment.lost = now, False
+        segment.transmissions += 1
+        self._account.redundant_bytes += self._content(segment)
+        return self._emit(segment)
+
+    def _emit(self, segment: Flight) -> bytes:
+        data = bytes(self._buffer[segment.start - self._acked : segment.stop - self._acked])
+        datagram = encode_segment(Segment(segment.start, data))
+        self._window.sent()
+        self._account.packets += 1
+        self._account.wire_bytes += len(datagram) + IP_UDP_HEADERS
+        return datagram
+
+    def _content(self, segment: Flight) -> int:
+        return self._kinds.count(_CONTENT, segment.start - self._acked, segment.stop - self._acked)
+
+    def _append(self, data: bytes, kind: bytes) -> None:
+        self._buffer += data
+        self._kinds += kind * len(data)
+
+    def _forget_below(self, offset: int) -> None:
+        del self._buffer[: offset - self._acked]
+        del self._kinds[: offset - self._acked]
+        self._acked = offset
+        self._flight = [segment for segment in self._flight if segment.stop > offset]
+        if self._flight:
+            self._flight[0].start = max(self._flight[0].start, offset)
+        while self._records and self._records[0][0] <= offset:
+            self._backlog -= self._records.popleft()[1]
+
+    def _stop(self, event: Event) -> None:
+        self._over = True
+        self._flight.clear()
+        self._buffer.clear()
+        self._records.clear()
+        self._backlog = 0
+        self._events.append(event)
+
+
+def _is_covered(segment: Flight, ack: SegmentAck) -> bool:
+    return segment.stop <= ack.next_offset or any(
+        start <= segment.start and segment.stop <= stop for start, stop in ack.blocks
+    )
+
+
+def _build(match: re.Match[str]) -> Scheme:
+    def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
+        return TcpSender(budget=budget, rtt=rtt)
+
+    return Scheme(match[0], "TCP (model)", "#882255", "datagram", make_sender, TcpReceiver)
+
+
+FAMILY = Family("tcp", re.compile("tcp"), _build, "tcp")
