@@ -33,6 +33,7 @@ from eloquent.protocol.endpoint import (
     TokenReceived,
 )
 from eloquent.protocol.schemes import Scheme
+from eloquent.protocol.schemes.bound import BoundSender
 from eloquent.protocol.wire import Data, decode_payload
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.choices import Choices
@@ -208,7 +209,7 @@ class _Session:
         self._rendered: list[float] = []
         self._outcome: Outcome = "unfinished"
         self._order = 0
-        self._heap: list[tuple[float, int, int, bool, bytes]] = []  # instant, rank, order, for the receiver?, data
+        self._heap: list[tuple[float, int, bool, bytes]] = []  # instant, order, for the receiver?, data
         self._sender: SenderEndpoint = scheme.make_sender()
         self._receiver: Endpoint = scheme.make_receiver()
         slot = scenario.loss_down.slot
@@ -231,17 +232,18 @@ class _Session:
                 break
             self._now = max(self._now, instant)
             if rank == _ARRIVAL:
-                _, _, _, to_receiver, data = heapq.heappop(self._heap)
+                _, _, to_receiver, data = heapq.heappop(self._heap)
                 (self._down if to_receiver else self._up).leave()
                 self._receive(self._receiver if to_receiver else self._sender, data)
+                self._flush(to_receiver=to_receiver)
             elif rank == _TOKEN:
                 self._sender.send_token(self._token, now=self._now)
                 if given == last:
                     self._sender.finish(now=self._now)
                 given += 1
+                self._flush(to_receiver=False)
             else:
                 self._fire()
-            self._flush()
         ended = self._now
         packets = tuple(self._record.rows) if self._record is not None else ()
         return SessionTrace(self._generated, tuple(self._rendered), self._sender.account, ended, self._outcome, packets)
@@ -264,6 +266,7 @@ class _Session:
             if timer is not None and round(timer, 9) <= self._now:
                 self._now = max(self._now, timer)
                 end.handle_timer(now=self._now)
+                self._flush(to_receiver=end is self._receiver)
 
     def _receive(self, end: Endpoint, data: bytes) -> None:
         try:
@@ -271,21 +274,23 @@ class _Session:
         except RemoteProtocolError:  # drop it and go on, says the contract of endpoints
             return
 
-    def _flush(self) -> None:
-        for end, path in ((self._sender, self._down), (self._receiver, self._up)):
-            for data in end.datagrams_to_send(now=self._now):
-                arrival = path.admit(data, self._now, self._record)
-                if arrival is not None:
-                    self._order += 1
-                    item = (round(arrival, 9), _ARRIVAL, self._order, path is self._down, data)
-                    heapq.heappush(self._heap, item)
-            while (event := end.next_event()) is not None:
-                match event:
-                    case TokenReceived():
-                        self._rendered.append(round(self._now, 9))
-                    case StreamFinished():
-                        self._outcome = "ok"
-                    case StreamBroken():
-                        self._outcome = "broken"
-                    case PeerLost() if self._outcome == "unfinished":
-                        self._outcome = "lost"
+    def _flush(self, *, to_receiver: bool) -> None:
+        """Take from an endpoint, after a call that may have changed it, what it wants to send and to tell."""
+        end, path = (self._receiver, self._up) if to_receiver else (self._sender, self._down)
+        for data in end.datagrams_to_send(now=self._now):
+            arrival = path.admit(data, self._now, self._record)
+            if isinstance(end, BoundSender):
+                end.learn_fate(arrives=arrival is not None, now=self._now)
+            if arrival is not None:
+                self._order += 1
+                heapq.heappush(self._heap, (round(arrival, 9), self._order, not to_receiver, data))
+        while (event := end.next_event()) is not None:
+            match event:
+                case TokenReceived():
+                    self._rendered.append(round(self._now, 9))
+                case StreamFinished():
+                    self._outcome = "ok"
+                case StreamBroken():
+                    self._outcome = "broken"
+                case PeerLost() if self._outcome == "unfinished":
+                    self._outcome = "lost"

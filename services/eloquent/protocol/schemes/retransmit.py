@@ -8,6 +8,9 @@ Rules of this file
 - Only packets that were sent once tell a round-trip time (Karn's rule, RFC 6298 §3).
 - `duplicate-K` sends each transmission K times, some time apart: sent back to back, the copies would meet the same
   burst of loss. Copies are one transmission for timeouts and round-trip times.
+- `tcp-simple` is another name of `retransmit`: the TCP of a plain simulator (one packet a token, a timeout of RTT + 200 ms
+  doubled at each retransmission, retransmission after three later acknowledgements, no window). It differs from one that
+  knows the RTT in that it estimates it: the first timeout is 1 s, and the next few are longer, until the variance is small.
 """
 
 import re
@@ -155,7 +158,8 @@ def _build_retransmit(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return RetransmitSender(budget=budget, rtt=rtt)
 
-    return Scheme(match[0], "Retransmit", "#56b4e9", "datagram", make_sender)
+    label = "Simple TCP" if match[0] == "tcp-simple" else "Retransmit"
+    return Scheme(match[0], label, "#56b4e9", "datagram", make_sender)
 
 
 def _build_duplicate(match: re.Match[str]) -> Scheme:
@@ -172,7 +176,7 @@ def _build_duplicate(match: re.Match[str]) -> Scheme:
     return Scheme(match[0], label, colours.get(copies, "#999999"), "datagram", make_sender)
 
 
-RETRANSMIT = Family("retransmit", re.compile("retransmit"), _build_retransmit, "retransmit")
+RETRANSMIT = Family("retransmit|tcp-simple", re.compile("retransmit|tcp-simple"), _build_retransmit, "retransmit")
 DUPLICATE = Family(
     "duplicate-K[-SPACING]",
     re.compile(r"duplicate-(?P<copies>\d{1,2})(?:-(?P<spacing>\d+(?:\.\d+)?ms))?"),

@@ -25,7 +25,8 @@ class Scheme:
         name: What the command line, the wire and the labels of metrics say.
         label: What tables and legends say.
         colour: `#rrggbb`, from the palette of Okabe and Ito, which colour-blind readers can tell apart.
-        kind: `datagram` (a pair of endpoints of ours) or `kernel` (the kernel's TCP carries it; no endpoints).
+        kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints) or `bound`
+            (endpoints for the simulator alone, whose sender is told what arrives).
         sender: Makes a sender; None for kind `kernel`.
         receiver: Makes a receiver that speaks the sender's language.
     """
@@ -33,7 +34,7 @@ class Scheme:
     name: str
     label: str
     colour: str
-    kind: Literal["datagram", "kernel"]
+    kind: Literal["datagram", "kernel", "bound"]
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver
 
