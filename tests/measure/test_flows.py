@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from eloquent.measure.flows import Vantage, directions
+from eloquent.measure.packets import TcpPacket, read_capture
+
+from .conftest import CLIENT, EPOCH, SERVER, Story
+
+
+def test_offsets_count_from_the_first_byte_though_the_numbers_wrap(tmp_path: Path):
+    story = Story(lambda number, now: number == 1, tokens=10)
+    (direction,) = directions(read_capture(story.write(tmp_path / "a.pcap", "sender")))
+    assert (direction.sender, direction.receiver) == (SERVER, CLIENT)
+    assert [(packet.start, packet.end) for packet in direction.data] == [(one.start, one.end) for one in story.sent]
+    assert direction.payload_bytes == 1000
+    assert direction.acks[-1].up_to == 1000
+    assert {block for ack in direction.acks for block in ack.blocks} >= {(200, 300), (300, 400)}
+    assert direction.data[0].at_s == pytest.approx(EPOCH)
+
+
+@pytest.mark.parametrize("vantage", list(Vantage))
+def test_the_handshake_tells_vantage_and_round_trip(tmp_path: Path, vantage: Vantage):
+    story = Story(lambda number, now: False, tokens=3)
+    (direction,) = directions(read_capture(story.write(tmp_path / "a.pcap", vantage.value)))
+    assert direction.vantage is vantage
+    assert direction.rtt_s == pytest.approx(story.rtt + 2e-4, abs=1.1e-4)
+
+
+def packet(sequence: int, *, syn: bool = False, payload: int = 0) -> TcpPacket:
+    return TcpPacket(
+        at_s=1.0,
+        source=CLIENT,
+        target=SERVER,
+        sequence=sequence,
+        acknowledged=None if syn else 1,
+        syn=syn,
+        payload_bytes=payload,
+        wire_bytes=40 + payload,
+    )
+
+
+def test_a_new_syn_on_the_same_addresses_is_a_new_connection():
+    first = [packet(10, syn=True), packet(10, syn=True), packet(11, payload=5)]
+    second = [packet(500, syn=True), packet(501, payload=7)]
+    assert [one.payload_bytes for one in directions([*first, *second])] == [5, 7]
+
+
+def test_what_carried_no_data_is_left_out_and_a_capture_may_begin_in_the_middle():
+    assert directions([packet(10, syn=True)]) == []
+    (direction,) = directions([packet(1000, payload=5), packet(1005, payload=5)])
+    assert [one.start for one in direction.data] == [0, 5]
+    assert (direction.vantage, direction.rtt_s) == (None, None)
