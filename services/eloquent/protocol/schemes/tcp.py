@@ -17,6 +17,7 @@ estimator of the path is warm), ECN, pacing, receive windows, D-SACK, F-RTO and 
 
 import re
 from collections import deque
+from collections.abc import Callable
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.digest import extend_digest
@@ -24,7 +25,7 @@ from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDel
 from eloquent.protocol.packet import PAYLOAD_BUDGET
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
-from eloquent.protocol.schemes.tcp_loss import Flight, Rack, Window
+from eloquent.protocol.schemes.tcp_loss import Flight, Rack
 from eloquent.protocol.schemes.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
 from eloquent.protocol.schemes.tcp_segment import (
     HEADER_SIZE,
@@ -35,6 +36,7 @@ from eloquent.protocol.schemes.tcp_segment import (
     encode_segment,
     encode_token,
 )
+from eloquent.protocol.schemes.tcp_window import BbrWindow, CubicWindow, Progress, Window
 from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS, MAX_BACKLOG
 from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
@@ -50,10 +52,18 @@ class TcpSender:
     Args:
         budget: Bytes that the payload of one datagram may take.
         rtt: The path's estimator.
+        window: Of congestion control; None for CUBIC's.
         collapse: Whether a retransmission takes along the segments after it.
     """
 
-    def __init__(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None, collapse: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        budget: int = PAYLOAD_BUDGET,
+        rtt: RttEstimator | None = None,
+        window: Window | None = None,
+        collapse: bool = True,
+    ) -> None:
         self._max_segment = min(MAX_SEGMENT, budget - HEADER_SIZE)
         if self._max_segment < 1:
             raise LocalProtocolError(f"a budget of {budget} bytes has no room for a segment")
@@ -70,7 +80,7 @@ class TcpSender:
         self._ended = False
         self._over = False
         self._rack = Rack()
-        self._window = Window()
+        self._window = window if window is not None else CubicWindow()
         self._backoff = 0  # timeouts since something was acknowledged
         self._silent_since = 0.0  # seconds; meaningful while something is in flight
         self._advanced_at = 0.0  # seconds, when something was acknowledged or first sent after a pause
@@ -166,7 +176,7 @@ class TcpSender:
         if self._ended and not self._buffer:
             self._stop(StreamDelivered())
         else:
-            self._adapt(len(newly), now, advanced=advanced)
+            self._adapt(newly, now, advanced=advanced)
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return what the window lets through: lost segments first, then new bytes."""
@@ -190,7 +200,7 @@ class TcpSender:
         if now >= self._silent_since + GIVE_UP_AFTER:
             self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
         elif self._rack.deadline is not None and now >= self._rack.deadline:
-            self._adapt(0 if self._window.recovering else 1, now, advanced=False)  # as tcp_rack_reo_timeout does
+            self._adapt([], now, advanced=False, by_timer=True)
         elif self._may_probe:
             self._probe_due = True
             self._probed_to = self._sent_to
@@ -221,17 +231,21 @@ class TcpSender:
     def _timeout_at(self) -> float:
         return max(self._advanced_at, self._flight[0].sent_at) + self._rtt.timeout(self._backoff)
 
-    def _adapt(self, delivered: int, now: float, *, advanced: bool) -> None:
+    def _adapt(self, newly: list[Flight], now: float, *, advanced: bool, by_timer: bool = False) -> None:
         smoothed = self._rtt.smoothed if self._rtt.smoothed is not None else 0.0
-        lost = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=self._window.recovering)
-        self._window.acknowledged(
-            delivered,
-            acked=self._acked,
-            in_flight=self._in_flight,
-            sent_to=self._sent_to,
+        recovering = self._window.recovering
+        lost = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=recovering)
+        progress = Progress(
+            delivered=1 if by_timer and not recovering else len(newly),  # 1 as in Linux's tcp_rack_reo_timeout
             lost=lost,
+            in_flight=self._in_flight,
+            acked=self._acked,
             advanced=advanced,
+            sent_to=self._sent_to,
+            sent_at=max((segment.sent_at for segment in newly), default=float("-inf")),
+            now=now,
         )
+        self._window.acknowledged(progress)
 
     def _time_out(self, now: float) -> None:
         self._backoff += 1
@@ -316,10 +330,16 @@ def _is_covered(segment: Flight, ack: SegmentAck) -> bool:
 
 
 def _build(match: re.Match[str]) -> Scheme:
+    window, label, colour = _WINDOWS[match["window"]]
+
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
-        return TcpSender(budget=budget, rtt=rtt)
+        return TcpSender(budget=budget, rtt=rtt, window=window())
 
-    return Scheme(match[0], "TCP (model)", "#882255", "datagram", make_sender, TcpReceiver)
+    return Scheme(match[0], label, colour, "datagram", make_sender, TcpReceiver)
 
 
-FAMILY = Family("tcp", re.compile("tcp"), _build, "tcp")
+_WINDOWS: dict[str | None, tuple[Callable[[], Window], str, str]] = {
+    None: (CubicWindow, "TCP (model, CUBIC)", "#882255"),
+    "bbr": (BbrWindow, "TCP (model, BBR)", "#661100"),
+}
+FAMILY = Family("tcp[-bbr]", re.compile("tcp(?:-(?P<window>bbr))?"), _build, "tcp")

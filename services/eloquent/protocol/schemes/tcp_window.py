@@ -1,0 +1,196 @@
+"""How many segments of the TCP model may be in flight: the window, by CUBIC or by BBR.
+
+Rules of this file
+- The window counts segments and begins with 10 (RFC 6928).
+- CUBIC (RFC 9438): it shrinks to 0.7 of itself at a loss, by proportional rate reduction (RFC 6937, as in Linux), and to
+  one segment more than what may be under way at a timeout. It grows only while it is what limits the sender, and then
+  as Reno's, which CUBIC follows at such small windows (§4.3).
+- BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016; version 1 of Linux): a loss does not shrink
+  it. In the first round of a recovery each delivered segment releases one (packet conservation); after that it grows
+  back by what is delivered, and the end of the recovery restores it. A token stream is limited by its application, so
+  the model of bandwidth, pacing and the probes of BBR have no part in it: the target is the initial window.
+- F-RTO and the undoing of reductions that prove needless are left out.
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+INITIAL_WINDOW = 10  # segments
+MIN_THRESHOLD = 2  # segments (RFC 5681 §3.1)
+BBR_MIN_WINDOW = 4  # segments
+REDUCTION = 0.7  # RFC 9438 §4.6
+
+
+class State(enum.Enum):
+    """Of congestion control, as Linux names them."""
+
+    OPEN = enum.auto()
+    RECOVERY = enum.auto()
+    LOSS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What an acknowledgement, or RACK's timer, has brought.
+
+    Attributes:
+        delivered: Segments covered for the first time.
+        lost: Segments found lost.
+        in_flight: Segments still on their way.
+        acked: Offset below which everything has arrived.
+        advanced: Whether that grew.
+        sent_to: Offset after the last byte that was sent.
+        sent_at: Seconds, last transmission of the latest of the delivered segments; -inf without any.
+        now: Seconds.
+    """
+
+    delivered: int
+    lost: int
+    in_flight: int
+    acked: int
+    advanced: bool
+    sent_to: int
+    sent_at: float
+    now: float
+
+
+class Window(ABC):
+    """Base of the windows.
+
+    Attributes:
+        size: Segments that may be in flight.
+        state: Of congestion control.
+        limited: Whether the window, not the application, held something back; the sender sets it.
+    """
+
+    def __init__(self) -> None:
+        self.size = INITIAL_WINDOW
+        self.state = State.OPEN
+        self.limited = False
+        self._prior = INITIAL_WINDOW  # size before the recovery
+        self._until = 0  # offset whose acknowledgement ends the recovery
+
+    @property
+    def recovering(self) -> bool:
+        """Whether a loss is being repaired."""
+        return self.state is not State.OPEN
+
+    def sent(self) -> None:  # noqa: B027 - not every window counts
+        """Learn that a segment was sent."""
+
+    def acknowledged(self, progress: Progress) -> None:
+        """Adapt to an acknowledgement."""
+        if self.recovering and progress.acked >= self._until:
+            self._recovered()
+            self.state = State.OPEN
+        if self.state is State.OPEN and progress.lost:
+            self._begin(State.RECOVERY, progress.sent_to)
+            self._reduced(progress)
+        self._adapt(progress)
+
+    def timed_out(self, *, in_flight: int, sent_to: int) -> None:
+        """Fall to one segment more than what may be under way (RFC 5681 §3.1, Linux's `tcp_enter_loss`)."""
+        if self.state is not State.LOSS:
+            self._begin(State.LOSS, sent_to)
+        self.size = in_flight + 1
+
+    def _begin(self, state: State, sent_to: int) -> None:
+        if not self.recovering:
+            self._prior = self.size
+        self._until = sent_to
+        self.state = state
+
+    @abstractmethod
+    def _reduced(self, progress: Progress) -> None:
+        """Begin a fast recovery."""
+
+    @abstractmethod
+    def _recovered(self) -> None:
+        """End a recovery."""
+
+    @abstractmethod
+    def _adapt(self, progress: Progress) -> None:
+        """Set the size after an acknowledgement."""
+
+
+class CubicWindow(Window):
+    """The window of CUBIC where it is as small as Reno's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threshold = 1 << 30  # segments, below which the window grows by what is delivered
+        self._grown = 0  # segments acknowledged toward the next increase
+        self._delivered = 0  # segments, in this recovery
+        self._sent = 0
+
+    def sent(self) -> None:
+        """Learn that a segment was sent."""
+        self._sent += 1
+
+    def _begin(self, state: State, sent_to: int) -> None:
+        super()._begin(state, sent_to)
+        self._threshold = max(int(self.size * REDUCTION), MIN_THRESHOLD)
+        self._grown = 0
+
+    def _reduced(self, progress: Progress) -> None:  # noqa: ARG002 - one signature for all windows
+        self._prior, self._delivered, self._sent = self.size, 0, 0
+
+    def _recovered(self) -> None:
+        if self.state is State.RECOVERY:
+            self.size = self._threshold
+
+    def _adapt(self, progress: Progress) -> None:
+        if self.state is State.RECOVERY:
+            self._proportional(progress)
+        elif progress.advanced:
+            self._grow(progress)
+
+    def _proportional(self, progress: Progress) -> None:
+        """RFC 6937 §3 with its slow-start bound, as in `tcp_cwnd_reduction`."""
+        self._delivered += progress.delivered
+        room = self._threshold - progress.in_flight
+        if room < 0:
+            count = -(-self._threshold * self._delivered // self._prior) - self._sent
+        else:
+            faster = progress.advanced and not progress.lost
+            count = min(room, max(self._delivered - self._sent, progress.delivered) + faster)
+        self.size = progress.in_flight + max(count, 0 if self._sent else 1)
+
+    def _grow(self, progress: Progress) -> None:
+        if self.size < self._threshold:
+            if self.limited or self.size < 2 * (progress.in_flight + progress.delivered):
+                self.size += progress.delivered
+        elif self.limited:
+            self._grown += progress.delivered
+            if self._grown >= self.size:
+                self._grown -= self.size
+                self.size += 1
+
+
+class BbrWindow(Window):
+    """The window of BBR, version 1, under a stream that its application limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conserving_since: float | None = None  # seconds
+
+    def _reduced(self, progress: Progress) -> None:
+        self._conserving_since = progress.now
+        self.size = progress.in_flight + progress.delivered
+
+    def _recovered(self) -> None:
+        self.size = max(self.size, self._prior)
+        self._conserving_since = None
+
+    def _adapt(self, progress: Progress) -> None:
+        if not progress.delivered:
+            return
+        if self._conserving_since is not None and progress.sent_at >= self._conserving_since:
+            self._conserving_since = None  # a round trip has passed
+        size = max(self.size - progress.lost, 1)
+        if self._conserving_since is not None:
+            self.size = max(size, progress.in_flight + progress.delivered)
+        else:
+            grown = size + progress.delivered if size < INITIAL_WINDOW else size
+            self.size = max(grown, BBR_MIN_WINDOW)
