@@ -4,7 +4,7 @@ To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.schemes import bound, eloquent, kcp, kernel, red, retransmit, ssp, tcp
+from eloquent.protocol.schemes import bound, eloquent, fec, kcp, kernel, red, retransmit, ssp, tcp
 from eloquent.protocol.schemes.scheme import Family, Scheme
 
 FAMILIES: tuple[Family, ...] = (
@@ -14,6 +14,7 @@ FAMILIES: tuple[Family, ...] = (
     eloquent.FAMILY,
     tcp.FAMILY,
     red.FAMILY,
+    fec.FAMILY,
     ssp.FAMILY,
     kcp.FAMILY,
     bound.FAMILY,
