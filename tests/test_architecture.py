@@ -92,7 +92,7 @@ def test_every_part_stands_in_the_table():
 
 @pytest.mark.parametrize(
     "folder",
-    ["protocol", "channel", "qoe", "sim", "measure", "drivers", "nodes", "emulation", "report", "scenarios", "measure"],
+    ["protocol", "channel", "qoe", "sim", "measure", "drivers", "nodes", "emulation", "report", "scenarios"],
 )
 def test_the_tests_mirror_the_sources(folder: str):
     """A test file is named after the module that it tests, so that one finds it; e2e tests whole testbeds."""
