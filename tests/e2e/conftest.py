@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -51,14 +52,29 @@ class TestbedUnderTest:
         self.output = finished.stdout
         assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}\n{self.logs()}"
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def up_until(self, words: tuple[str, ...], said: str, act: Callable[[int], None]) -> int:
+        """Bring it up; once it has said something, act with its process number; give its exit status."""
+        with subprocess.Popen(
             self.command(*self.up_words(*words)),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as command:
+            assert command.stdout is not None
+            while said not in self.output:
+                line = command.stdout.readline()
+                assert line, self.output
+                self.output += line
+            act(command.pid)
+            self.output += command.stdout.read()
+            return command.wait()
+
+    def kill_one(self, words: str) -> None:
+        """Kill the lab's process whose command line has these words."""
+        found = [pid for pid in self.lab_pids() if words.encode() in command_line(pid)]
+        assert found, f"no process of the lab runs {words}"
+        os.kill(found[0], signal.SIGKILL)
 
     @property
     def run(self) -> Path:
@@ -109,6 +125,13 @@ def pid_namespace(pid: int) -> str | None:
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:  # it ended meanwhile
         return None
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
 
 
 def children(pid: int) -> list[int]:

@@ -91,7 +91,13 @@ def test_the_words_of_the_makefile(testbed, wait_until):
 
     def make(word: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["make", word], cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=240, check=False
+            ["make", "--no-print-directory", word],
+            cwd=REPOSITORY,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
 
     up = make("up")
@@ -112,42 +118,22 @@ def test_the_words_of_the_makefile(testbed, wait_until):
 
 
 def test_streams_survive_the_death_of_the_controller(testbed, wait_until):
-    with testbed.start(*SMALL) as command:
-        assert command.stdout is not None
-        said = ""
-        while "streaming" not in said:
-            line = command.stdout.readline()
-            assert line, said
-            said += line
-        controller = next(pid for pid in testbed.lab_pids() if b"topologies/controller.py" in command_line(pid))
-        os.kill(controller, signal.SIGKILL)
-        said += command.stdout.read()
-        assert command.wait() == 0, said
-    testbed.output = said
-    assert {scheme: figures["failed"] for scheme, figures in testbed.summary()["schemes"].items()} == {
-        "grpc": 0,
-        "eloquent": 0,
-    }
+    status = testbed.up_until(SMALL, "streaming", lambda _: testbed.kill_one("topologies/controller.py"))
+    assert status == 0, testbed.output
+    schemes = testbed.summary()["schemes"]
+    assert {scheme: figures["failed"] for scheme, figures in schemes.items()} == {"grpc": 0, "eloquent": 0}
     assert any("the controller ended" in warning for warning in testbed.manifest()["warnings"])
     wait_until(lambda: bool(testbed.prometheus("eloquent_switch_port_packets_total > 0")))
 
 
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
 def test_an_interrupted_start_leaves_nothing(testbed, wait_until):
-    with testbed.start(*SMALL) as command:
-        assert command.stdout is not None
-        while "testing each link" not in command.stdout.readline():
-            pass
-        inside = testbed.lab_pids()
-        command.send_signal(signal.SIGINT)
-        command.stdout.read()
-        assert command.wait() != 0
+    inside: set[int] = set()
+
+    def interrupt(pid: int) -> None:
+        inside.update(testbed.lab_pids())
+        os.kill(pid, signal.SIGINT)
+
+    assert testbed.up_until(SMALL, "testing each link", interrupt) != 0
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
     assert testbed.call("down").stdout == "no testbed was up\n"
 
@@ -181,18 +167,9 @@ def test_bad_options_get_one_sentence(testbed, words, sentence):
 
 
 def test_a_lab_that_loses_its_carrier_says_so(testbed):
-    with testbed.start(*SMALL) as command:
-        assert command.stdout is not None
-        said = ""
-        while "streaming" not in said:
-            line = command.stdout.readline()
-            assert line, said
-            said += line
-        carrier = next(pid for pid in testbed.lab_pids() if b"eloquent.emulation.wire" in command_line(pid))
-        os.kill(carrier, signal.SIGKILL)
-        said += command.stdout.read()
-        assert command.wait() == 1, said
-    assert "the wire carrier ended with exit status -9 during the rounds" in said
+    status = testbed.up_until(SMALL, "streaming", lambda _: testbed.kill_one("eloquent.emulation.wire"))
+    assert status == 1
+    assert "the wire carrier ended with exit status -9 during the rounds" in testbed.output
     assert testbed.call("down").stdout == "no testbed was up\n"
 
 
