@@ -1,0 +1,228 @@
+"""The command line of the measurement study: `python -m eloquent.measure run | read | table | qoe | mahimahi`."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from eloquent.channel.trace import parse_mahimahi
+from eloquent.errors import ConfigurationError, EloquentError
+from eloquent.measure import findings as found
+from eloquent.measure import tables
+from eloquent.measure.asking import PROMPT, Answer, Asker, GrpcAsker, OpenAiAsker
+from eloquent.measure.flows import Vantage
+from eloquent.measure.losses import StreamFates
+from eloquent.measure.study import CAPTURE, Study
+from eloquent.measure.study import run as run_study
+from eloquent.report.run_directory import RunDirectory
+from eloquent.units import parse_duration
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+errors = Console(stderr=True)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn an error that is meant for the user into one sentence and exit status 1."""
+    try:
+        yield
+    except EloquentError as error:
+        errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def run(
+    *,
+    url: Annotated[str, typer.Option(help="Base of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1.")] = "",
+    model: Annotated[str, typer.Option(help="Name of the model there.")] = "",
+    key_variable: Annotated[str, typer.Option(help="Environment variable that holds the API key.")] = "OPENAI_API_KEY",
+    grpc: Annotated[str, typer.Option(help="HOST:PORT of the testbed's token server, instead of --url.")] = "",
+    same_clock: Annotated[bool, typer.Option(help="The token server runs on this kernel.")] = False,
+    sessions: Annotated[int, typer.Option(help="How often to ask, one after the other.")] = 30,
+    prompt: Annotated[str, typer.Option(help="What to ask.")] = PROMPT,
+    pause: Annotated[str, typer.Option(help="Between two sessions.")] = "1s",
+    patience: Annotated[str, typer.Option(help="After which a session is given up.")] = "60s",
+    capture: Annotated[bool, typer.Option(help="Capture packets with tcpdump.")] = True,
+    interface: Annotated[str, typer.Option(help="Where to capture.")] = "any",
+    runs: Annotated[Path, typer.Option(help="Folder of the run directories.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of this run; the date and time by default.")] = "",
+) -> None:
+    """Run streaming sessions, log token times, capture packets, and show loss and stalls."""
+    with _one_sentence():
+        port = _port(url, grpc)
+        seconds = parse_duration(patience)
+        asker: Asker
+        if grpc:
+            asker = GrpcAsker(target=grpc, prompt=prompt, patience=seconds, same_clock=same_clock)
+        else:
+            key = os.environ.get(key_variable, "")
+            asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, patience=seconds)
+        about = {"endpoint": url or grpc, "model": model, "prompt": prompt}
+        study = Study(
+            asker=asker,
+            sessions=sessions,
+            pause=parse_duration(pause),
+            port=port,
+            interface=interface,
+            capture=capture,
+            about=about,
+        )
+
+        def show(number: int, answer: Answer) -> None:
+            length = answer.ended_s - answer.requested_s
+            console.print(
+                f"session {number} of {sessions}: {answer.outcome}, {len(answer.tokens)} tokens in {length:.1f} s",
+                highlight=False,
+            )
+
+        directory = run_study(study, runs, name or time.strftime("measure-%Y%m%d-%H%M%S"), show)
+        refusal = (directory.read_manifest().model_extra or {}).get("capture_refusal")
+        if refusal:
+            errors.print("[bold yellow]no capture:[/]", escape(str(refusal)), soft_wrap=True, highlight=False)
+        pcap = directory.path / CAPTURE
+        _report(pcap if pcap.exists() and not refusal else None, directory, directory.path, port=port)
+
+
+@app.command()
+def read(
+    capture: Annotated[Path, typer.Argument(help="A pcap or pcapng file.")],
+    *,
+    log: Annotated[Path | None, typer.Option(help="Run directory with the token times of these sessions.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; beside the capture by default.")] = None,
+    vantage: Annotated[str, typer.Option(help="Where it was made: auto, sender or receiver.")] = "auto",
+    port: Annotated[int | None, typer.Option(help="Only connections of this port.")] = None,
+    session: Annotated[str, typer.Option(help="Session of figure 4; the one with the longest stall by default.")] = "",
+    slot: Annotated[str, typer.Option(help="Length of the scenario's slots.")] = "20ms",
+) -> None:
+    """Read a capture made anywhere: loss rate, loss trace, scenario, figure 4."""
+    with _one_sentence():
+        if vantage not in {"auto", *Vantage}:
+            raise ConfigurationError(f"'{vantage}' is not a vantage: choose auto, sender or receiver")
+        _report(
+            capture,
+            None if log is None else RunDirectory(log),
+            out or capture.parent,
+            vantage=None if vantage == "auto" else Vantage(vantage),
+            port=port,
+            session=session,
+            slot=parse_duration(slot),
+        )
+
+
+@app.command()
+def table(runs: Annotated[list[Path], typer.Argument(help="Run directories, or their measurement.json.")]) -> None:
+    """Compare measurements: 95th percentile stall and loss rate, one line a run."""
+    with _one_sentence():
+        console.print(tables.comparison([found.read_findings(path) for path in runs]))
+
+
+@app.command()
+def qoe(
+    log: Annotated[Path, typer.Argument(help="A run directory.")],
+    *,
+    reading: Annotated[str, typer.Option("--token-time", help="Reading time of a token.")] = "150ms",
+    ttft: Annotated[str, typer.Option(help="When a reader expects the first token.")] = "1s",
+    start_tokens: Annotated[int, typer.Option(min=1, help="Tokens held before the first is shown.")] = 1,
+) -> None:
+    """Show what lies beyond stalls: the QoE of Andes, stalls behind a playout buffer, long stalls against short ones."""
+    with _one_sentence():
+        sessions = found.read_sessions(RunDirectory(log))
+        console.print(
+            tables.beyond_stalls(
+                sessions, token_time=parse_duration(reading), ttft=parse_duration(ttft), start_tokens=start_tokens
+            )
+        )
+
+
+@app.command()
+def mahimahi(
+    files: Annotated[list[Path], typer.Argument(help="Packet-delivery traces of Mahimahi.")],
+    *,
+    outage: Annotated[str, typer.Option(help="Longest time without a packet that is no outage.")] = "500ms",
+) -> None:
+    """Show rates and outages of Mahimahi traces; as a scenario: loss=trace(file=F,outage=500ms)."""
+    with _one_sentence():
+        try:
+            traces = {path.name: parse_mahimahi(path.read_text(encoding="utf-8").splitlines()) for path in files}
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
+        console.print(tables.delivery(traces, outage=parse_duration(outage)))
+
+
+def _port(url: str, grpc: str) -> int:
+    """Return the server's port.
+
+    Raises:
+        ConfigurationError: It is not told whom to ask, or told twice.
+    """
+    if bool(url) == bool(grpc):
+        raise ConfigurationError("say whom to ask: either --url with --model, or --grpc HOST:PORT")
+    parts = urlsplit(url or f"grpc://{grpc}")
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        port = None
+    if port is None or not parts.hostname:
+        raise ConfigurationError(f"'{url or grpc}' is not an address: write http://HOST:PORT/v1, or HOST:PORT for gRPC")
+    return port
+
+
+def _report(
+    capture: Path | None,
+    log: RunDirectory | None,
+    out: Path,
+    *,
+    vantage: Vantage | None = None,
+    port: int | None = None,
+    session: str = "",
+    slot: float = found.DEFAULT_SLOT,
+) -> None:
+    """Compute, write and show what a capture and a log hold."""
+    streams = None if capture is None else found.read_streams(capture, vantage=vantage, port=port)
+    sessions = None if log is None else found.read_sessions(log)
+    name = log.read_manifest().run if log is not None else capture.stem if capture is not None else ""
+    result = found.find(name, sessions, streams)
+    found.write(out, result, streams, slot=slot)
+    console.print(tables.comparison([result]))
+    if streams:
+        for path in _figure4(streams, sessions, session, out):
+            console.print(f"figure 4:  {path}", highlight=False, soft_wrap=True)
+        console.print(
+            f"loss trace: {out / found.TRACE}\nscenario:   {out / found.SCENARIO}", highlight=False, soft_wrap=True
+        )
+    console.print(f"figures:    {out / found.FINDINGS}", highlight=False, soft_wrap=True)
+
+
+def _figure4(
+    streams: list[StreamFates], sessions: list[found.LoggedSession] | None, wanted: str, out: Path
+) -> list[Path]:
+    """Draw the wanted session, or the one with the longest stall; without a log, the stream with the longest wait."""
+    from eloquent.measure.figure4 import draw, save
+    from eloquent.qoe.session import gaps
+
+    if sessions:
+        known = [one for one in sessions if wanted in {"", one.row.session}]
+        if not known:
+            raise ConfigurationError(f"there is no session '{wanted}' in the log")
+        chosen = max(known, key=lambda one: max(gaps(one.rendered_s), default=0.0))
+        stream = found.stream_of(chosen, streams)
+        if stream is not None and chosen.wall_offset_s is not None:
+            times = [at + chosen.wall_offset_s for at in chosen.rendered_s]
+            return save(draw(stream, times, title=chosen.row.session), out)
+    stream = max(streams, key=lambda one: max(found.waits(one), default=0.0))
+    host, port = stream.direction.sender
+    return save(draw(stream, title=f"{host}:{port}"), out)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,237 @@
+"""What a capture and a per-token log show: loss, stalls, blocked packets, and the scenario that replays the losses."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from eloquent.channel.loss import write_duration
+from eloquent.errors import ConfigurationError
+from eloquent.measure.flows import Vantage, directions
+from eloquent.measure.losses import StreamFates, fates, loss_trace
+from eloquent.measure.packets import read_capture
+from eloquent.qoe.ratios import percentile, ratio
+from eloquent.qoe.session import STALL_THRESHOLD, gaps
+from eloquent.report.figures import SUCCESS
+from eloquent.report.rows import SessionRow
+from eloquent.report.run_directory import RunDirectory, write_json, write_whole
+
+TRACE, SCENARIO, FINDINGS = "loss-trace.txt", "scenario.yaml", "measurement.json"
+DEFAULT_SLOT = 0.020  # seconds; well below the time between two tokens, so that each packet's own fate is replayed
+_ASSUMED_RTT = 0.400  # seconds; of the scenario, where the capture does not tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The figures of a measurement; None where nothing was measured. Times in seconds, ratios 0..1.
+
+    Attributes:
+        name: Of the run or of the capture.
+        sessions: Sessions that ended well.
+        failed: The others.
+        tokens: Tokens of the sessions that ended well.
+        stalls: Gaps longer than 200 ms.
+        stall_p95_s: 95th percentile of the lengths of the stalls (Eloquent §2.2).
+        gap_p95_s: 95th percentile of all gaps between tokens.
+        stall_ratio: Time in stalls over stream time.
+        connections: Connections of the capture that carried data.
+        packets: Packets with data whose fate is known, retransmissions included.
+        lost: Those that were lost.
+        loss_rate: Lost over packets.
+        retransmissions: Packets that carried only what had been sent before.
+        blocked: Packets that arrived while bytes before them were missing.
+        longest_block_s: Longest time that one of them waited.
+        rtt_s: Median round-trip time of the handshakes.
+        vantage: Where the capture was made: `sender` or `receiver`.
+    """
+
+    name: str
+    sessions: int | None = None
+    failed: int | None = None
+    tokens: int | None = None
+    stalls: int | None = None
+    stall_p95_s: float | None = None
+    gap_p95_s: float | None = None
+    stall_ratio: float | None = None
+    connections: int | None = None
+    packets: int | None = None
+    lost: int | None = None
+    loss_rate: float | None = None
+    retransmissions: int | None = None
+    blocked: int | None = None
+    longest_block_s: float | None = None
+    rtt_s: float | None = None
+    vantage: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSession:
+    """A session of a run.
+
+    Attributes:
+        row: Its end.
+        rendered_s: When each token was rendered, in seconds of CLOCK_MONOTONIC.
+        wall_offset_s: How far the wall clock was ahead of that; None where the run did not note it.
+    """
+
+    row: SessionRow
+    rendered_s: tuple[float, ...]
+    wall_offset_s: float | None
+
+
+def read_streams(capture: Path, *, vantage: Vantage | None = None, port: int | None = None) -> list[StreamFates]:
+    """Tell the fates of the packets of a capture, one stream a connection that carried data.
+
+    Args:
+        capture: A pcap or pcapng file.
+        vantage: Where it was made; None takes what each connection's handshake tells.
+        port: Port of the server; None takes all connections.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or it does not tell where it was made.
+    """
+    found = [
+        one for one in directions(read_capture(capture)) if port is None or port in {one.sender[1], one.receiver[1]}
+    ]
+    if not found:
+        raise ConfigurationError(
+            f"{capture} holds no TCP connection{f' of port {port}' if port else ''} that carried data"
+        )
+    return [fates(one, vantage) for one in found]
+
+
+def read_sessions(run: RunDirectory) -> list[LoggedSession]:
+    """Return the sessions of a run, in the order of the log.
+
+    Args:
+        run: The run's directory, with a manifest.
+
+    Raises:
+        ConfigurationError: The directory holds no run, or a log cannot be read.
+    """
+    clock = (run.read_manifest().model_extra or {}).get("clock")
+    offset = clock.get("wall_minus_monotonic_s") if isinstance(clock, dict) else None
+    times: dict[str, list[float]] = {}
+    for token in run.tokens():
+        times.setdefault(token.session, []).append(token.rendered_s)
+    return [LoggedSession(row, tuple(times.get(row.session, ())), offset) for row in run.sessions()]
+
+
+def find(name: str, sessions: Sequence[LoggedSession] | None, streams: Sequence[StreamFates] | None) -> Findings:
+    """Compute the figures of a measurement (docs/measurement.md).
+
+    Args:
+        name: Of the run or of the capture.
+        sessions: Those of the per-token log, where there is one.
+        streams: Those of the capture, where there is one.
+    """
+    return Findings(name=name, **_token_figures(sessions or ()), **_packet_figures(streams or ()))
+
+
+def _token_figures(sessions: Sequence[LoggedSession]) -> dict[str, Any]:
+    if not sessions:
+        return {}
+    ended_well = [session for session in sessions if session.row.outcome == SUCCESS]
+    all_gaps = [gap for session in ended_well for gap in gaps(session.rendered_s)]
+    stalls = [gap for gap in all_gaps if gap > STALL_THRESHOLD]
+    return {
+        "sessions": len(ended_well),
+        "failed": len(sessions) - len(ended_well),
+        "tokens": sum(len(session.rendered_s) for session in ended_well),
+        "stalls": len(stalls),
+        "stall_p95_s": percentile(stalls, 0.95),
+        "gap_p95_s": percentile(all_gaps, 0.95),
+        "stall_ratio": ratio(stalls or [0.0], all_gaps),
+    }
+
+
+def _packet_figures(streams: Sequence[StreamFates]) -> dict[str, Any]:
+    if not streams:
+        return {}
+    packets = [packet for stream in streams for packet in stream.transmissions]
+    trips = [stream.direction.rtt_s for stream in streams if stream.direction.rtt_s is not None]
+    return {
+        "connections": len(streams),
+        "packets": sum(stream.known for stream in streams),
+        "lost": sum(stream.lost for stream in streams),
+        "loss_rate": ratio([stream.lost for stream in streams], [stream.known for stream in streams]),
+        "retransmissions": sum(packet.is_retransmission for packet in packets),
+        "blocked": sum(packet.blocked for packet in packets),
+        "longest_block_s": max((wait for stream in streams for wait in waits(stream)), default=None),
+        "rtt_s": median(trips) if trips else None,
+        "vantage": "/".join(sorted({stream.vantage.value for stream in streams})),
+    }
+
+
+def waits(stream: StreamFates) -> list[float]:
+    """Return how long each blocked packet waited for what was missing before it, in seconds."""
+    offsets = [offset for _, offset in stream.delivered]
+    times = []
+    for packet in stream.transmissions:
+        place = bisect_left(offsets, packet.end)
+        if packet.blocked and packet.arrived_s is not None and place < len(offsets):
+            times.append(stream.delivered[place][0] - packet.arrived_s)
+    return times
+
+
+def stream_of(session: LoggedSession, streams: Iterable[StreamFates]) -> StreamFates | None:
+    """Return the stream that carried a session: the one with most bytes among those seen while it ran.
+
+    Args:
+        session: A session whose run noted the wall clock.
+        streams: Those of the run's capture.
+    """
+    if session.wall_offset_s is None:
+        return None
+    begin, end = session.row.requested_s + session.wall_offset_s, session.row.ended_s + session.wall_offset_s
+    inside = [stream for stream in streams if begin - 0.01 <= stream.direction.data[0].at_s <= end]
+    return max(inside, key=lambda stream: stream.direction.payload_bytes, default=None)
+
+
+def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, *, slot: float = DEFAULT_SLOT) -> None:
+    """Write the figures, and the loss trace with the scenario that replays it.
+
+    Args:
+        out: Where to; made where it is missing.
+        findings: The figures.
+        streams: The streams of the capture, where there is one.
+        slot: Length of the scenario's slots in seconds.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / FINDINGS, asdict(findings))
+    if not streams:
+        return
+    trace = loss_trace(streams)
+    origin = (
+        f"{findings.name}: {findings.lost} of {findings.packets} packets with data lost, "
+        f"capture near the {findings.vantage}"
+    )
+    write_whole(out / TRACE, trace.to_text(origin))
+    rtt_s = findings.rtt_s if findings.rtt_s is not None else _ASSUMED_RTT
+    measured = "of the handshakes" if findings.rtt_s is not None else "assumed: the capture does not tell it"
+    lines = (
+        "description: >-",
+        f"  Losses of the measurement {origin}. The round-trip time is {measured}.",
+        f"rtt: {write_duration(round(rtt_s, 6))}",
+        f"loss: trace(file={TRACE}, slot={write_duration(slot)})",
+    )
+    write_whole(out / SCENARIO, "\n".join(lines) + "\n")
+
+
+def read_findings(path: Path) -> Findings:
+    """Read the figures of an earlier measurement.
+
+    Args:
+        path: `measurement.json`, or the directory that holds it.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    file = path / FINDINGS if path.is_dir() else path
+    try:
+        return Findings(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} holds no measurement: {error}") from None
