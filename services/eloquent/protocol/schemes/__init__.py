@@ -4,7 +4,7 @@ To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.schemes import bound, eloquent, fec, kcp, kernel, red, retransmit, ssp, tcp
+from eloquent.protocol.schemes import adaptive, bound, eloquent, fec, kcp, kernel, red, retransmit, ssp, tcp
 from eloquent.protocol.schemes.scheme import Family, Scheme
 
 FAMILIES: tuple[Family, ...] = (
@@ -12,6 +12,7 @@ FAMILIES: tuple[Family, ...] = (
     retransmit.RETRANSMIT,
     retransmit.DUPLICATE,
     eloquent.FAMILY,
+    adaptive.FAMILY,
     tcp.FAMILY,
     red.FAMILY,
     fec.FAMILY,

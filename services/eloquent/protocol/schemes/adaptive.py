@@ -1,0 +1,259 @@
+"""The project's own sender: Eloquent's idea, with redundancy that follows the loss and stays within stated budgets.
+
+Rules of this file
+- New tokens go at once, and with them unacknowledged ones as far as the credit reaches (`adaptive_budget`): the newest
+  first, as most bursts of loss are short. In the packet all stand in ascending order, so that a run of neighbours needs
+  one index; bytes are the only limit (Eloquent §3.3).
+- On a clean path the credit buys the newest one or two; on a lossy one (`adaptive_path`) usually all.
+- While something is overdue, the unacknowledged ones are repeated `REPEATS_PER_GAP` times between two tokens, out of what
+  the next token's packet will not need. When the source pauses or has ended, they are repeated at its own pace.
+- When the credit is used up there is still the timeout of RFC 6298: the oldest alone, at intervals that double.
+- A silent peer gets no repetitions after `PATIENCE` but those of the timeout; new tokens and the stream end as in every
+  `Sender` (RFC 8085 §3.1).
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.schemes.adaptive_budget import Limits, Purse
+from eloquent.protocol.schemes.adaptive_path import PathState
+from eloquent.protocol.schemes.scheme import Family, Scheme
+from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
+from eloquent.protocol.varint import varint_size
+from eloquent.protocol.wire import DataBuilder, Fragment
+
+REPEATS_PER_GAP = 8  # of what is overdue, while there is credit: a burst of loss ends somewhere between two tokens
+MIN_SPACING = 0.010  # seconds between packets without new tokens
+PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
+PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
+MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
+NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
+SURPLUS = 150.0  # bytes of credit beyond all needs; what is above is spent half-way between tokens without any sign
+TIMER_SLACK = 1e-6  # seconds, what rounding may make of an interval
+FIRST_GAP = 0.1  # seconds between tokens, before it is known
+LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
+GAP_GAIN = 1 / 8
+_FIXED_SIZE = IP_UDP_HEADERS + 1 + 2  # bytes of a packet beside its fragments: headers, type, one index below 2^14
+_END_SIZE = 4 + 4 + 2  # bytes of an end beside its trailer, at most: count, digest, length
+
+
+@dataclass(slots=True)
+class _Flight:
+    """When an unacknowledged fragment was sent.
+
+    Attributes:
+        first: Seconds.
+        repeated: When it was last sent in a packet without newer ones; before that, the same as `first`.
+    """
+
+    first: float
+    repeated: float
+
+
+class AdaptiveSender(Sender):
+    """New tokens with as much redundancy as the path needs and the budget allows.
+
+    Args:
+        budget: Bytes that the payload of one datagram may take.
+        rtt: The path's estimator, which the streams of a session share; None for one of its own.
+        limits: What may be spent; by default the limits of `eloquent-adaptive`.
+    """
+
+    def __init__(
+        self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None, limits: Limits | None = None
+    ) -> None:
+        super().__init__(budget=budget)
+        self._rtt = rtt if rtt is not None else RttEstimator()
+        self._limits = limits if limits is not None else Limits()
+        self._path = PathState(self._rtt)
+        self.purse = Purse(self._limits)
+        self._flights: dict[int, _Flight] = {}  # of _unacked, in the same order
+        self._gap = FIRST_GAP
+        self._last_new: float | None = None  # seconds
+        self._last_packet = 0.0  # seconds
+        self._timeouts = 0  # since the last acknowledgement
+        self._held_until: float | None = None  # seconds; until then new tokens wait for their turn
+        self._repeat_due = False
+        self._timeout_due = False
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Return the packets with new tokens, or else the repetition that is due."""
+        packets = []
+        while (new := self._may_send_new(now)) and now >= self.purse.next_turn:
+            packets.append(self._send_new(now))
+        self._held_until = self.purse.next_turn if new else None
+        if self._outstanding and not packets and (self._repeat_due or self._timeout_due):
+            packets.append(self._repeat(now))
+        self._repeat_due = self._timeout_due = False
+        return packets
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which something is to be sent, sent again or given up, or None."""
+        if self._over:
+            return None
+        timers = [timer for timer in (super().get_timer(), self._held_until) if timer is not None]
+        return min(timers, default=None)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Mark what is due, or give up."""
+        if self._outstanding:
+            super().handle_timer(now=now)
+
+    def _send_new(self, now: float) -> bytes:
+        if not self._outstanding:
+            self._silent_since = now
+        if self._last_new is not None and now - self._last_new <= LONGEST_GAP:
+            self._gap += GAP_GAIN * (now - self._last_new - self._gap)
+        self._last_new = now
+        older = list(self._unacked.values())
+        new = DataBuilder(self._budget)
+        self._take_new(new)
+        self._flights.update((fragment.index, _Flight(now, now)) for fragment in new.fragments)
+        self.purse.earn(
+            alone=IP_UDP_HEADERS + len(new.build()),
+            token_bytes=sum(len(fragment.data) for fragment in new.fragments),
+            loss=self._path.loss if self._path.is_lossy(now) else None,
+            end=new.end is not None,
+        )
+        overdue = self._count_overdue(older, now)
+        # Eloquent §3.2: what the receiver may lack goes with the new token; here the likeliest first.
+        by_need = older[overdue:][::-1] + older[:overdue]
+        return self._send(new, by_need, self.purse.room(self._budget), now)
+
+    def _repeat(self, now: float) -> bytes:
+        packet = DataBuilder(self._budget)
+        if self._end is not None and self._end_sent and not self._end_acked:
+            packet.add_end(self._end)
+        older = list(self._unacked.values())
+        overdue = self._count_overdue(older, now)
+        by_need = older[:overdue] + older[overdue:][::-1]
+        room = self.purse.room(self._budget)
+        if self._timeout_due and not self._repeat_due:
+            by_need, room = older[:1], self._budget
+        return self._send(packet, by_need, room, now)
+
+    def _count_overdue(self, older: list[Fragment], now: float) -> int:
+        """Return how many of the fragments, which are the first ones, are overdue."""
+        patience = self._path.patience
+        return sum(self._flights[fragment.index].first + patience <= now for fragment in older)
+
+    def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
+        """Add to a packet what fits, in ascending order, and book it."""
+        chosen = {fragment.index: fragment for fragment in packet.fragments}
+        size = len(packet.build()) if packet else 1
+        redundant = 0
+        for fragment in by_need:
+            cost = _cost(fragment, chosen)
+            if size + cost > room:
+                break
+            chosen[fragment.index] = fragment
+            size += cost
+            redundant += len(fragment.data)
+            if not packet.fragments:
+                self._flights[fragment.index].repeated = now
+        builder = DataBuilder(self._budget)
+        for index in sorted(chosen):
+            builder.add(chosen[index])
+        if packet.end is not None:
+            builder.add_end(packet.end)
+        payload = builder.build()
+        self._count(payload, redundant)
+        self.purse.spend(IP_UDP_HEADERS + len(payload), now=now)
+        self._path.packet_sent(now)
+        self._last_packet = now
+        return payload
+
+    def _next_deadline(self) -> float:
+        return min(self._timeout_at(), self._repeat_at())
+
+    def _timeout_at(self) -> float:
+        interval = min(self._rtt.timeout(self._timeouts), MAX_TIMEOUT_INTERVAL)
+        return max(self._last_packet + interval, self.purse.next_turn)
+
+    def _overdue_at(self) -> float:
+        oldest = next(iter(self._flights.values()), None)
+        return (self._last_packet if oldest is None else oldest.first) + self._path.patience
+
+    def _repeat_at(self) -> float:
+        """Return when the unacknowledged ones are to be repeated, or are found overdue; infinite for not at all."""
+        last_new = self._last_new if self._last_new is not None else self._last_packet
+        spacing = max(self._gap / REPEATS_PER_GAP, MIN_SPACING)
+        overdue = max(self._overdue_at(), self._last_packet + spacing)
+        pause = max(last_new + (1.0 if self._end_sent else PAUSE) * self._gap, self._last_packet + self._gap)
+        spare = self._spare()
+        if spare < 0:
+            return overdue if not self._path.is_lossy(overdue) else math.inf
+        instant = min(overdue, pause, self._last_packet + self._gap / 2 if spare >= SURPLUS else math.inf)
+        if self._limits.packets_per_s is not None:
+            instant = max(instant, self.purse.turn)
+            if instant > last_new + NEAR * self._gap and not self._end_sent:  # leave the turn to the next token
+                instant = max(instant, last_new + PAUSE * self._gap)
+        return instant if instant - self._silent_since <= PATIENCE else math.inf
+
+    def _spare(self) -> float:
+        """Return the credit beyond what repeating everything costs, and what the next token's packet will need."""
+        fragments = self._unacked.values()
+        full = _FIXED_SIZE + sum(varint_size(len(item.data) << 2) + len(item.data) for item in fragments)
+        if self._end is not None and self._end_sent:
+            full += _END_SIZE + len(self._end.trailer)
+        full = min(full, self._budget + IP_UDP_HEADERS)
+        needed_next = 0.0 if self._end_sent else max(full - self.purse.income, 0.0)
+        return self.purse.credit - full - needed_next
+
+    def _deadline_passed(self, now: float) -> None:
+        self._repeat_due = self._repeat_at() <= now
+        self._timeout_due = not self._repeat_due and self._timeout_at() <= now
+        self._timeouts += self._timeout_due
+        if self._overdue_at() <= now:
+            self._loss_seen(now)
+            self._repeat_due &= self._spare() >= 0
+
+    def _loss_seen(self, now: float) -> None:
+        if not self._path.is_lossy(now):
+            self.purse.grant()
+        self._path.loss_seen(now)
+
+    def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:  # noqa: ARG002 - the end tells no more
+        self._timeouts = 0
+        self._path.answered()
+        flights = [self._flights.pop(index) for index in newly]
+        if not flights:
+            return
+        if now - flights[0].first > self._path.patience + TIMER_SLACK:
+            self._loss_seen(now)
+        self._path.delivered(first_sent=flights[-1].first, last_repeated=flights[-1].repeated, now=now)
+
+
+def _cost(fragment: Fragment, chosen: dict[int, Fragment]) -> int:
+    """Return how many bytes a fragment adds to a packet in which those chosen stand in ascending order."""
+    size = varint_size(len(fragment.data) << 2) + len(fragment.data)
+    if fragment.index and fragment.index - 1 not in chosen:
+        size += varint_size(fragment.index)
+    if fragment.index + 1 in chosen:
+        size -= varint_size(fragment.index + 1)
+    return size
+
+
+def _build(match: re.Match[str]) -> Scheme:
+    rate = match["rate"]
+    if rate is not None and int(rate) == 0:
+        raise ConfigurationError("'eloquent-adaptive-0pps' would send nothing: give at least one packet a second")
+    limits = Limits() if rate is None else Limits(packets_per_s=float(rate), lossy=None)
+    label = "Eloquent adaptive" + (f" (≤{int(rate)} packets/s)" if rate else "")
+
+    def make_sender(budget: int, rtt: RttEstimator) -> Sender:
+        return AdaptiveSender(budget=budget, rtt=rtt, limits=limits)
+
+    return Scheme(match[0], label, "#cc6677" if rate is None else "#999933", "datagram", make_sender)
+
+
+FAMILY = Family(
+    "eloquent-adaptive[-Npps]",
+    re.compile(r"eloquent-adaptive(?:-(?P<rate>\d{1,3})pps)?"),
+    _build,
+    "eloquent-adaptive",
+)

@@ -1,0 +1,87 @@
+"""What an adaptive sender knows of its path: the round trip, the share of packets lost, and whether it counts as lossy.
+
+Rules of this file
+- A path counts as lossy for `WARM_UP` after the first packet, because nothing is known of it, and for `MEMORY` after each
+  sign of loss. A sign is a fragment that is acknowledged, or still not acknowledged, later than `patience` after it was
+  first sent. Whether the fragment or its acknowledgement was lost cannot be told, and is not asked.
+- The newest of the fragments that an acknowledgement is the first to cover tells the round-trip time: an older one may have
+  come with a later packet. Where it was repeated without a newer one, all that is known is an interval (Karn's rule, RFC
+  6298 §3), which counts only if the estimate lies outside.
+- Every packet is answered once, so the answers over the packets are the share that survives both directions; the loss of
+  one is taken to be the same in each.
+"""
+
+import math
+
+from eloquent.protocol.rtt import INITIAL_TIMEOUT, VARIANCE_WEIGHT, RttEstimator
+
+WARM_UP = 2.0  # seconds
+MEMORY = 10.0  # seconds; ten times the mean good spell of the paper's default channel
+MIN_MARGIN = 0.010  # seconds beyond the smoothed round trip before a fragment is overdue: timers and queues of the ends
+MARGIN_SHARE = 1 / 8  # of the smoothed round trip, likewise; RACK begins with 1/4 (RFC 8985 §6.2.1)
+WINDOW_PACKETS = 128  # over which the share of answers is smoothed
+MIN_PACKETS = 16  # before which no loss is stated
+
+
+class PathState:
+    """The sender's picture of its path.
+
+    Args:
+        rtt: The path's estimator.
+    """
+
+    def __init__(self, rtt: RttEstimator) -> None:
+        self._rtt = rtt
+        self._packets = 0.0
+        self._answers = 0.0
+        self._lossy_until: float | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which an unacknowledged fragment is overdue: a round trip and its deviation."""
+        smoothed = self._rtt.smoothed
+        if smoothed is None:
+            return INITIAL_TIMEOUT
+        return smoothed + max(VARIANCE_WEIGHT * self._rtt.variance, MARGIN_SHARE * smoothed, MIN_MARGIN)
+
+    @property
+    def loss(self) -> float:
+        """The share of packets lost in one direction, 0..1; 0 while little is known."""
+        if self._packets < MIN_PACKETS:
+            return 0.0
+        return 1.0 - math.sqrt(min(self._answers / self._packets, 1.0))
+
+    def is_lossy(self, now: float) -> bool:
+        """Return whether the path counts as lossy."""
+        return self._lossy_until is None or now < self._lossy_until
+
+    def packet_sent(self, now: float) -> None:
+        """Note a packet."""
+        if self._lossy_until is None:
+            self._lossy_until = now + WARM_UP
+        keep = 1 - 1 / WINDOW_PACKETS
+        self._packets = self._packets * keep + 1
+        self._answers *= keep
+
+    def answered(self) -> None:
+        """Note an acknowledgement."""
+        self._answers += 1
+
+    def loss_seen(self, now: float) -> None:
+        """Note a sign of loss."""
+        self._lossy_until = now + MEMORY
+
+    def delivered(self, *, first_sent: float, last_repeated: float, now: float) -> None:
+        """Learn the round-trip time from the newest fragment that an acknowledgement is the first to cover.
+
+        Args:
+            first_sent: When it was first sent, seconds.
+            last_repeated: When it was last sent in a packet without newer ones, seconds.
+            now: Seconds.
+        """
+        longest, shortest = now - first_sent, now - last_repeated
+        smoothed = self._rtt.smoothed
+        if smoothed is None or longest < smoothed or longest == shortest:
+            self._rtt.sample(longest)
+        elif shortest > smoothed:
+            self._rtt.sample(shortest)
