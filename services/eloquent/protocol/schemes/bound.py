@@ -78,7 +78,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:  # noqa: ARG001 - an oracle needs neither
         return BoundSender(interval=interval)
 
-    return Scheme(match[0], label, "#000000", "bound", make_sender)
+    return Scheme(match[0], label, "#888888", "bound", make_sender)
 
 
 FAMILY = Family("bound[-INTERVAL]", re.compile(r"bound(?:-(?P<interval>\d+(?:\.\d+)?ms))?"), _build, "bound")

@@ -24,7 +24,7 @@ class Scheme:
     Attributes:
         name: What the command line, the wire and the labels of metrics say.
         label: What tables and legends say.
-        colour: `#rrggbb`, from the palette of Okabe and Ito, which colour-blind readers can tell apart.
+        colour: `#rrggbb`, from the palettes of Okabe and Ito and of Tol (muted), which colour-blind readers can tell apart.
         kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints) or `bound`
             (endpoints for the simulator alone, whose sender is told what arrives).
         sender: Makes a sender; None for kind `kernel`.
