@@ -72,6 +72,16 @@ down: ## End the testbed; safe to repeat
 check-host: testbed ## Show what this machine can do for the testbed, with remedies
 	@$(BIN)/eloquent check-host
 
+# --- the paper
+
+OUT ?= runs/reproduction
+REPRODUCE_FLAGS := $(if $(SESSIONS),--sessions "$(SESSIONS)") $(if $(HEADLINE),--headline "$(HEADLINE)") \
+	$(if $(VARIED),--varied "$(VARIED)") $(if $(SEED),--seed "$(SEED)") $(if $(DASK),--dask "$(DASK)")
+
+.PHONY: reproduce
+reproduce: testbed ## Compute the paper's results from seeds: tables and figures in OUT=DIR
+	@$(BIN)/eloquent reproduce --out "$(OUT)" $(REPRODUCE_FLAGS)
+
 # --- development
 
 .PHONY: test

@@ -50,6 +50,7 @@ class Results:
         self.outcomes: Counter[str] = Counter()
         self._columns = {name: array("d") for name in self._COLUMNS}
         self._totals: Counter[str] = Counter()
+        self._kept: dict[int, Results] = {}
 
     def add(self, sums: SessionSums) -> None:
         """Count one session; one that failed counts as that and nothing else."""
@@ -62,6 +63,21 @@ class Results:
             self._totals[name] += getattr(sums, name)
         for length, count in sums.gaps_ms:
             self.gaps_ms[length] += count
+
+    def first(self, sessions: int) -> "Results":
+        """Return what the first sessions alone give.
+
+        Args:
+            sessions: How many of them, among those that the run was told to keep apart.
+        """
+        return self._kept.get(sessions, self)
+
+    def keep(self) -> None:
+        """Keep what there is so far, for `first`."""
+        kept = Results(self.point)
+        kept.gaps_ms, kept.outcomes, kept._totals = self.gaps_ms.copy(), self.outcomes.copy(), self._totals.copy()
+        kept._columns = {name: column[:] for name, column in self._columns.items()}
+        self._kept[self.outcomes.total()] = kept
 
     def column(self, name: str) -> Sequence[float]:
         """Return one number of each session that ended well, in order.
@@ -137,6 +153,7 @@ def run(
     sessions: int,
     generated_s: tuple[float, ...],
     seed: int,
+    keep: int = 0,
     executor: Executor | None = None,
     progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
     each: Callable[[Point, SessionSums], None] = lambda point, sums: None,  # noqa: ARG005
@@ -148,6 +165,7 @@ def run(
         sessions: Sessions of each point, from 1.
         generated_s: When the tokens of a session are generated, in seconds from 0.
         seed: Seed of the run.
+        keep: How many of the first sessions are also kept apart, see `Results.first`.
         executor: Who computes; None for this process.
         progress: Called with the number of sessions that have just been done.
         each: Called with each session in the order of points and sessions, for what wants to keep more than sums.
@@ -175,6 +193,8 @@ def run(
         for sums in batch_sums:
             result.add(sums)
             each(result.point, sums)
+            if result.outcomes.total() == keep:
+                result.keep()
         progress(len(batch_sums))
     return results
 

@@ -212,6 +212,7 @@ class _Session:
         self._heap: list[tuple[float, int, bool, bytes]] = []  # instant, order, for the receiver?, data
         self._sender: SenderEndpoint = scheme.make_sender()
         self._receiver: Endpoint = scheme.make_receiver()
+        self._timers = [self._sender.get_timer(), self._receiver.get_timer()]  # pulled anew after each call
         slot = scenario.loss_down.slot
         drawn = Random(f"eloquent simulation 1|{seed}|phase").random()
         offset = drawn * slot if slot is not None and choices.phase == "random" else 0.0
@@ -251,8 +252,7 @@ class _Session:
     def _next(self, given: int) -> tuple[float, int]:
         """Return the instant of the next event, infinite if there is none, and its rank."""
         instant, rank = (self._heap[0][0], _ARRIVAL) if self._heap else (math.inf, _TOKEN)
-        for end in (self._sender, self._receiver):
-            timer = end.get_timer()
+        for timer in self._timers:
             if timer is not None and (due := max(round(timer, 9), self._now)) < instant:
                 instant, rank = due, _TIMER
         if given < len(self._generated) and self._generated[given] < instant:
@@ -261,8 +261,7 @@ class _Session:
 
     def _fire(self) -> None:
         """Call the endpoints whose timers are due; a timer within half a nanosecond from now is."""
-        for end in (self._sender, self._receiver):
-            timer = end.get_timer()
+        for end, timer in zip((self._sender, self._receiver), self._timers, strict=True):
             if timer is not None and round(timer, 9) <= self._now:
                 self._now = max(self._now, timer)
                 end.handle_timer(now=self._now)
@@ -294,3 +293,4 @@ class _Session:
                     self._outcome = "broken"
                 case PeerLost() if self._outcome == "unfinished":
                     self._outcome = "lost"
+        self._timers[to_receiver] = end.get_timer()

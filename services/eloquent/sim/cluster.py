@@ -1,0 +1,59 @@
+"""Who computes: the processes of this machine, or a Dask cluster. What is computed does not depend on it."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+from eloquent.errors import ConfigurationError
+
+LOCAL_CLUSTER = "local"
+
+
+@contextmanager
+def workers(*, processes: int | None = None, dask: str | None = None) -> Iterator[Executor | None]:
+    """Give an executor for as long as the context lasts.
+
+    Args:
+        processes: Processes on this machine; None for one a processor. With one, the caller computes by itself.
+        dask: Address of a Dask scheduler, such as `tcp://host:8786`, or `local` for a cluster on this machine; the
+            workers of a cluster need this package.
+
+    Yields:
+        The executor; None where the caller is to compute by itself.
+
+    Raises:
+        ConfigurationError: There is no such cluster.
+    """
+    count = processes if processes is not None else len(os.sched_getaffinity(0))
+    if dask is not None:
+        with _dask(dask, count) as executor:
+            yield executor
+    elif count <= 1:
+        yield None
+    else:
+        # A fresh interpreter for each: forking a process that draws a progress bar in a thread is asking for trouble.
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
+            yield executor
+
+
+@contextmanager
+def _dask(address: str, count: int) -> Iterator[Executor]:
+    import distributed
+
+    library: Any = distributed  # whose functions are partly without types
+    if address == LOCAL_CLUSTER:
+        with (
+            library.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+            library.Client(cluster) as client,
+        ):
+            yield client.get_executor(pure=False)
+        return
+    try:
+        client = library.Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigurationError(f"there is no Dask scheduler at {address}: {error}") from None
+    with client:
+        yield client.get_executor(pure=False)
