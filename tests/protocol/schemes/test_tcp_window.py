@@ -19,6 +19,7 @@ def progress(**changed: Any) -> Progress:
         "advanced": True,
         "sent_to": 100,
         "sent_at": 0.0,
+        "min_rtt": 0.4,
         "now": 1.0,
     }
     return Progress(**(values | changed))
@@ -51,16 +52,30 @@ def test_cubic_shrinks_to_seven_tenths_in_proportion_to_what_arrives() -> None:
     assert (window.state, window.size) == (State.OPEN, 7)
 
 
-def test_cubic_avoids_congestion_after_that() -> None:
+def test_cubic_comes_back_to_where_it_was_and_then_goes_on() -> None:
+    """K is the cube root of (10 - 7) / 0.4, 1.96 s, which the least round trip shortens."""
     window = CubicWindow()
     window.acknowledged(progress(lost=1))
     window.acknowledged(progress(acked=100))
     window.limited = True
     sizes = []
-    for _ in range(15):
-        window.acknowledged(progress(acked=100, in_flight=7))
+    for i in range(60):
+        window.acknowledged(progress(acked=100, in_flight=7, now=1.0 + i / 10))
         sizes.append(window.size)
-    assert sizes == [7] * 6 + [8] * 8 + [9]
+    assert sizes[0] == 7
+    assert sizes[18:24] == [10] * 6
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 12
+
+
+def test_cubic_grows_as_reno_where_that_is_faster() -> None:
+    window = CubicWindow()
+    window.acknowledged(progress(lost=1))
+    window.acknowledged(progress(acked=100))
+    window.limited = True
+    for i in range(500):
+        window.acknowledged(progress(acked=100, now=1.0 + i / 1000, min_rtt=0.001))
+    assert window.size > 14
 
 
 def test_a_timeout_leaves_one_segment_and_slow_start() -> None:

@@ -243,6 +243,7 @@ class TcpSender:
             advanced=advanced,
             sent_to=self._sent_to,
             sent_at=max((segment.sent_at for segment in newly), default=float("-inf")),
+            min_rtt=self._rack.min_rtt,
             now=now,
         )
         self._window.acknowledged(progress)

@@ -3,8 +3,8 @@
 Rules of this file
 - The window counts segments and begins with 10 (RFC 6928).
 - CUBIC (RFC 9438): it shrinks to 0.7 of itself at a loss, by proportional rate reduction (RFC 6937, as in Linux), and to
-  one segment more than what may be under way at a timeout. It grows only while it is what limits the sender, and then
-  as Reno's, which CUBIC follows at such small windows (§4.3).
+  one segment more than what may be under way at a timeout. It grows only while it is what limits the sender: by what
+  is delivered in slow start, then along the cubic of the time since the loss, or as Reno's would if that is faster.
 - BBR (Cardwell et al., "BBR: Congestion-Based Congestion Control", 2016; version 1 of Linux): a loss does not shrink
   it. In the first round of a recovery each delivered segment releases one (packet conservation); after that it grows
   back by what is delivered, and the end of the recovery restores it. A token stream is limited by its application, so
@@ -19,7 +19,9 @@ from dataclasses import dataclass
 INITIAL_WINDOW = 10  # segments
 MIN_THRESHOLD = 2  # segments (RFC 5681 §3.1)
 BBR_MIN_WINDOW = 4  # segments
-REDUCTION = 0.7  # RFC 9438 §4.6
+REDUCTION = 0.7  # beta (RFC 9438 §4.6)
+CUBIC_SCALE = 0.4  # C, segments per cubed second (RFC 9438 §5)
+RENO_GROWTH = 3 * (1 - REDUCTION) / (1 + REDUCTION)  # alpha, segments a round trip (RFC 9438 §4.3)
 
 
 class State(enum.Enum):
@@ -42,6 +44,7 @@ class Progress:
         advanced: Whether that grew.
         sent_to: Offset after the last byte that was sent.
         sent_at: Seconds, last transmission of the latest of the delivered segments; -inf without any.
+        min_rtt: Seconds, the least measured; infinite before the first.
         now: Seconds.
     """
 
@@ -52,6 +55,7 @@ class Progress:
     advanced: bool
     sent_to: int
     sent_at: float
+    min_rtt: float
     now: float
 
 
@@ -115,14 +119,19 @@ class Window(ABC):
 
 
 class CubicWindow(Window):
-    """The window of CUBIC where it is as small as Reno's."""
+    """The window of CUBIC."""
 
     def __init__(self) -> None:
         super().__init__()
         self._threshold = 1 << 30  # segments, below which the window grows by what is delivered
-        self._grown = 0  # segments acknowledged toward the next increase
+        self._grown = 0.0  # fraction of the next segment
         self._delivered = 0  # segments, in this recovery
         self._sent = 0
+        self._highest = 0.0  # segments: W_max, the size at the last loss
+        self._epoch: float | None = None  # seconds, when the growth along the cubic began
+        self._target_at = 0.0  # seconds after that: K, when it reaches its plateau
+        self._plateau = 0.0  # segments
+        self._reno = 0.0  # segments, what Reno's window would be
 
     def sent(self) -> None:
         """Learn that a segment was sent."""
@@ -131,7 +140,10 @@ class CubicWindow(Window):
     def _begin(self, state: State, sent_to: int) -> None:
         super()._begin(state, sent_to)
         self._threshold = max(int(self.size * REDUCTION), MIN_THRESHOLD)
-        self._grown = 0
+        self._grown = 0.0
+        converging = self.size < self._highest  # RFC 9438 §4.7
+        self._highest = self.size * (1 + REDUCTION) / 2 if converging else self.size
+        self._epoch = None
 
     def _reduced(self, progress: Progress) -> None:  # noqa: ARG002 - one signature for all windows
         self._prior, self._delivered, self._sent = self.size, 0, 0
@@ -162,10 +174,20 @@ class CubicWindow(Window):
             if self.limited or self.size < 2 * (progress.in_flight + progress.delivered):
                 self.size += progress.delivered
         elif self.limited:
-            self._grown += progress.delivered
-            if self._grown >= self.size:
-                self._grown -= self.size
-                self.size += 1
+            self._grown += progress.delivered * min(max(self._cubic(progress) / self.size - 1, 0.01), 0.5)
+            self.size += int(self._grown)
+            self._grown %= 1
+
+    def _cubic(self, progress: Progress) -> float:
+        """Return the size to reach within a round trip (RFC 9438 §4.2 to §4.5)."""
+        if self._epoch is None:
+            self._epoch = progress.now
+            self._plateau = max(self._highest, self.size)
+            self._target_at = ((self._plateau - self.size) / CUBIC_SCALE) ** (1 / 3)
+            self._reno = self.size
+        self._reno += RENO_GROWTH * progress.delivered / self.size
+        since = progress.now - self._epoch + progress.min_rtt
+        return max(self._plateau + CUBIC_SCALE * (since - self._target_at) ** 3, self._reno)
 
 
 class BbrWindow(Window):
