@@ -29,6 +29,7 @@ from eloquent.errors import EmulationError
 
 LATENESS_KEPT = 100_000  # samples; the latest of them, so that a lab that stays up for days stays small
 STDIN = 0
+PRIORITY = 2  # of real time: above the switch's 1, so that its work on one packet makes no change of state late
 MCL_CURRENT, MCL_FUTURE = 1, 2  # sys/mman.h
 
 
@@ -220,7 +221,7 @@ def say(answer: dict[str, Any]) -> None:
 def prefer_this_process() -> None:
     """Ask the kernel to run this process before the load that it impairs, as a real link would not wait for the load either."""
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     except PermissionError:
         print("the carrier may not have real-time priority here; changes of state may be late", file=sys.stderr)
     if ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE) != 0:
