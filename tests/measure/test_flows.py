@@ -51,3 +51,25 @@ def test_what_carried_no_data_is_left_out_and_a_capture_may_begin_in_the_middle(
     (direction,) = directions([packet(1000, payload=5), packet(1005, payload=5)])
     assert [one.start for one in direction.data] == [0, 5]
     assert (direction.vantage, direction.rtt_s) == (None, None)
+
+
+def test_a_handshake_whose_packets_were_sent_again_tells_the_same():
+    def step(at_s: float, *, client: bool, syn: bool) -> TcpPacket:
+        ends = (CLIENT, SERVER) if client else (SERVER, CLIENT)
+        return TcpPacket(
+            at_s=at_s,
+            source=ends[0],
+            target=ends[1],
+            sequence=5,
+            acknowledged=None if client and syn else 6,
+            syn=syn,
+            payload_bytes=0 if syn or client else 9,
+            wire_bytes=60,
+        )
+
+    # At the server: the SYN-ACK is lost, and both ends try again.
+    story = [(0.0, True, True), (0.0001, False, True), (1.0, True, True), (1.0001, False, True), (1.0401, True, False)]
+    packets = [step(at_s, client=client, syn=syn) for at_s, client, syn in story]
+    (direction,) = directions([*packets, step(1.05, client=False, syn=False)])
+    assert direction.vantage is Vantage.SENDER
+    assert direction.rtt_s == pytest.approx(0.0401)

@@ -44,7 +44,7 @@ class Findings:
         retransmissions: Packets that carried only what had been sent before.
         blocked: Packets that arrived while bytes before them were missing.
         longest_block_s: Longest time that one of them waited.
-        rtt_s: Median round-trip time of the handshakes.
+        rtt_s: Median over the connections of the shortest round-trip time seen.
         vantage: Where the capture was made: `sender` or `receiver`.
     """
 
@@ -152,7 +152,7 @@ def _packet_figures(streams: Sequence[StreamFates]) -> dict[str, Any]:
     if not streams:
         return {}
     packets = [packet for stream in streams for packet in stream.transmissions]
-    trips = [stream.direction.rtt_s for stream in streams if stream.direction.rtt_s is not None]
+    trips = [stream.rtt_s for stream in streams if stream.rtt_s is not None]
     return {
         "connections": len(streams),
         "packets": sum(stream.known for stream in streams),
@@ -211,7 +211,7 @@ def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, 
     )
     write_whole(out / TRACE, trace.to_text(origin))
     rtt_s = findings.rtt_s if findings.rtt_s is not None else _ASSUMED_RTT
-    measured = "of the handshakes" if findings.rtt_s is not None else "assumed: the capture does not tell it"
+    measured = "the shortest seen" if findings.rtt_s is not None else "assumed, for the capture does not tell it"
     lines = (
         "description: >-",
         f"  Losses of the measurement {origin}. The round-trip time is {measured}.",

@@ -165,13 +165,15 @@ class _Offsets:
 
 
 def _handshake(packets: Sequence[TcpPacket]) -> tuple[float | None, float | None]:
-    """Return the wait for the SYN-ACK and the wait for its ACK; a SYN or SYN-ACK that was sent again counts from there."""
-    asked = answered = None
+    """Return the wait for the SYN-ACK and the wait for its ACK, each the shortest, for either may be sent again."""
+    asked = answered = to_server = to_client = None
     for packet in packets:
         if packet.syn and packet.acknowledged is None:
-            asked = packet if answered is None else asked
-        elif packet.syn:
-            answered = packet
+            asked = packet
+        elif asked is not None and packet.syn:
+            answered, wait = packet, packet.at_s - asked.at_s
+            to_server = wait if to_server is None else min(to_server, wait)
         elif asked is not None and answered is not None and packet.source == asked.source:
-            return answered.at_s - asked.at_s, packet.at_s - answered.at_s
-    return None, None
+            to_client = packet.at_s - answered.at_s
+            break
+    return to_server, to_client

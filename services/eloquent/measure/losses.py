@@ -75,12 +75,14 @@ class StreamFates:
         vantage: Where the capture was made.
         transmissions: Its packets in the order of sending.
         delivered: Instants at which the in-order stream grew, and the offset up to which it reached.
+        rtt_s: Shortest round-trip time seen, in seconds; None where none was.
     """
 
     direction: Direction
     vantage: Vantage
     transmissions: tuple[Transmission, ...]
     delivered: tuple[tuple[float, int], ...]
+    rtt_s: float | None
 
     @property
     def known(self) -> int:
@@ -113,9 +115,12 @@ def fates(direction: Direction, vantage: Vantage | None = None) -> StreamFates:
         raise ConfigurationError(
             f"the capture does not hold the handshake of {direction.sender}: say whether it was made at sender or receiver"
         )
-    found = _near_sender(direction) if place is Vantage.SENDER else _near_receiver(direction)
+    if place is Vantage.SENDER:
+        found, rtt_s = _near_sender(direction)
+    else:
+        found, rtt_s = _near_receiver(direction), direction.rtt_s
     marked, delivered = _mark_blocking(found)
-    return StreamFates(direction, place, tuple(sorted(marked, key=lambda one: one.sent_s)), delivered)
+    return StreamFates(direction, place, tuple(sorted(marked, key=lambda one: one.sent_s)), delivered, rtt_s)
 
 
 # --- near the sender
@@ -142,7 +147,8 @@ class _Piece:
         return {chosen, *others[len(others) - min(self.duplicates, len(others)) :]}
 
 
-def _near_sender(direction: Direction) -> list[Transmission]:
+def _near_sender(direction: Direction) -> tuple[list[Transmission], float | None]:
+    """Return the packets, and the shortest round-trip time."""
     data = direction.data
     bounds = sorted({packet.start for packet in data} | {packet.end for packet in data})
     pieces = [_Piece() for _ in bounds[1:]]
@@ -153,14 +159,15 @@ def _near_sender(direction: Direction) -> list[Transmission]:
         for place in inside:
             pieces[place].carriers.append(number)
     _acknowledge(direction, bounds, pieces)
-    rtt_s = _shortest_round_trip(direction, pieces)
+    shortest = _shortest_round_trip(direction, pieces)
+    rtt_s = _ASSUMED_RTT if shortest is None else shortest
     arrived: set[int] = set()
     unknown: set[int] = set()
     for piece in pieces:
         arrived |= piece.arrived(data, rtt_s)
         if piece.acknowledged_s is None and piece.carriers:
             unknown.add(piece.carriers[-1])
-    return [
+    found = [
         Transmission(
             start=packet.start,
             end=packet.end,
@@ -171,6 +178,7 @@ def _near_sender(direction: Direction) -> list[Transmission]:
         )
         for number, packet in enumerate(data)
     ]
+    return found, shortest
 
 
 def _acknowledge(direction: Direction, bounds: Sequence[int], pieces: Sequence[_Piece]) -> None:
@@ -193,14 +201,16 @@ def _acknowledge(direction: Direction, bounds: Sequence[int], pieces: Sequence[_
                 pieces[one].acknowledged_s, pieces[one].ts_echo = ack.at_s, ack.ts_echo
 
 
-def _shortest_round_trip(direction: Direction, pieces: Iterable[_Piece]) -> float:
-    """Return it from what was sent once; from the handshake where nothing was."""
+def _shortest_round_trip(direction: Direction, pieces: Iterable[_Piece]) -> float | None:
+    """Return it from the handshake and from what was sent once; None where nothing tells."""
     trips = [
         piece.acknowledged_s - direction.data[piece.carriers[0]].at_s
         for piece in pieces
         if piece.acknowledged_s is not None and len(piece.carriers) == 1
     ]
-    return min((trip for trip in trips if trip >= 0), default=direction.rtt_s or _ASSUMED_RTT)
+    if direction.rtt_s is not None:
+        trips.append(direction.rtt_s)
+    return min((trip for trip in trips if trip >= 0), default=None)
 
 
 # --- near the receiver
