@@ -32,8 +32,8 @@ PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
 PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
 NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
-SURPLUS = 150.0  # bytes of credit beyond all needs; what is above is spent half-way between tokens without any sign
-TIMER_SLACK = 1e-6  # seconds, what rounding may make of an interval
+RESERVE = 6  # incomes of credit kept for the packets of new tokens, which go on through a burst of loss
+SURPLUS = 2  # incomes beyond all needs; what is above is spent half-way between tokens without any sign of loss
 FIRST_GAP = 0.1  # seconds between tokens, before it is known
 LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
 GAP_GAIN = 1 / 8
@@ -187,7 +187,9 @@ class AdaptiveSender(Sender):
         spare = self._spare()
         if spare < 0:
             return overdue if not self._path.is_lossy(overdue) else math.inf
-        instant = min(overdue, pause, self._last_packet + self._gap / 2 if spare >= SURPLUS else math.inf)
+        instant = min(
+            overdue, pause, self._last_packet + self._gap / 2 if spare >= SURPLUS * self.purse.income else math.inf
+        )
         if self._limits.packets_per_s is not None:
             instant = max(instant, self.purse.turn)
             if instant > last_new + NEAR * self._gap and not self._end_sent:  # leave the turn to the next token
@@ -202,7 +204,7 @@ class AdaptiveSender(Sender):
             full += _END_SIZE + len(self._end.trailer)
         full = min(full, self._budget + IP_UDP_HEADERS)
         needed_next = 0.0 if self._end_sent else max(full - self.purse.income, 0.0)
-        return self.purse.credit - full - needed_next
+        return self.purse.credit - full - needed_next - (0.0 if self._end_sent else RESERVE * self.purse.income)
 
     def _deadline_passed(self, now: float) -> None:
         self._repeat_due = self._repeat_at() <= now
@@ -219,11 +221,11 @@ class AdaptiveSender(Sender):
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:  # noqa: ARG002 - the end tells no more
         self._timeouts = 0
-        self._path.answered()
         flights = [self._flights.pop(index) for index in newly]
         if not flights:
             return
-        if now - flights[0].first > self._path.patience + TIMER_SLACK:
+        late = [self._path.acknowledged(first_sent=flight.first, now=now) for flight in flights]
+        if any(late):
             self._loss_seen(now)
         self._path.delivered(first_sent=flights[-1].first, last_repeated=flights[-1].repeated, now=now)
 

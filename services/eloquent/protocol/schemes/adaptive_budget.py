@@ -30,14 +30,14 @@ class Limits:
         lossy: Bytes earned on a lossy path that loses nothing at present, over those of the packet without redundancy;
             None for no limit but the size of a packet.
         per_loss: Added to `lossy` for a loss of 1, and in proportion for less.
-        most: Bytes of credit that can be saved on a lossy path.
+        most: Credit that can be saved on a lossy path, over what one packet earns; half of it on a clean one.
     """
 
     packets_per_s: float | None = None
     clean: float = 1.15
-    lossy: float | None = 1.6
-    per_loss: float = 3.9
-    most: float = 1200.0
+    lossy: float | None = 1.7
+    per_loss: float = 5.2
+    most: float = 16.0
 
 
 class Purse:
@@ -91,12 +91,12 @@ class Purse:
             factor, most = limits.lossy + limits.per_loss * min(loss, MAX_LOSS), limits.most
         self.income = max(factor, 1.0) * alone
         tail = TAIL_PACKETS * alone if end else 0
-        self.credit = max(min(self.credit + self.income, most), self.income) + tail
+        self.credit = min(self.credit + self.income, most * self.income) + tail
         self.earned += self.income + tail
 
     def grant(self) -> None:
         """Fill the credit: the first sign of loss on a clean path finds nothing saved."""
-        filled = max(self.credit, self._limits.most)
+        filled = max(self.credit, self._limits.most * self.income)
         self.earned += filled - self.credit if math.isfinite(filled) else 0.0
         self.credit = filled
 

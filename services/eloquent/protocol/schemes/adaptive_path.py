@@ -7,8 +7,8 @@ Rules of this file
 - The newest of the fragments that an acknowledgement is the first to cover tells the round-trip time: an older one may have
   come with a later packet. Where it was repeated without a newer one, all that is known is an interval (Karn's rule, RFC
   6298 §3), which counts only if the estimate lies outside.
-- Every packet is answered once, so the answers over the packets are the share that survives both directions; the loss of
-  one is taken to be the same in each.
+- A fragment is acknowledged in time if both its first packet and the answer to that survive. The share that is not tells
+  the loss of one direction, which is taken to be the same in each.
 """
 
 import math
@@ -19,8 +19,8 @@ WARM_UP = 2.0  # seconds
 MEMORY = 10.0  # seconds; ten times the mean good spell of the paper's default channel
 MIN_MARGIN = 0.010  # seconds beyond the smoothed round trip before a fragment is overdue: timers and queues of the ends
 MARGIN_SHARE = 1 / 8  # of the smoothed round trip, likewise; RACK begins with 1/4 (RFC 8985 §6.2.1)
-WINDOW_PACKETS = 128  # over which the share of answers is smoothed
-MIN_PACKETS = 16  # before which no loss is stated
+TIMER_SLACK = 1e-6  # seconds, what rounding may make of an interval
+LATE_GAIN = 1 / 32  # of each fragment in the share of late ones: some seconds of text
 
 
 class PathState:
@@ -32,8 +32,7 @@ class PathState:
 
     def __init__(self, rtt: RttEstimator) -> None:
         self._rtt = rtt
-        self._packets = 0.0
-        self._answers = 0.0
+        self._late = 0.0  # share of the fragments that were acknowledged late
         self._lossy_until: float | None = None
 
     @property
@@ -46,10 +45,8 @@ class PathState:
 
     @property
     def loss(self) -> float:
-        """The share of packets lost in one direction, 0..1; 0 while little is known."""
-        if self._packets < MIN_PACKETS:
-            return 0.0
-        return 1.0 - math.sqrt(min(self._answers / self._packets, 1.0))
+        """The share of packets lost in one direction, 0..1, as far as it is known."""
+        return 1.0 - math.sqrt(1.0 - self._late)
 
     def is_lossy(self, now: float) -> bool:
         """Return whether the path counts as lossy."""
@@ -59,13 +56,17 @@ class PathState:
         """Note a packet."""
         if self._lossy_until is None:
             self._lossy_until = now + WARM_UP
-        keep = 1 - 1 / WINDOW_PACKETS
-        self._packets = self._packets * keep + 1
-        self._answers *= keep
 
-    def answered(self) -> None:
-        """Note an acknowledgement."""
-        self._answers += 1
+    def acknowledged(self, *, first_sent: float, now: float) -> bool:
+        """Note the acknowledgement of a fragment, and return whether it is late.
+
+        Args:
+            first_sent: When the fragment was first sent, seconds.
+            now: Seconds.
+        """
+        late = now - first_sent > self.patience + TIMER_SLACK
+        self._late += LATE_GAIN * (late - self._late)
+        return late
 
     def loss_seen(self, now: float) -> None:
         """Note a sign of loss."""
