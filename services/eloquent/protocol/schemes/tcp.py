@@ -37,12 +37,13 @@ from eloquent.protocol.schemes.tcp_segment import (
     encode_token,
 )
 from eloquent.protocol.schemes.tcp_window import BbrWindow, CubicWindow, Progress, Window
-from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS, MAX_BACKLOG
+from eloquent.protocol.sender import IP_UDP_HEADERS, MAX_BACKLOG
 from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
 MAX_SEGMENT = 1448  # bytes
 PROBE_ACK_DELAY = 0.200  # seconds that the acknowledgement of a single segment may be held back (Linux)
 PROBE_SLACK = 0.002  # seconds, Linux's TCP_TIMEOUT_MIN at 1000 Hz
+GIVE_UP_AFTER = 924.6  # seconds of silence: Linux's tcp_retries2 of 15; between relays the session ends after 40 s
 _CONTENT, _FRAMING = b"\1", b"\0"
 
 
