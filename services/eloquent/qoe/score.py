@@ -35,11 +35,11 @@ class Expectation:
 def andes_qoe(requested_s: float, rendered_s: Sequence[float], expectation: Expectation) -> float | None:
     """Return 1 - (area between expected and actual delivery) / (area under the expected one), 0..1.
 
-    The reader takes in token i at d_i = max(r_i, d_(i-1) + token time), however much faster it was rendered, and expected
+    The reader takes in token i at s_i = max(r_i, s_(i-1) + token time), however much faster it was rendered, and expected
     it at e_i = request + TTFT + i x token time. A token before its time gains nothing. Both areas end with the session, at
-    the later of the last d and the last e. As steps of one token:
+    the later of the last s and the last e. As steps of one token:
 
-        QoE = 1 - sum(max(0, d_i - e_i)) / sum(end - e_i)
+        QoE = 1 - sum(max(0, s_i - e_i)) / sum(end - e_i)
 
     Source: Andes (Liu et al., "Defining and Enhancing Quality-of-Experience in LLM-Based Text Streaming Services",
     arXiv:2404.16283, section 3), whose curves are continuous; the steps and the end of the areas are stated here.
