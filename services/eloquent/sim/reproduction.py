@@ -147,6 +147,7 @@ def reproduce(
     plan: Plan,
     *,
     seed: int,
+    session_s: float = SESSION,
     executor: Executor | None = None,
     progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> Reproduction:
@@ -155,6 +156,7 @@ def reproduce(
     Args:
         plan: What to simulate.
         seed: Seed of the run.
+        session_s: Length of a session in seconds.
         executor: Who computes; None for this process.
         progress: Called with the number of sessions that have just been done.
     """
@@ -164,7 +166,7 @@ def reproduce(
         results = run(
             points,
             sessions=sessions,
-            generated_s=constant_rate(SESSION),
+            generated_s=constant_rate(session_s),
             seed=seed,
             keep=plan.figure,
             executor=executor,

@@ -1,0 +1,19 @@
+"""The figures: both forms of each, and the same bytes from the same numbers."""
+
+from pathlib import Path
+
+from eloquent.sim.plots import draw
+from eloquent.sim.reproduction import Plan, reproduce
+
+
+def test_figures_are_drawn_and_drawn_alike(tmp_path: Path):
+    reproduction = reproduce(Plan(("eloquent", "bound"), sessions=2, headline=1, varied=1), seed=1, session_s=2.0)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    paths = draw(reproduction, folders[0])
+    draw(reproduction, folders[1])
+    names = [path.name for path in paths]
+    assert {f"{name}.{form}" for name in ("figure-2", "figure-5", "figure-6") for form in ("png", "svg")} <= {*names}
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
