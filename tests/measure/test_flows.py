@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,20 @@ def packet(sequence: int, *, syn: bool = False, payload: int = 0) -> TcpPacket:
     )
 
 
+def answer(payload: int) -> TcpPacket:
+    return replace(packet(800, payload=payload), source=SERVER, target=CLIENT)
+
+
 def test_a_new_syn_on_the_same_addresses_is_a_new_connection():
-    first = [packet(10, syn=True), packet(10, syn=True), packet(11, payload=5)]
-    second = [packet(500, syn=True), packet(501, payload=7)]
+    first = [packet(10, syn=True), packet(10, syn=True), answer(payload=5)]
+    second = [packet(500, syn=True), answer(payload=7)]
     assert [one.payload_bytes for one in directions([*first, *second])] == [5, 7]
+
+
+def test_the_server_sends_the_tokens_however_long_the_question():
+    (direction,) = directions([packet(10, syn=True), packet(11, payload=900), answer(payload=7)])
+    assert (direction.sender, direction.payload_bytes) == (SERVER, 7)
+    assert directions([packet(10, syn=True), packet(11, payload=900)]) == []
 
 
 def test_what_carried_no_data_is_left_out_and_a_capture_may_begin_in_the_middle():

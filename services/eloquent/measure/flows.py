@@ -4,6 +4,7 @@ Rules of this file:
 
 - A connection is two addresses; a SYN with another sequence number begins a new one on the same addresses.
 - Offsets count from the first byte of data. Sequence numbers are 32 bits and wrap; offsets do not.
+- Tokens come from the server, which is whom the SYN was sent to, however long the question was.
 - The handshake tells where the capture was made: the SYN is answered at once near the server, the SYN-ACK near the
   client. It also tells the round-trip time, which is the sum of the two waits wherever the capture was made.
 """
@@ -93,7 +94,9 @@ class _Connection:
 
 
 def directions(packets: Iterable[TcpPacket]) -> list[Direction]:
-    """Return, of each connection that carried data, the direction that carried most of it, in the order of appearance.
+    """Return, of each connection, the direction in which the server sent data, in the order of appearance.
+
+    Of a connection whose SYN was not seen it is the direction that carried more data.
 
     Args:
         packets: Those of a capture, in its order.
@@ -120,7 +123,10 @@ def _direction(packets: Sequence[TcpPacket]) -> Direction | None:
         way = (packet.source, packet.target)
         volumes[way] = volumes.get(way, 0) + packet.payload_bytes
     sender, receiver = max(volumes, key=lambda way: volumes[way])
-    if volumes[sender, receiver] == 0:
+    opener = next((packet for packet in packets if packet.syn and packet.acknowledged is None), None)
+    if opener is not None:
+        sender, receiver = opener.target, opener.source
+    if not volumes.get((sender, receiver)):
         return None
     data: list[DataPacket] = []
     acks: list[AckPacket] = []
@@ -140,9 +146,7 @@ def _direction(packets: Sequence[TcpPacket]) -> Direction | None:
     to_server, to_client = _handshake(packets)
     vantage, rtt_s = None, None
     if to_server is not None and to_client is not None:
-        opener = next(packet.source for packet in packets if packet.syn and packet.acknowledged is None)
-        to_sender, to_receiver = (to_client, to_server) if opener == sender else (to_server, to_client)
-        vantage = Vantage.SENDER if to_sender < to_receiver else Vantage.RECEIVER
+        vantage = Vantage.SENDER if to_server < to_client else Vantage.RECEIVER
         rtt_s = to_server + to_client
     return Direction(sender, receiver, vantage, rtt_s, tuple(data), tuple(acks))
 

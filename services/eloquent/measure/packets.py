@@ -19,6 +19,7 @@ import dpkt
 from eloquent.errors import ConfigurationError
 
 _COPY_TIME = 0.005  # seconds within which the copies of one packet pass all interfaces of a host
+_REMEMBERED = 10_000  # packets after which those that can have no more copies are forgotten
 _OPTION_SACK, _OPTION_TIMESTAMP = 5, 8  # RFC 2018, RFC 7323
 _RAW_LINK_TYPES = {12, 14, 101, 228, 229}  # LINKTYPE_RAW and its older values, IPV4, IPV6
 
@@ -98,6 +99,8 @@ def _read(file: BinaryIO) -> Iterator[TcpPacket]:
         )
         if at_s - recent.get(key, float("-inf")) < _COPY_TIME:
             continue
+        if len(recent) >= _REMEMBERED:
+            recent = {old: seen_s for old, seen_s in recent.items() if at_s - seen_s < _COPY_TIME}
         recent[key] = at_s
         yield parsed
 
