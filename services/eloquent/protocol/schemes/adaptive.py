@@ -32,7 +32,7 @@ PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
 PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
 NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
-RESERVE = 6  # incomes of credit kept for the packets of new tokens, which go on through a burst of loss
+RESERVE = 10  # incomes of credit kept for the packets of new tokens, which go on through a burst of loss
 SURPLUS = 2  # incomes beyond all needs; what is above is spent half-way between tokens without any sign of loss
 FIRST_GAP = 0.1  # seconds between tokens, before it is known
 LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
@@ -47,10 +47,12 @@ class _Flight:
 
     Attributes:
         first: Seconds.
+        last: Seconds.
         repeated: When it was last sent in a packet without newer ones; before that, the same as `first`.
     """
 
     first: float
+    last: float
     repeated: float
 
 
@@ -112,34 +114,33 @@ class AdaptiveSender(Sender):
         older = list(self._unacked.values())
         new = DataBuilder(self._budget)
         self._take_new(new)
-        self._flights.update((fragment.index, _Flight(now, now)) for fragment in new.fragments)
+        self._flights.update((fragment.index, _Flight(now, now, now)) for fragment in new.fragments)
         self.purse.earn(
             alone=IP_UDP_HEADERS + len(new.build()),
             token_bytes=sum(len(fragment.data) for fragment in new.fragments),
             loss=self._path.loss if self._path.is_lossy(now) else None,
             end=new.end is not None,
         )
-        overdue = self._count_overdue(older, now)
-        # Eloquent §3.2: what the receiver may lack goes with the new token; here the likeliest first.
-        by_need = older[overdue:][::-1] + older[:overdue]
-        return self._send(new, by_need, self.purse.room(self._budget), now)
+        return self._send(new, self._by_need(older, now), self.purse.room(self._budget), now)
 
     def _repeat(self, now: float) -> bytes:
         packet = DataBuilder(self._budget)
         if self._end is not None and self._end_sent and not self._end_acked:
             packet.add_end(self._end)
-        older = list(self._unacked.values())
-        overdue = self._count_overdue(older, now)
-        by_need = older[:overdue] + older[overdue:][::-1]
-        room = self.purse.room(self._budget)
+        by_need, room = self._by_need(list(self._unacked.values()), now), self.purse.room(self._budget)
         if self._timeout_due and not self._repeat_due:
-            by_need, room = older[:1], self._budget
+            by_need, room = list(self._unacked.values())[:1], self._budget
         return self._send(packet, by_need, room, now)
 
-    def _count_overdue(self, older: list[Fragment], now: float) -> int:
-        """Return how many of the fragments, which are the first ones, are overdue."""
-        patience = self._path.patience
-        return sum(self._flights[fragment.index].first + patience <= now for fragment in older)
+    def _by_need(self, older: list[Fragment], now: float) -> list[Fragment]:
+        """Return unacknowledged fragments in the order in which a packet takes them.
+
+        First those that were not sent for a round trip, oldest first: they are lost, and hold up all others. Then the
+        newest first, as bursts of loss are mostly short.
+        """
+        sent_before = now - self._path.patience
+        stale = [fragment for fragment in older if self._flights[fragment.index].last <= sent_before]
+        return stale + [fragment for fragment in reversed(older) if self._flights[fragment.index].last > sent_before]
 
     def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
         """Add to a packet what fits, in ascending order, and book it."""
@@ -153,8 +154,9 @@ class AdaptiveSender(Sender):
             chosen[fragment.index] = fragment
             size += cost
             redundant += len(fragment.data)
-            if not packet.fragments:
-                self._flights[fragment.index].repeated = now
+            flight = self._flights[fragment.index]
+            flight.last = now
+            flight.repeated = flight.repeated if packet.fragments else now
         builder = DataBuilder(self._budget)
         for index in sorted(chosen):
             builder.add(chosen[index])

@@ -37,7 +37,7 @@ class Limits:
     clean: float = 1.15
     lossy: float | None = 1.7
     per_loss: float = 5.2
-    most: float = 16.0
+    most: float = 24.0
 
 
 class Purse:
