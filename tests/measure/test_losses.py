@@ -47,7 +47,7 @@ def test_near_the_receiver_holes_are_lost_packets(tmp_path: Path):
     assert sum(one.is_retransmission for one in stream.transmissions) == sum(one.again for one in story.sent)
 
 
-def test_the_receivers_loss_rate_is_a_lower_bound(lossy: Story, tmp_path: Path):
+def test_the_receivers_loss_rate_is_too_low_where_retransmissions_are_lost(lossy: Story, tmp_path: Path):
     near_sender, near_receiver = (
         fates(only_direction(lossy.write(tmp_path / f"{where}.pcap", where))) for where in ("sender", "receiver")
     )

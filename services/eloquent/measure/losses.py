@@ -10,7 +10,8 @@ Rules of this file:
 - Near the **receiver** a lost packet was never seen. A hole in the sequence numbers, filled later by a packet with a
   later timestamp than the packet that revealed the hole, was a lost packet, or as many as fit it by the median size.
   The times of such packets lie evenly between the packets before and after the hole. What no later packet overtook (the
-  last packet of a burst), and a retransmission that was lost itself, leave no hole: this loss rate is a lower bound.
+  last packet of a burst), and a retransmission that was lost itself, leave no hole; a lost packet that was larger than
+  most counts as several. So this loss rate is an estimate, and mostly too low.
 - A packet is **blocked** if it arrived while bytes before it were missing; a retransmission is **blocking** if blocked
   packets had waited for it (Eloquent, figure 4).
 """

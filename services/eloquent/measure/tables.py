@@ -36,7 +36,7 @@ def comparison(rows: Sequence[Findings]) -> Table:
             _percent(row.stall_ratio),
             _count(row.packets),
             _count(row.lost),
-            ("≥ " if row.vantage == "receiver" else "") + _percent(row.loss_rate),
+            ("≈ " if row.vantage == "receiver" else "") + _percent(row.loss_rate),
             _count(row.retransmissions),
             _count(row.blocked),
             _milliseconds(row.longest_block_s),
