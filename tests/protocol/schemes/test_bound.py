@@ -47,3 +47,12 @@ def test_the_stream_ends():
 
 def test_it_is_registered_for_the_simulator_alone():
     assert schemes.get("bound").kind == schemes.get("bound-20ms").kind == "bound"
+
+
+def test_the_last_token_is_repeated_as_if_there_were_more():
+    sender = BoundSender()
+    sender.send_token(b"token", now=0.0)
+    sender.finish(now=0.0)
+    sender.datagrams_to_send(now=0.0)
+    sender.learn_fate(arrives=False, now=0.0)
+    assert sender.get_timer() == 0.1

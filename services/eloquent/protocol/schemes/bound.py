@@ -12,7 +12,8 @@ from eloquent.protocol.sender import Sender
 from eloquent.protocol.wire import DataBuilder
 from eloquent.units import parse_duration
 
-LAST_RESORT = 1.0  # seconds; after the last token, which has no next one, and through a silence of the source
+TAIL_INTERVAL = 0.1  # seconds between packets when the last token has no next one
+SILENCE_INTERVAL = 1.0  # seconds, through a silence of the source
 _UNLIMITED = 1 << 30  # bytes of payload
 
 
@@ -62,7 +63,8 @@ class BoundSender(Sender):
             self._end_acked = self._end_sent
 
     def _next_deadline(self) -> float:
-        return self._last_sent + (self._interval if self._interval is not None else LAST_RESORT)
+        spare = TAIL_INTERVAL if self._end_sent else SILENCE_INTERVAL
+        return self._last_sent + (spare if self._interval is None else self._interval)
 
     def _deadline_passed(self, now: float) -> None:  # noqa: ARG002 - the base gives the time to each call
         self._due = True
