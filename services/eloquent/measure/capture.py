@@ -1,7 +1,8 @@
 """Capture packets with tcpdump while sessions run.
 
 Rules of this file: what cannot be captured is said in one sentence, and the sessions run all the same. tcpdump is ended by
-its own process id. Only the first bytes of each packet are kept: headers, not what was said.
+its own process id; in immediate mode, or the last second would stay in the kernel. Only the first bytes of each packet
+are kept: headers, not what was said.
 """
 
 import select
@@ -50,7 +51,19 @@ def capturing(path: Path, *, port: int, interface: str = "any") -> Iterator[Capt
     if refusal is not None:
         yield Capturing(None, refusal)
         return
-    words = ["tcpdump", "-i", interface, "-n", "-U", "-s", str(SNAPLEN), "-w", str(path), f"tcp port {port}"]
+    words = [
+        "tcpdump",
+        "-i",
+        interface,
+        "-n",
+        "-U",
+        "--immediate-mode",
+        "-s",
+        str(SNAPLEN),
+        "-w",
+        str(path),
+        f"tcp port {port}",
+    ]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     with process.stderr:

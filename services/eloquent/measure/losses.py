@@ -5,8 +5,8 @@ Rules of this file:
 - Near the **sender** a capture holds every packet, the lost ones too. Bytes are followed in pieces that no packet
   divides. Of the packets that carried a piece, the one that arrived is the one whose timestamp the acknowledgement of
   the piece echoes (RFC 7323); without that, the last one sent a round trip or more before the acknowledgement. Each
-  DSACK of the piece (RFC 2883) tells of one more arrival. The others were lost. A piece that was never acknowledged
-  leaves the fate of its last packet unknown, and unknown packets enter no loss rate.
+  DSACK of the piece (RFC 2883) tells of one more arrival. The others were lost. Where a piece was never acknowledged,
+  what was sent less than a round trip before its last packet is unknown, and unknown packets enter no loss rate.
 - Near the **receiver** a lost packet was never seen. A hole in the sequence numbers, filled later by a packet with a
   later timestamp than the packet that revealed the hole, was a lost packet, or as many as fit it by the median size.
   The times of such packets lie evenly between the packets before and after the hole. What no later packet overtook (the
@@ -167,7 +167,8 @@ def _near_sender(direction: Direction) -> tuple[list[Transmission], float | None
     for piece in pieces:
         arrived |= piece.arrived(data, rtt_s)
         if piece.acknowledged_s is None and piece.carriers:
-            unknown.add(piece.carriers[-1])
+            last_s = data[piece.carriers[-1]].at_s
+            unknown.update(number for number in piece.carriers if last_s - data[number].at_s < rtt_s)
     found = [
         Transmission(
             start=packet.start,
