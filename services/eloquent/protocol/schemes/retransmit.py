@@ -15,6 +15,7 @@ Rules of this file
 
 import re
 from dataclasses import dataclass
+from math import inf
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.packet import PAYLOAD_BUDGET
@@ -129,11 +130,22 @@ class RetransmitSender(Sender):
         return payload
 
     def _deadline(self, packet: _Packet) -> float:
-        return packet.sent_at + min(self._rtt.timeout(packet.transmissions - 1), self._max_timeout)
+        return packet.sent_at + self._timeout(packet.transmissions)
+
+    def _timeout(self, transmissions: int) -> float:
+        return min(self._rtt.timeout(transmissions - 1), self._max_timeout)
 
     def _next_deadline(self) -> float:
-        copies = [packet.copy_at for packet in self._packets if packet.copies_left]
-        return min(copies + [self._deadline(packet) for packet in self._packets])
+        waits: dict[int, float] = {}  # by transmissions: most packets have the same
+        earliest = inf
+        for packet in self._packets:
+            wait = waits.get(packet.transmissions)
+            if wait is None:
+                wait = waits[packet.transmissions] = self._timeout(packet.transmissions)
+            earliest = min(earliest, packet.sent_at + wait)
+            if packet.copies_left and packet.copy_at < earliest:
+                earliest = packet.copy_at
+        return earliest
 
     def _deadline_passed(self, now: float) -> None:
         for packet in self._packets:
