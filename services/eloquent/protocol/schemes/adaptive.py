@@ -1,10 +1,10 @@
 """The project's own sender: Eloquent's idea, with redundancy that follows the loss and stays within stated budgets.
 
 Rules of this file
-- New tokens go at once, and with them unacknowledged ones as far as the credit reaches (`adaptive_budget`): the newest
-  first, as most bursts of loss are short. In the packet all stand in ascending order, so that a run of neighbours needs
-  one index; bytes are the only limit (Eloquent §3.3).
-- On a clean path the credit buys the newest one or two; on a lossy one (`adaptive_path`) usually all.
+- New tokens go at once, and with them unacknowledged ones as far as the credit reaches (`adaptive_budget`): first those
+  not sent for a round trip, then the newest, as most bursts of loss are short. In the packet all stand in ascending
+  order, so that a run of neighbours needs one index; bytes are the only limit (Eloquent §3.3).
+- On a clean path the credit buys the newest few (one of 18 bytes, two or three of 5); on a lossy one (`adaptive_path`) usually all.
 - While something is overdue, the unacknowledged ones are repeated `REPEATS_PER_GAP` times between two tokens, out of what
   the next token's packet will not need. When the source pauses or has ended, they are repeated at its own pace.
 - When the credit is used up there is still the timeout of RFC 6298: the oldest alone, at intervals that double.
@@ -33,6 +33,7 @@ PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as fo
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
 NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
 RESERVE = 10  # incomes of credit kept for the packets of new tokens, which go on through a burst of loss
+NEXT_PACKETS = 6  # packets of new tokens for which that is kept which they will cost beyond their income
 SURPLUS = 2  # incomes beyond all needs; what is above is spent half-way between tokens without any sign of loss
 FIRST_GAP = 0.1  # seconds between tokens, before it is known
 LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
@@ -199,14 +200,14 @@ class AdaptiveSender(Sender):
         return instant if instant - self._silent_since <= PATIENCE else math.inf
 
     def _spare(self) -> float:
-        """Return the credit beyond what repeating everything costs, and what the next token's packet will need."""
+        """Return the credit beyond what repeating everything costs, and what is kept for the next tokens."""
         fragments = self._unacked.values()
         full = _FIXED_SIZE + sum(varint_size(len(item.data) << 2) + len(item.data) for item in fragments)
         if self._end is not None and self._end_sent:
             full += _END_SIZE + len(self._end.trailer)
         full = min(full, self._budget + IP_UDP_HEADERS)
-        needed_next = 0.0 if self._end_sent else max(full - self.purse.income, 0.0)
-        return self.purse.credit - full - needed_next - (0.0 if self._end_sent else RESERVE * self.purse.income)
+        kept = RESERVE * self.purse.income + NEXT_PACKETS * max(full - self.purse.income, 0.0)
+        return self.purse.credit - full - (0.0 if self._end_sent else kept)
 
     def _deadline_passed(self, now: float) -> None:
         self._repeat_due = self._repeat_at() <= now

@@ -2,7 +2,7 @@
 
 Rules of this file
 - Credit is in bytes on the wire. Each packet with something new earns at least its own size without redundancy, so new
-  tokens can always be paid for; what is over pays for redundancy. Apart from one grant of `most` when a clean path shows
+  tokens can always be paid for; what is over pays for redundancy. Apart from one `grant` when a clean path shows
   loss, nothing else earns, so silence cannot run it up.
 - Only a timeout may spend what is not there; that is booked as `overdrawn`, and the credit stays at 0.
 - Invariant: bytes sent = `spent` <= `earned` + `overdrawn`.
@@ -31,6 +31,7 @@ class Limits:
             None for no limit but the size of a packet.
         per_loss: Added to `lossy` for a loss of 1, and in proportion for less.
         most: Credit that can be saved on a lossy path, over what one packet earns; half of it on a clean one.
+        grant: Credit there is after the first sign of loss on a clean path, over what one packet earns.
     """
 
     packets_per_s: float | None = None
@@ -38,6 +39,7 @@ class Limits:
     lossy: float | None = 1.7
     per_loss: float = 5.2
     most: float = 24.0
+    grant: float = 40.0
 
 
 class Purse:
@@ -96,7 +98,7 @@ class Purse:
 
     def grant(self) -> None:
         """Fill the credit: the first sign of loss on a clean path finds nothing saved."""
-        filled = max(self.credit, self._limits.most * self.income)
+        filled = max(self.credit, self._limits.grant * self.income)
         self.earned += filled - self.credit if math.isfinite(filled) else 0.0
         self.credit = filled
 
