@@ -175,6 +175,31 @@ def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
     assert (alone.tally.sent, alone.tally.received) == ({}, {"open": 1})
 
 
+def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
+    """Mosh's scheme acknowledges late, to share the datagram: without a further one the delay must still end."""
+    client, server = ClientSession(bytes(8)), ServerSession(bytes(8))
+    stream = client.open_stream(b"question", scheme="ssp", now=0.0)
+    for datagram in client.datagrams_to_send(now=0.0):
+        server.receive_datagram(datagram, now=0.0)
+    for datagram in server.datagrams_to_send(now=0.0):
+        client.receive_datagram(datagram, now=0.0)
+    server.send_token(stream, b"token", now=1.0)
+    assert server.datagrams_to_send(now=1.0) == []  # it waits a moment for more
+    due = server.get_timer()
+    assert due is not None
+    server.handle_timer(now=due)
+    for datagram in server.datagrams_to_send(now=due):
+        client.receive_datagram(datagram, now=due)
+    backlog = server.backlog(stream)
+    timer = client.get_timer()
+    assert timer is not None
+    assert timer <= due + 0.2
+    client.handle_timer(now=timer)
+    for datagram in client.datagrams_to_send(now=timer):
+        server.receive_datagram(datagram, now=timer)
+    assert (backlog, server.backlog(stream)) == (1, 0)
+
+
 def test_cancel_withdraws_events_that_were_not_taken() -> None:
     client, server = ClientSession(ID), ServerSession(ID)
     client.open_stream(b"q", scheme="eloquent", now=0.0)

@@ -126,6 +126,9 @@ class ClientSession(SessionBase):
                 stream.request.handle_timer(now=now)
                 self._take_request_events(stream_id, stream, now)
                 self._touch(stream_id)
+            if (due := stream.answer.get_timer()) is not None and due <= now:
+                stream.answer.handle_timer(now=now)
+                self._touch(stream_id)
         for stream_id, repetition in self._cancelling.items():
             if repetition.due <= now:
                 self._control.append(Cancel(stream_id))
@@ -144,8 +147,10 @@ class ClientSession(SessionBase):
             return []
         timers = [self._last_heard + SILENCE_LIMIT, self._last_sign + PING_INTERVAL]
         timers += [repetition.due for repetition in self._cancelling.values()]
-        requests = (stream.request.get_timer() for stream in self._streams.values() if stream.request is not None)
-        return timers + [timer for timer in requests if timer is not None]
+        streams = self._streams.values()
+        timers += [due for stream in streams if stream.request and (due := stream.request.get_timer()) is not None]
+        timers += [due for stream in streams if (due := stream.answer.get_timer()) is not None]
+        return timers
 
     def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
         stream = self._streams.get(stream_id)
