@@ -16,12 +16,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from eloquent.errors import ConfigurationError, EloquentError
+from eloquent.measure.__main__ import app as measure
 
 if TYPE_CHECKING:
     from eloquent.sim.choices import Phase
     from eloquent.sim.tables import Table as Figures
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(measure, name="measure")
 console = Console()
 errors = Console(stderr=True)
 

@@ -79,6 +79,7 @@ def test_a_port_in_use_is_named():
         ({"clients": 251}, "CLIENTS=251 is not possible"),
         ({"session_s": 0.5}, "SESSION=0.5 is not possible"),
         ({"schemes": ("eloquent", "eloquent")}, "SCHEMES names eloquent twice"),
+        ({"schemes": ("bound",)}, "it is for the simulator"),
         ({"scenario": "[nonsense]"}, "'\\[nonsense\\]' is not a scenario"),
     ],
 )

@@ -256,7 +256,10 @@ def test_an_unknown_stream_is_answered_with_cancel() -> None:
         assert decode_datagram(datagram).body == Cancel(7)
 
 
-@pytest.mark.parametrize("request_tokens", [[b"no-such-scheme", b"q"], [b"grpc", b"q"], [b"\xff", b"q"], [b"eloquent"]])
+@pytest.mark.parametrize(
+    "request_tokens",
+    [[b"no-such-scheme", b"q"], [b"grpc", b"q"], [b"bound", b"q"], [b"\xff", b"q"], [b"eloquent"]],
+)
 def test_a_request_that_cannot_be_served_is_refused(net: Any, request_tokens: list[bytes]) -> None:
     chat = Chat(net)
     chat.ask(b"q")

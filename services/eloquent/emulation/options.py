@@ -59,7 +59,10 @@ class Options(BaseModel):
         if repeated:
             raise ConfigurationError(f"SCHEMES names {', '.join(sorted(repeated))} twice")
         for name in names:
-            schemes.get(name)
+            if schemes.get(name).kind == "bound":
+                raise ConfigurationError(
+                    f"SCHEMES: '{name}' knows what was lost, which no packet can; it is for the simulator"
+                )
         return names
 
     @field_validator("scenario")

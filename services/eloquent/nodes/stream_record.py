@@ -12,7 +12,7 @@ from eloquent.protocol import schemes
 from eloquent.report.rows import RowWriter, StreamRow
 from eloquent.report.run_directory import RunDirectory
 
-DEFAULT_SCHEMES = tuple(scheme.name for scheme in schemes.defaults())
+DEFAULT_SCHEMES = tuple(scheme.name for scheme in schemes.defaults() if scheme.kind != "bound")
 
 
 def add_flags(parser: argparse.ArgumentParser, node: str) -> None:

@@ -222,13 +222,16 @@ class ServerSession(SessionBase):
     def _begin(self, stream_id: int, stream: _Stream) -> None:
         try:
             name, request = stream.parts
-            scheme = name.decode()
-            stream.answer = schemes.get(scheme).make_sender(rtt=self._rtt)
+            scheme = schemes.get(name.decode())
         except (ValueError, ConfigurationError):  # not two parts, not text, or no such scheme
             self._refuse(stream_id)
-        else:
-            stream.parts = []
-            self._events.append(StreamRequested(stream_id, scheme, request))
+            return
+        if scheme.kind != "datagram":  # the kernel's, or the simulator's
+            self._refuse(stream_id)
+            return
+        stream.answer = scheme.make_sender(rtt=self._rtt)
+        stream.parts = []
+        self._events.append(StreamRequested(stream_id, scheme.name, request))
 
     def _refuse(self, stream_id: int) -> None:
         self._forget(stream_id)
