@@ -12,6 +12,7 @@ Rules of this file:
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from random import Random
@@ -70,7 +71,7 @@ _DURATION: Mapping[str, Callable[..., Any]] = {"parse": parse_duration, "format"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OneState:
+class _OneState(ABC):
     """What the models that never change have in common."""
 
     @property
@@ -82,8 +83,8 @@ class _OneState:
         return (self.stationary_loss,)
 
     @property
-    def stationary_loss(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def stationary_loss(self) -> float: ...
 
     @property
     def best_loss(self) -> float:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ def clean_link(*args: Any, **params: Any) -> Link:
     return OVSLink(*args, **params)
 
 
-class Carrier:
+class Carrier(ABC):
     """What impairs the access links of a lab.
 
     Args:
@@ -51,13 +52,13 @@ class Carrier:
         )
 
     @staticmethod
+    @abstractmethod
     def probe() -> str | None:
         """Say why this machine cannot have the carrier, or None where it can. Tried, never guessed from a version."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
         """Make the access link between a client (`node1`) and its switch; called by Mininet."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Start the process that impairs the links, at their best state."""
@@ -106,7 +107,7 @@ class WireCarrier(Carrier):
 
         class TapLink(Link):  # type: ignore[misc]  # Mininet has no annotations
             @classmethod
-            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802
+            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802  # Mininet's name
                 run_command(
                     "ip", "link", "set", "dev", link.client_device, "netns", str(node1.pid), "name", client_name
                 )
@@ -135,7 +136,7 @@ class NetemCarrier(Carrier):
 
         class BridgedLink(Link):  # type: ignore[misc]  # Mininet has no annotations
             @classmethod
-            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802
+            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802  # Mininet's name
                 bridge = f"br-{link.name}"
                 run_command(
                     "ip",
