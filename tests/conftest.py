@@ -30,3 +30,10 @@ def needs_guest_kernel(needs_root: None) -> None:
     """Root starts it in a PID namespace of its own."""
     if shutil.which("linux.uml") is None:
         cannot_run("the guest kernel is missing: Debian's user-mode-linux")
+
+
+@pytest.fixture(scope="session")
+def needs_promtool() -> None:
+    """Prometheus's own tool judges rules."""
+    if shutil.which("promtool") is None:
+        cannot_run("promtool is missing: Debian's prometheus package has it")

@@ -82,10 +82,8 @@ def test_a_malformed_address_is_refused(address):
 
 
 @pytest.mark.parametrize("verb", ["check", "test"])
-def test_promtool_agrees_with_the_recording_rules(verb):
+def test_promtool_agrees_with_the_recording_rules(needs_promtool: None, verb):
     promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed: Debian's prometheus package has it")
     file = PROMETHEUS / {"check": "rules", "test": "tests"}[verb] / "eloquent.yml"
     done = subprocess.run([promtool, verb, "rules", file], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

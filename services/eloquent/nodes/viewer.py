@@ -170,7 +170,7 @@ class Viewer:
         outcome = "cancelled"
         try:
             outcome = await self._render(screen, scheme, session, ask)
-        except Exception:
+        except Exception:  # a failed session is an outcome and stops no other; its traceback is logged
             outcome = "internal"
             _logger.exception("%s failed", session)
         finally:
