@@ -42,6 +42,11 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.build/dev.stamp: requirements/dev.lock .build/lab.stamp
+	@echo "Adding the development tools to .venv"
+	@$(BIN)/$(INSTALL) --requirement requirements/dev.lock
+	@touch $@
+
 .build/controller.stamp: requirements/$(CONTROLLER).lock requirements/$(CONTROLLER)-build.lock .build/packages-lab.stamp
 	@echo "Making the virtual environment .venv-controller ($(CONTROLLER))"
 	@$(PYTHON) -m venv --clear .venv-controller
@@ -85,20 +90,22 @@ reproduce: testbed ## Compute the paper's results from seeds: tables and figures
 # --- development
 
 .PHONY: test
-test: testbed ## Run every test lane that this machine can run
+test: testbed .build/dev.stamp ## Run every test lane that this machine can run
 	@$(BIN)/python tests/run_lanes.py
 
 .PHONY: test-kernel
-test-kernel: testbed .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
+test-kernel: testbed .build/dev.stamp .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
 	@$(BIN)/python tests/run_lanes.py kernel
 
 .PHONY: lint
-lint: testbed ## Check style and types
+lint: testbed .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
+LOCK := uv pip compile pyproject.toml --quiet --no-header --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links
 .PHONY: lock
-lock: ## Refresh the lock files (needs uv)
-	@uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 --no-emit-index-url \
-		--no-emit-find-links --upgrade pyproject.toml --extra dev --output-file requirements/testbed.lock
+lock: ## Refresh the lock files of .venv (needs uv)
+	@$(LOCK) --upgrade --extra build --output-file requirements/testbed.lock
+	@$(LOCK) --upgrade --constraint requirements/testbed.lock --extra build --extra dev --output-file requirements/dev.lock
