@@ -6,6 +6,7 @@ from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
+from eloquent.protocol.rtt import RttEstimator
 from eloquent.sim.choices import Choices
 from eloquent.sim.session import PacketLog, constant_rate, run_session
 
@@ -109,3 +110,41 @@ def test_what_makes_no_session_is_refused():
         run_session(schemes.get("grpc"), CLEAN, seed=1, generated_s=(0.0,))
     with pytest.raises(ConfigurationError):
         constant_rate(0.0)
+
+
+def test_given_schedules_are_met_on_the_time_axis_of_the_tokens():
+    """A session that begins 35 s into a schedule meets what that has in store from 35 s on."""
+    alternating = parse_line("rtt=100ms loss=markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=1s)")
+    schedules = {way: alternating.schedule(way, seed=9, link="c1") for way in Direction}
+    log = PacketLog()
+    trace = run_session(
+        schemes.get("eloquent"),
+        alternating,
+        seed=1,
+        generated_s=[35 + when for when in constant_rate(4.0)],
+        schedules=schedules,
+        record=log,
+    )
+    assert trace.outcome == "ok"
+    down = schedules[Direction.DOWN]
+    sent = [row for row in log.rows if row.direction is Direction.DOWN]
+    assert {row.arrived_s is None for row in sent} == {True, False}
+    assert all((row.arrived_s is None) == (down.loss_at(row.sent_s) == 1) for row in sent)
+
+
+def test_a_sender_that_knows_the_path_repeats_sooner():
+    """The timeout is 1 s at first, and RTT and 200 ms once the path is known (RFC 6298 with Linux's floor)."""
+    lossy_at_first = parse_line("rtt=100ms loss=markov(stay_good=0.999,stay_bad=0,loss_in_bad=1,slot=500ms)")
+    seed = next(
+        seed
+        for seed in range(10_000)
+        if lossy_at_first.schedule(Direction.DOWN, seed=seed, link="client").loss_at(0.0) == 1
+    )
+    known = RttEstimator()
+    for _ in range(100):
+        known.sample(0.1)
+    first_seen = [
+        run_session(schemes.get("retransmit"), lossy_at_first, seed=seed, generated_s=[0.0], rtt=rtt).rendered_s[0]
+        for rtt in (None, known)
+    ]
+    assert first_seen == pytest.approx([1.05, 0.95])

@@ -13,13 +13,12 @@ Rules of this file
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
 from eloquent.channel.link import LinkModel
-from eloquent.channel.loss import LossModel
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import ConfigurationError, MalformedPacket, RemoteProtocolError
@@ -32,6 +31,7 @@ from eloquent.protocol.endpoint import (
     StreamFinished,
     TokenReceived,
 )
+from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes import Scheme
 from eloquent.protocol.schemes.bound import BoundSender
 from eloquent.protocol.wire import Data, decode_payload
@@ -145,6 +145,8 @@ def run_session(
     generated_s: Sequence[float],
     choices: Choices = Choices(),  # noqa: B008 - frozen
     record: PacketLog | None = None,
+    schedules: Mapping[Direction, Schedule] | None = None,
+    rtt: RttEstimator | None = None,
 ) -> SessionTrace:
     """Run one session.
 
@@ -155,22 +157,50 @@ def run_session(
         generated_s: When each token is generated, ascending, in seconds from 0.
         choices: What the simulation assumes.
         record: Where to note the packets, if they are wanted.
+        schedules: What each direction loses, on the time axis of `generated_s`; drawn from the seed unless given.
+        rtt: What the sender knows of the path; nothing unless given.
 
     Raises:
         ConfigurationError: The scheme has no endpoints, or the instants do not ascend.
     """
     if not generated_s or any(after < before for before, after in zip((0.0, *generated_s), generated_s, strict=False)):
         raise ConfigurationError("a session has tokens, and their instants ascend from 0 s")
-    return _Session(scheme, scenario, seed=seed, generated_s=generated_s, choices=choices, record=record).run()
+    return _Session(
+        scheme,
+        scenario,
+        seed=seed,
+        generated_s=generated_s,
+        choices=choices,
+        record=record,
+        schedules=_draw_schedules(scenario, seed, choices) if schedules is None else schedules,
+        rtt=rtt,
+    ).run()
+
+
+def _draw_schedules(scenario: Scenario, seed: int, choices: Choices) -> dict[Direction, Schedule]:
+    uplink = scenario.loss_up
+    if not choices.ack_loss:
+        uplink = Scenario.loss_up
+    elif uplink.worst_loss == 0:
+        uplink = scenario.loss_down
+    models = {Direction.DOWN: scenario.loss_down, Direction.UP: uplink}
+    return {way: Schedule(model, seed=seed, link=LINK, direction=way) for way, model in models.items()}
 
 
 class _Path:
     """One direction of the link with its schedule."""
 
     def __init__(
-        self, scenario: Scenario, model: LossModel, direction: Direction, *, seed: int, offset: float, choices: Choices
+        self,
+        scenario: Scenario,
+        schedule: Schedule,
+        direction: Direction,
+        *,
+        seed: int,
+        offset: float,
+        choices: Choices,
     ) -> None:
-        self.schedule = Schedule(model, seed=seed, link=LINK, direction=direction)
+        self.schedule = schedule
         self.direction = direction
         self._offset = offset
         self._headers = choices.header_bytes
@@ -201,6 +231,8 @@ class _Session:
         generated_s: Sequence[float],
         choices: Choices,
         record: PacketLog | None,
+        schedules: Mapping[Direction, Schedule],
+        rtt: RttEstimator | None,
     ) -> None:
         self._generated = tuple(generated_s)
         self._record = record
@@ -210,19 +242,16 @@ class _Session:
         self._outcome: Outcome = "unfinished"
         self._order = 0
         self._heap: list[tuple[float, int, bool, bytes]] = []  # instant, order, for the receiver?, data
-        self._sender: SenderEndpoint = scheme.make_sender()
+        self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
         self._receiver: Endpoint = scheme.make_receiver()
         self._timers = [self._sender.get_timer(), self._receiver.get_timer()]  # pulled anew after each call
         slot = scenario.loss_down.slot
         drawn = Random(f"eloquent simulation 1|{seed}|phase").random()
         offset = drawn * slot if slot is not None and choices.phase == "random" else 0.0
-        uplink = scenario.loss_up
-        if not choices.ack_loss:
-            uplink = Scenario.loss_up
-        elif uplink.worst_loss == 0:
-            uplink = scenario.loss_down
-        self._down = _Path(scenario, scenario.loss_down, Direction.DOWN, seed=seed, offset=offset, choices=choices)
-        self._up = _Path(scenario, uplink, Direction.UP, seed=seed, offset=offset, choices=choices)
+        self._down, self._up = (
+            _Path(scenario, schedules[way], way, seed=seed, offset=offset, choices=choices)
+            for way in (Direction.DOWN, Direction.UP)
+        )
 
     def run(self) -> SessionTrace:
         given, last = 0, len(self._generated) - 1
