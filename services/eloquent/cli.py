@@ -1,6 +1,7 @@
 """The command line: `eloquent up`, `status`, `down`, `simulate` and others. The Makefile's words call these."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -137,6 +138,19 @@ def down() -> None:
     with _one_sentence():
         was_up = Testbed().down()
     console.print("the testbed is down" if was_up else "no testbed was up")
+
+
+@app.command("exec")
+def execute(
+    host: Annotated[str, typer.Argument(help="A host of the testbed: c1, c2, ..., origin or server.")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
+) -> None:
+    """Run a command in a host of the testbed: eloquent exec c1 -- ping server."""
+    from eloquent.emulation.testbed import Testbed
+
+    with _one_sentence():
+        words = Testbed().command_in(host, *command)
+    os.execvp(words[0], words)  # noqa: S606  # no shell stands between, and the exit status is the command's
 
 
 @app.command("check-host")

@@ -1,5 +1,7 @@
 """The main job on real input: 8 clients, three schemes, one round over impaired links, and every account of it agrees."""
 
+from pathlib import Path
+
 import pytest
 
 from eloquent import scenarios
@@ -127,3 +129,15 @@ def test_status_tells_what_runs(experiment):
     assert answer.returncode == 0
     assert '"stage": "up"' in answer.stdout
     assert "false" not in answer.stdout  # every process is running
+
+
+def test_a_command_runs_in_a_host(experiment):
+    """In the present folder, on the host's network, where hosts have names; its exit status is the command's."""
+    answer = experiment.call("exec", "c2", "--", "sh", "-c", "pwd; ip -brief address; getent hosts server; exit 7")
+    assert answer.returncode == 7
+    assert answer.stdout.startswith(f"{Path.cwd()}\n")
+    for word in ("c2-eth0", "mgmt0", "server"):
+        assert word in answer.stdout
+    refused = experiment.call("exec", "c9", "--", "true")
+    assert refused.returncode == 1
+    assert "the testbed has no host 'c9'" in refused.stderr

@@ -51,6 +51,18 @@ def test_a_lab_that_does_not_answer_is_told(tmp_path, held):
         front.Testbed(tmp_path).status()
 
 
+def test_a_command_needs_a_testbed_and_one_of_its_hosts(tmp_path, monkeypatch):
+    testbed = front.Testbed(tmp_path)
+    with pytest.raises(ConfigurationError, match="no testbed is up"):
+        testbed.command_in("c1", "true")
+    monkeypatch.setattr(testbed, "status", lambda: {"stage": "starting"})
+    with pytest.raises(ConfigurationError, match="still being built"):
+        testbed.command_in("c1", "true")
+    monkeypatch.setattr(testbed, "status", lambda: {"hosts": {"c1": 7, "server": 8}})
+    with pytest.raises(ConfigurationError, match="no host 'c2': it has c1, server"):
+        testbed.command_in("c2", "true")
+
+
 def test_a_lab_that_is_being_started_is_not_called_down(tmp_path, held, monkeypatch):
     monkeypatch.setattr("eloquent.emulation.testbed.STOP_TIMEOUT", 0.1)
     with pytest.raises(EmulationError, match="just being started"):

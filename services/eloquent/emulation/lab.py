@@ -191,6 +191,7 @@ class Lab:
         return {
             "run": str(self._folder),
             "clients": [client.name for client in self._network.clients],
+            "hosts": {host.name: host.pid for host in self._network.hosts.values()},
             "schemes": list(self._options.schemes),
             "scenario": self._scenario.to_line(),
             "carrier": self._ledger.choice.carrier,

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from eloquent.emulation import capabilities
 from eloquent.emulation.options import Options
+from eloquent.emulation.processes import in_namespace
 from eloquent.emulation.supervisor import Orders
 from eloquent.errors import ConfigurationError, EmulationError
 from eloquent.report.run_directory import RunDirectory
@@ -136,6 +137,33 @@ class Testbed:
             EmulationError: The lab is up but does not answer.
         """
         return self._ask({"do": "status"}) if self.is_up() else None
+
+    def command_in(self, host: str, *words: str) -> list[str]:
+        """Give the command that runs `words` in a host of the lab, in the present folder.
+
+        It runs in the lab's mount and PID namespaces and in the host's network, as the lab's own processes do: the hosts
+        have names there, and it ends with the lab.
+
+        Args:
+            host: A host's name, such as `c1` or `server`.
+            words: The command and its arguments.
+
+        Raises:
+            ConfigurationError: No testbed is up, or it has no such host.
+            EmulationError: The lab is up but does not answer.
+        """
+        status = self.status()
+        if status is None:
+            raise ConfigurationError("no testbed is up: bring one up with make up")
+        hosts: dict[str, int] = status.get("hosts", {})
+        if not hosts:
+            raise ConfigurationError("the testbed is still being built: try again in a moment")
+        if host not in hosts:
+            raise ConfigurationError(f"the testbed has no host '{host}': it has {', '.join(hosts)}")
+        outermost = int(self._pid.read_text(encoding="ascii").split()[0])
+        supervisor = Path(f"/proc/{outermost}/task/{outermost}/children").read_text(encoding="ascii").split()[0]
+        inside = ("nsenter", "--target", supervisor, "--mount", "--pid", f"--wdns={Path.cwd()}", "--")
+        return [*inside, *in_namespace(hosts[host], *words)]
 
     def down(self) -> bool:
         """End the lab, and with it everything in it.
