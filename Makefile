@@ -14,7 +14,7 @@ PROTOS := $(wildcard proto/eloquent/api/v1/*.proto)
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent SCENARIO=paper-default ROUNDS=1 SEED=1\n'
-	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090\n'
+	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
 
@@ -59,7 +59,8 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
 	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") \
 	$(if $(SESSION),--session "$(SESSION)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
-	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)") $(if $(RUNS),--runs "$(RUNS)")
+	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)") \
+	$(if $(BOARD_PORT),--board-port "$(BOARD_PORT)") $(if $(LOCUST_PORT),--locust-port "$(LOCUST_PORT)") $(if $(RUNS),--runs "$(RUNS)")
 
 .PHONY: up
 up: testbed ## Bring the testbed up, stream one round, print the comparison

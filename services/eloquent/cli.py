@@ -52,6 +52,8 @@ def up(
     datapath: Annotated[str, typer.Option(help="auto, kernel or user.")] = "auto",
     background: Annotated[bool, typer.Option(help="Keep a light load on after the rounds.")] = True,
     prometheus_port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9090,
+    board_port: Annotated[int, typer.Option(help="Likewise, for the board.")] = 8080,
+    locust_port: Annotated[int, typer.Option(help="Likewise, for Locust's page while a load runs.")] = 8089,
     rtt_tolerance: Annotated[float, typer.Option(help="Milliseconds by which a link's RTT may differ.")] = 2.0,
     runs: Annotated[Path | None, typer.Option(help="Folder of the run directories.")] = None,
 ) -> None:
@@ -71,6 +73,8 @@ def up(
             datapath=datapath,
             background=background,
             prometheus_port=prometheus_port,
+            board_port=board_port,
+            locust_port=locust_port,
             rtt_tolerance_s=rtt_tolerance / 1e3,
             **({} if runs is None else {"runs": runs}),
         )
@@ -83,7 +87,7 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
     from eloquent.report.run_directory import RunDirectory
     from eloquent.report.table import render
 
-    folder, prometheus = Path(), ""
+    folder, urls = Path(), dict[str, str]()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -98,8 +102,8 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
                     console.print(f"{what}: [bold]{name}[/] ({escape(why)})", highlight=False)
                 case {"event": "stage", "text": text}:
                     console.print(f"{escape(text)} ...", highlight=False)
-                case {"event": "run", "folder": path, "prometheus": url}:
-                    folder, prometheus = Path(path), url
+                case {"event": "run", "folder": path, "urls": found}:
+                    folder, urls = Path(path), found
                 case {"event": "streaming", "seconds": seconds, "sessions": sessions}:
                     console.print(
                         f"streaming {sessions} sessions over the impaired links, about {seconds:g} s ...",
@@ -113,7 +117,9 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
     run = RunDirectory(folder)
     console.print()
     console.print(render(compute(run), title=f"{run.read_manifest().scenario.line}"))
-    console.print(f"\nrun directory: {folder}\nPrometheus:    {prometheus}", highlight=False, soft_wrap=True)
+    console.print(f"\nrun directory: {folder}", highlight=False, soft_wrap=True)
+    for name in ("Prometheus", "the board"):
+        console.print(f"{name + ':':<14} {urls[name]}", highlight=False, soft_wrap=True)
     console.print("the testbed stays up: make status, make down", highlight=False)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+FREE_PORTS = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
 EXPERIMENT_TIMEOUT = 240  # seconds; an 8-client lab takes about 60
 
 
@@ -45,7 +46,7 @@ class TestbedUnderTest:
         )
 
     def up_words(self, *words: str) -> list[str]:
-        return ["up", "--runs", str(self.folder / "runs"), "--prometheus-port", "0", "--no-background", *words]
+        return ["up", "--runs", str(self.folder / "runs"), *FREE_PORTS, "--no-background", *words]
 
     def up(self, *words: str) -> None:
         finished = self.call(*self.up_words(*words))
@@ -91,10 +92,10 @@ class TestbedUnderTest:
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
 
     def prometheus(self, query: str) -> list[dict[str, Any]]:
-        url = re.search(r"http://127.0.0.1:\d+", self.output)
+        url = re.search(r"Prometheus: +(http://127.0.0.1:\d+)", self.output)
         assert url, self.output
         with urllib.request.urlopen(
-            f"{url[0]}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=20
+            f"{url[1]}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=20
         ) as answer:
             body = json.load(answer)
         assert body["status"] == "success"

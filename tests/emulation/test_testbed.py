@@ -80,11 +80,6 @@ def test_a_stale_process_number_hurts_nobody(tmp_path, held, monkeypatch):
         bystander.kill()
 
 
-def test_a_port_in_use_is_named():
-    with front.open_door_socket(0) as taken, pytest.raises(ConfigurationError, match="PROMETHEUS_PORT"):
-        front.open_door_socket(taken.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eloquent import scenarios
 from eloquent.channel.scenario import Scenario
+from eloquent.emulation.doors import BOARD, LOCUST, PROMETHEUS, Door
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 
@@ -28,6 +29,8 @@ class Options(BaseModel):
         datapath: Open vSwitch's datapath; `auto` takes the kernel's where there is one.
         background: Whether a light load goes on after the rounds, for the dashboards.
         prometheus_port: Port of Prometheus on 127.0.0.1; 0 takes a free one.
+        board_port: Port of the board, likewise.
+        locust_port: Port of Locust's web page while a load runs, likewise.
         rtt_tolerance_s: How far a link's RTT may be from the scenario's, in seconds.
         topology: The topology file.
         runs: Folder of the run directories.
@@ -46,6 +49,8 @@ class Options(BaseModel):
     datapath: Literal["auto", "kernel", "user"] = "auto"
     background: bool = True
     prometheus_port: Annotated[int, Field(ge=0, le=65535)] = 9090
+    board_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    locust_port: Annotated[int, Field(ge=0, le=65535)] = 8089
     rtt_tolerance_s: Annotated[float, Field(gt=0, le=1)] = 0.002
     topology: Path = REPOSITORY / "topologies" / "access_network.py"
     runs: Path = REPOSITORY / "runs"
@@ -70,6 +75,11 @@ class Options(BaseModel):
     def _known_scenario(cls, text: str) -> str:
         scenarios.load(text)
         return text
+
+    @property
+    def door_ports(self) -> dict[Door, int]:
+        """The port of each door."""
+        return {PROMETHEUS: self.prometheus_port, BOARD: self.board_port, LOCUST: self.locust_port}
 
     def load_scenario(self) -> Scenario:
         """Load the scenario."""

@@ -3,7 +3,7 @@
     unshare --net --mount --pid --fork --kill-child --mount-proc python -m eloquent.emulation.supervisor
 
 Standard input brings one JSON object: the options, the choice of carrier and datapath, the run directory, the path of the control
-socket, and the descriptor of the socket that Prometheus is to be reached by. Standard output takes events, one JSON object a line,
+socket, and the descriptors of the sockets of the doors (doors.py). Standard output takes events, one JSON object a line,
 until the rounds are over; if nobody reads them any more before that, the lab ends.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from eloquent.emulation.capabilities import Choice
+from eloquent.emulation.doors import DOORS
 from eloquent.emulation.lab import Lab
 from eloquent.emulation.ledger import Ledger
-from eloquent.emulation.monitoring import open_door
 from eloquent.emulation.options import Options
 from eloquent.errors import EloquentError
 
@@ -35,14 +35,14 @@ class Orders:
         choice: Which carrier and datapath to use.
         folder: The run directory.
         control: Path of the control socket.
-        door: Descriptor of the listening socket through which Prometheus is reached.
+        doors: Descriptors of the listening sockets of the doors, in the order of `DOORS`.
     """
 
     options: Options
     choice: Choice
     folder: Path
     control: Path
-    door: int
+    doors: tuple[int, ...]
 
     def to_json(self) -> str:
         """Write the orders on one line."""
@@ -57,7 +57,7 @@ class Orders:
                 ],
                 "folder": str(self.folder),
                 "control": str(self.control),
-                "door": self.door,
+                "doors": self.doors,
             }
         )
 
@@ -70,7 +70,7 @@ class Orders:
             choice=Choice(*values["choice"]),
             folder=Path(values["folder"]),
             control=Path(values["control"]),
-            door=values["door"],
+            doors=tuple(values["doors"]),
         )
 
 
@@ -106,7 +106,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         control = await asyncio.start_unix_server(self._answer, path=self._orders.control)
-        door = await open_door(socket.socket(fileno=self._orders.door))
+        doors = [
+            await door.carry(socket.socket(fileno=outside))
+            for door, outside in zip(DOORS, self._orders.doors, strict=True)
+        ]
         work = asyncio.create_task(self._work())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -116,7 +119,8 @@ class Supervisor:
         else:
             work.cancel()
         control.close()
-        door.close()
+        for door in doors:
+            door.close()
         await self._lab.stop()
         self._orders.control.unlink(missing_ok=True)
         return status

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eloquent.emulation import capabilities
+from eloquent.emulation.doors import DOORS
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import in_namespace
 from eloquent.emulation.supervisor import Orders
@@ -52,23 +53,28 @@ class Testbed:
 
         Yields:
             What happens, as the lab tells it: `chosen`, `stage`, `streaming`, `session_ended`, `warning`, `summary`, `up`; before
-            them `run` with the run directory and the URL of Prometheus.
+            them `run` with the run directory and the URLs of the doors.
 
         Raises:
-            ConfigurationError: A testbed is up already, or the port is in use.
+            ConfigurationError: A testbed is up already, or a port is in use.
             EmulationError: The lab did not come up; nothing of it is left.
         """
         capabilities.require_needed()
         lock = self._take_lock()
-        with contextlib.closing(lock), contextlib.closing(open_door_socket(options.prometheus_port)) as door:
+        with contextlib.ExitStack() as open_files:
+            open_files.callback(lock.close)
+            doors = {
+                door: open_files.enter_context(door.open_outside(port)) for door, port in options.door_ports.items()
+            }
             choice = capabilities.choose(options)
             yield {"event": "chosen", "what": "carrier", "name": choice.carrier, "why": choice.carrier_why}
             yield {"event": "chosen", "what": "switch datapath", "name": choice.datapath, "why": choice.datapath_why}
             run = RunDirectory.create(options.runs, datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-            url = f"http://127.0.0.1:{door.getsockname()[1]}"
-            yield {"event": "run", "folder": str(run.path), "prometheus": url}
-            orders = Orders(options, choice, run.path.resolve(), self._control, door.fileno())
-            yield from self._start(orders, keep_open=(lock.fileno(), door.fileno()))
+            urls = {door.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for door, outside in doors.items()}
+            yield {"event": "run", "folder": str(run.path), "urls": urls}
+            descriptors = tuple(doors[door].fileno() for door in DOORS)
+            orders = Orders(options, choice, run.path.resolve(), self._control, descriptors)
+            yield from self._start(orders, keep_open=(lock.fileno(), *descriptors))
 
     def _take_lock(self) -> IO[bytes]:
         self._state.mkdir(parents=True, exist_ok=True)
@@ -220,28 +226,6 @@ class Testbed:
     def _forget(self) -> None:
         self._control.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
-
-
-def open_door_socket(port: int) -> socket.socket:
-    """Listen on 127.0.0.1 for those who want to reach Prometheus.
-
-    Args:
-        port: The port; 0 takes a free one.
-
-    Raises:
-        ConfigurationError: The port is in use.
-    """
-    door = socket.socket()
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        door.bind(("127.0.0.1", port))
-    except OSError as error:
-        door.close()
-        raise ConfigurationError(
-            f"port {port} of 127.0.0.1 cannot be used for Prometheus ({error.strerror}): choose another, as in PROMETHEUS_PORT=9091"
-        ) from None
-    door.listen()
-    return door
 
 
 def _start_time(pid: int) -> int:

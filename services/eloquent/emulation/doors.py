@@ -1,0 +1,86 @@
+"""Doors: ports of the machine's 127.0.0.1 that lead to services in the lab.
+
+Inside, a service listens on the loopback of the lab's own namespace. Outside, a socket is opened on the machine's 127.0.0.1 before
+the lab exists, and handed in; the lab carries each connection across. Nothing of the machine's network is changed, and the doors
+fall shut with the lab.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass
+
+from eloquent.errors import ConfigurationError
+
+LISTEN_ADDRESS = os.environ.get("ELOQUENT_LISTEN", "127.0.0.1")
+"""Where doors are opened; only a container, whose own network nobody else shares, sets another address."""
+CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One service of the lab that its user reaches.
+
+    Attributes:
+        name: What it is called in messages and events.
+        option: Which variable of `make up` names its port outside.
+        inner_port: Where it listens on the lab's own loopback.
+    """
+
+    name: str
+    option: str
+    inner_port: int
+
+    def open_outside(self, port: int) -> socket.socket:
+        """Listen outside, where the user connects to.
+
+        Args:
+            port: The port; 0 takes a free one.
+
+        Raises:
+            ConfigurationError: The port is in use.
+        """
+        outside = socket.socket()
+        outside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            outside.bind((LISTEN_ADDRESS, port))
+        except OSError as error:
+            outside.close()
+            raise ConfigurationError(
+                f"port {port} of {LISTEN_ADDRESS} cannot be used for {self.name} ({error.strerror}):"
+                f" choose another, as in {self.option}={port + 1}"
+            ) from None
+        outside.listen()
+        return outside
+
+    async def carry(self, outside: socket.socket) -> asyncio.Server:
+        """Carry each connection to the service; called inside the lab.
+
+        Args:
+            outside: What `open_outside` gave.
+        """
+        return await asyncio.start_server(self._carry_one, sock=outside)
+
+    async def _carry_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            try:
+                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.inner_port)
+            except OSError:
+                return  # the service is not up yet, or gone: the caller sees its connection closed
+            with contextlib.closing(inner_writer):
+                await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while chunk := await reader.read(CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+        writer.write_eof()
+
+
+PROMETHEUS = Door("Prometheus", "PROMETHEUS_PORT", 9090)
+BOARD = Door("the board", "BOARD_PORT", 8080)
+LOCUST = Door("Locust", "LOCUST_PORT", 8089)
+DOORS = (PROMETHEUS, BOARD, LOCUST)
