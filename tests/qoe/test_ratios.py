@@ -1,3 +1,4 @@
+from math import sqrt
 from random import Random
 
 import pytest
@@ -54,25 +55,31 @@ def test_students_t_is_that_of_the_tables(level, freedom, value):
 
 
 def test_an_interval_worked_out_by_hand():
-    """Shares of 0.4 and 0.6 of 10 s: a standard error of 0.1 with one degree of freedom, for which t is 1 at 50 %."""
-    low, high = share_interval([4.0, 6.0], [10.0, 10.0], level=0.5)
-    assert (low, high) == (pytest.approx(0.4), pytest.approx(0.6))
-    assert share_interval([4.0, 6.0], [10.0, 10.0]) == (0.0, 1.0)  # a share stays within 0..1
+    """Shares of 0.2, 0.5 and 0.8 of 10 s: a standard error of 0.3 / sqrt(3), times t of two degrees of freedom."""
+    low, high = share_interval([2.0, 5.0, 8.0], [10.0] * 3, level=0.5)
+    assert (low, high) == (pytest.approx(0.5 - 0.81650 * 0.3 / sqrt(3), rel=1e-4), pytest.approx(0.64142, rel=1e-4))
+    assert share_interval([0.0, 5.0, 10.0], [10.0] * 3) == (0.0, 1.0)  # a share stays within 0..1
 
 
-def test_sessions_that_agree_leave_no_doubt_and_one_session_says_nothing():
-    assert share_interval([1.0] * 10, [4.0] * 10) == (0.25, 0.25)
-    assert share_interval([1.0], [4.0]) is None
+def test_sessions_that_agree_leave_no_doubt_and_two_say_nothing():
+    assert share_interval([1.0] * 3, [4.0] * 3) == (0.25, 0.25)
+    assert share_interval([1.0] * 2, [4.0] * 2) is None
 
 
 def test_a_comparison_worked_out_by_hand():
-    """0.1 and 0.3 against 0.4 and 0.6: a ratio of 0.4. Parts of the error: -0.05 / 0.5 + 0.4 x 0.05 / 0.5, twice."""
-    pairs = [((1.0, 10.0), (4.0, 10.0)), ((3.0, 10.0), (6.0, 10.0))]
+    """0.1, 0.2 and 0.3 against 0.4, 0.5 and 0.6: a ratio of 0.4.
+
+    Parts of the error: (0.1 / 3 - 0.4 x 0.1 / 3) / 0.5 = 0.04 in the outer two, 0 in the middle one, so a standard error
+    of sqrt(2 x 0.04^2 x 3 / 2).
+    """
+    pairs = [((1.0, 10.0), (4.0, 10.0)), ((2.0, 10.0), (5.0, 10.0)), ((3.0, 10.0), (6.0, 10.0))]
+    error = 0.04 * sqrt(3)
     centre, (low, high) = relative_ratio(pairs, level=0.5)
-    assert (centre, low, high) == (pytest.approx(0.4), pytest.approx(0.28), pytest.approx(0.52))
-    centre, (low, high) = relative_ratio(pairs)
+    assert centre == pytest.approx(0.4)
+    assert (low, high) == (pytest.approx(0.4 - 0.81650 * error, rel=1e-4), pytest.approx(0.4 + 0.81650 * error, rel=1e-4))
+    centre, (low, high) = relative_ratio([((0.0, 10.0), (4.0, 10.0)), *pairs[1:]])
     assert low == 0.0
-    assert high == pytest.approx(0.4 + 12.7062 * 0.12, rel=1e-4)
+    assert high > centre
 
 
 def test_what_both_sessions_of_a_pair_met_alike_is_no_doubt_about_their_comparison():
@@ -86,11 +93,11 @@ def test_what_both_sessions_of_a_pair_met_alike_is_no_doubt_about_their_comparis
         ([], None),
         ([((1.0, 10.0), (0.0, 10.0))], None),  # the baseline never stalls
         ([((0.0, 0.0), (1.0, 10.0))], None),
-        ([((1.0, 10.0), (2.0, 10.0))], (0.5, None)),
-        ([((0.0, 10.0), (2.0, 10.0))] * 2, (0.0, (0.0, 0.0))),
+        ([((1.0, 10.0), (2.0, 10.0))] * 2, (0.5, None)),
+        ([((0.0, 10.0), (2.0, 10.0))] * 3, (0.0, (0.0, 0.0))),
     ],
 )
-def test_a_comparison_needs_a_baseline_that_stalls_and_an_interval_two_pairs(pairs, expected):
+def test_a_comparison_needs_a_baseline_that_stalls_and_an_interval_three_pairs(pairs, expected):
     assert relative_ratio(pairs) == expected
 
 

@@ -16,7 +16,7 @@ def test_the_summary_has_the_keys_that_the_design_names(run):
     assert list(written["schemes"]) == ["eloquent", "grpc", "duplicate-2"]
     assert all(set(figures) == set(KEYS.split()) for figures in written["schemes"].values())
     assert written["schemes"]["eloquent"]["stall_ratio"] == summary.schemes["eloquent"].stall_ratio
-    assert written["schemes"]["eloquent"]["stall_ratio_ci95"] == [0.0, 1.0]
+    assert written["schemes"]["eloquent"]["stall_ratio_ci95"] is None
     assert written["schemes"]["duplicate-2"]["stall_ratio"] is None
 
 
@@ -31,4 +31,4 @@ def test_the_page_shows_the_table_under_the_name_of_the_run(run):
     summarise(run.path)
     page = (run.path / "summary.md").read_text()
     assert page.startswith("# Run small\n\n| scheme | sessions |")
-    assert "30.0% / 0.0–100.0%" in page
+    assert "| 30.0% |" in page

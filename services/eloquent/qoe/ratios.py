@@ -10,6 +10,9 @@ from math import cos, floor, pi, sin, sqrt, tan
 Measured = tuple[float, float]
 """Numerator and denominator of one session."""
 
+# Student's t of 2 sessions is 12.7: their interval is right as often as it says, but spans most of 0..1 and tells nothing.
+FEWEST_SESSIONS = 3
+
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float | None:
     """Return the ratio of two sums, or None where the lower one is 0.
@@ -38,10 +41,10 @@ def share_interval(
         level: How often such intervals are to hold the truth, 0..1.
 
     Returns:
-        Its lower and upper end, or None for fewer than two sessions, which say nothing of how sessions differ.
+        Its lower and upper end, or None for fewer than FEWEST_SESSIONS, which say too little of how sessions differ.
     """
     centre = ratio(numerators, denominators)
-    if centre is None or len(numerators) < 2:
+    if centre is None or len(numerators) < FEWEST_SESSIONS:
         return None
     total = sum(denominators)
     residuals = [(above - centre * below) / total for above, below in zip(numerators, denominators, strict=True)]
@@ -61,7 +64,7 @@ def relative_ratio(
         level: How often such intervals are to hold the truth, 0..1.
 
     Returns:
-        The ratio over the baseline's, and its lower (0 or more) and upper end, which are None for fewer than two pairs;
+        The ratio over the baseline's, and its lower (0 or more) and upper end, which are None for fewer than FEWEST_SESSIONS pairs;
         None where a ratio is not known or the baseline's is 0.
     """
     above, below = sum(ours[0] for ours, _ in pairs), sum(ours[1] for ours, _ in pairs)
@@ -69,7 +72,7 @@ def relative_ratio(
     if min(below, base_above, base_below) <= 0:
         return None
     centre = above * base_below / (below * base_above)
-    if len(pairs) < 2:
+    if len(pairs) < FEWEST_SESSIONS:
         return centre, None
     residuals = [
         ours[0] / below * base_below / base_above
@@ -133,7 +136,7 @@ def _interpolate(ordered: Sequence[float], share: float) -> float:
 
 
 def _reach(residuals: Sequence[float], level: float) -> float:
-    """Return how far the interval reaches to either side, from the sessions' parts of the deviation, two or more."""
+    """Return how far the interval reaches to either side, from the sessions' parts of the deviation."""
     count = len(residuals)
     error = sqrt(sum(residual**2 for residual in residuals) * count / (count - 1))
     return students_t(level, count - 1) * error
