@@ -76,7 +76,10 @@ def test_a_comparison_worked_out_by_hand():
     error = 0.04 * sqrt(3)
     centre, (low, high) = relative_ratio(pairs, level=0.5)
     assert centre == pytest.approx(0.4)
-    assert (low, high) == (pytest.approx(0.4 - 0.81650 * error, rel=1e-4), pytest.approx(0.4 + 0.81650 * error, rel=1e-4))
+    assert (low, high) == (
+        pytest.approx(0.4 - 0.81650 * error, rel=1e-4),
+        pytest.approx(0.4 + 0.81650 * error, rel=1e-4),
+    )
     centre, (low, high) = relative_ratio([((0.0, 10.0), (4.0, 10.0)), *pairs[1:]])
     assert low == 0.0
     assert high > centre
