@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "nodes": BASE | {"api", "protocol", "drivers", "qoe", "telemetry", "report"},
     "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes"},
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
+    "watch": BASE | {"protocol", "telemetry"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
     "cli": BASE | {"emulation", "report", "sim", "scenarios", "measure"},
 }

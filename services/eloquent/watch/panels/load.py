@@ -1,0 +1,56 @@
+"""Load: what the load test asks of the testbed, and whether it is honest."""
+
+from eloquent.watch.panels.definition import LINK, STREAM, Dashboard, Panel, Query, Threshold
+
+_LAG_LEVELS = (Threshold(0.01, "warning"), Threshold(0.02, "bad"))
+
+LOAD = Dashboard(
+    uid="eloquent-load",
+    title="Load",
+    description="What the load test asks of the testbed, and whether its own processes keep up.",
+    panels=(
+        Panel(
+            title="Users",
+            description="Chats in progress, by scheme.",
+            unit="short",
+            kind="timeseries",
+            queries=(Query(f"sum by (scheme) (eloquent_load_users{{{STREAM}}})", "{{scheme}}", sane=(0, 100000)),),
+        ),
+        Panel(
+            title="Streams being rendered",
+            description="Answers that are arriving at this moment, by scheme; the other users think.",
+            unit="short",
+            kind="timeseries",
+            queries=(Query(f"sum by (scheme) (eloquent_active_streams{{{STREAM}}})", "{{scheme}}", sane=(0, 100000)),),
+        ),
+        Panel(
+            title="Failures",
+            description="Streams of the load that failed, by scheme and outcome.",
+            unit="cps",
+            kind="timeseries",
+            queries=(
+                Query(
+                    f"sum by (scheme, outcome) (rate(eloquent_load_failures_total{{{STREAM}}}[$window]))",
+                    "{{scheme}} {{outcome}}",
+                    sane=(0, 1000),
+                ),
+            ),
+        ),
+        Panel(
+            title="Lag of the load processes",
+            description="99th percentile of how late the load's own timers are. Above 20 ms the tester is starved and "
+            "the stalls it reports may be its own.",
+            unit="s",
+            kind="timeseries",
+            queries=(
+                Query(
+                    "histogram_quantile(0.99, sum by (le, client) "
+                    f"(rate(eloquent_load_lag_seconds_bucket{{{LINK}}}[$window])))",
+                    "{{client}}",
+                    sane=(0, 1),
+                ),
+            ),
+            thresholds=_LAG_LEVELS,
+        ),
+    ),
+)
