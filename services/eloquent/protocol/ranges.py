@@ -1,6 +1,6 @@
 """A set of integers kept as sorted, disjoint, non-adjacent half-open ranges."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 
@@ -12,7 +12,7 @@ class RangeSet:
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._ranges: list[tuple[int, int]] = []
+        self._ranges: list[tuple[int, int]] = []  # (n,) is less than (n, m), so bisect finds where n would begin
         for start, stop in ranges:
             self.add(start, stop)
 
@@ -20,24 +20,25 @@ class RangeSet:
         """Add the integers from `start` to `stop - 1`; nothing if there are none."""
         if start >= stop:
             return
-        first = bisect_right(self._ranges, start, key=lambda pair: pair[0])
+        first = bisect_left(self._ranges, (start + 1,))
         if first and self._ranges[first - 1][1] >= start:
             first -= 1
             start = self._ranges[first][0]
-        last = bisect_right(self._ranges, stop, key=lambda pair: pair[0])
+        last = bisect_left(self._ranges, (stop + 1,))
         if last > first:
             stop = max(stop, self._ranges[last - 1][1])
         self._ranges[first:last] = [(start, stop)]
 
     def discard_below(self, bound: int) -> None:
         """Remove every integer less than `bound`."""
-        keep = bisect_right(self._ranges, bound, key=lambda pair: pair[1])
-        del self._ranges[:keep]
-        if self._ranges and self._ranges[0][0] < bound:
-            self._ranges[0] = (bound, self._ranges[0][1])
+        below = bisect_left(self._ranges, (bound,))
+        if below and self._ranges[below - 1][1] > bound:
+            below -= 1
+            self._ranges[below] = (bound, self._ranges[below][1])
+        del self._ranges[:below]
 
     def __contains__(self, value: int) -> bool:
-        position = bisect_right(self._ranges, value, key=lambda pair: pair[0])
+        position = bisect_left(self._ranges, (value + 1,))
         return position > 0 and value < self._ranges[position - 1][1]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

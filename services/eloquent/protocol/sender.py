@@ -17,7 +17,6 @@ from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.digest import extend_digest
 from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDelivered
 from eloquent.protocol.packet import PAYLOAD_BUDGET
-from eloquent.protocol.ranges import RangeSet
 from eloquent.protocol.wire import (
     FRAGMENT_OVERHEAD,
     MAX_TOKEN,
@@ -132,8 +131,8 @@ class Sender(ABC):
             return
         self._account.acks_received += 1
         self._silent_since = now
-        had = RangeSet([(0, ack.next_index), *ack.ranges])
-        newly = [index for index in self._unacked if index in had]
+        had = ((0, ack.next_index), *ack.ranges)
+        newly = [index for start, stop in had for index in self._unacked if start <= index < stop]
         for index in newly:
             self._flight -= len(self._unacked.pop(index).data)
         end_newly = ack.end_seen and not self._end_acked

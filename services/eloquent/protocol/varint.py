@@ -9,7 +9,8 @@ from eloquent.errors import MalformedPacket
 MAX_VARINT = (1 << 62) - 1
 MAX_VARINT_SIZE = 8  # bytes
 
-_PREFIX = {1: 0, 2: 1, 4: 2, 8: 3}
+_PREFIX = {1: 0, 2: 1 << 14, 4: 2 << 30, 8: 3 << 62}  # by size: the two top bits
+_LEAST = {1: 0, 2: 1 << 6, 4: 1 << 14, 8: 1 << 30}  # by size: values below have a shorter form
 
 
 def varint_size(value: int) -> int:
@@ -40,7 +41,7 @@ def encode_varint(value: int) -> bytes:
         ValueError: The value is out of range.
     """
     size = varint_size(value)
-    return (value | _PREFIX[size] << (8 * size - 2)).to_bytes(size)
+    return (value | _PREFIX[size]).to_bytes(size)
 
 
 class Reader:
@@ -78,11 +79,8 @@ class Reader:
         Raises:
             MalformedPacket: It is cut off, or not in the shortest form.
         """
-        first = self.take(1)[0]
-        size = 1 << (first >> 6)
-        value = first & 0x3F
-        for byte in self.take(size - 1):
-            value = value << 8 | byte
-        if varint_size(value) != size:
+        size = 1 if self.at_end else 1 << (self._data[self._position] >> 6)
+        value = int.from_bytes(self.take(size)) ^ _PREFIX[size]
+        if value < _LEAST[size]:
             raise MalformedPacket("an integer is not in its shortest form")
         return value

@@ -4,10 +4,11 @@ docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one 
 `encode_payload(decode_payload(x)) == x`. Damage is found one layer down (`packet`), by the checksum of the datagram.
 """
 
+import math
 from dataclasses import dataclass
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, encode_varint, varint_size
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, encode_varint
 
 MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagram
 MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
@@ -86,20 +87,12 @@ def encode_payload(payload: Payload) -> bytes:
     """
     if isinstance(payload, Ack):
         return _encode_ack(payload)
-    if not payload.fragments and payload.end is None:
-        raise ValueError("a packet without a token needs an end")
-    parts = [bytes([_TYPE_DATA if payload.end is None else _TYPE_DATA_WITH_END])]
+    builder = DataBuilder()
     if payload.end is not None:
-        parts.append(_encode_end(payload.end))
-    expected = 0
+        builder.add_end(payload.end)
     for fragment in payload.fragments:
-        jump = fragment.index != expected
-        parts.append(encode_varint(len(fragment.data) << _FLAG_BITS | fragment.more * _MORE | jump * _JUMP))
-        if jump:
-            parts.append(encode_varint(fragment.index))
-        parts.append(fragment.data)
-        expected = fragment.index + 1
-    return b"".join(parts)
+        builder.add(fragment)
+    return builder.build()
 
 
 def decode_payload(data: bytes) -> Payload:
@@ -175,37 +168,48 @@ class DataBuilder:
     """Fill one `Data` up to its limits; whatever does not fit is refused and changes nothing.
 
     Args:
-        budget: Bytes that the encoded payload may take.
+        budget: Bytes that the encoded payload may take, or None for no limit.
         max_fragments: Fragments that it may hold, or None for no limit.
+
+    Attributes:
+        fragments: Those put in so far.
+        end: The end, if it was put in.
     """
 
-    def __init__(self, budget: int, max_fragments: int | None = None) -> None:
+    def __init__(self, budget: int | None = None, max_fragments: int | None = None) -> None:
         self.fragments: list[Fragment] = []
         self.end: End | None = None
-        self._left = budget - _TYPE_SIZE
-        self._max_fragments = max_fragments
+        self._left = math.inf if budget is None else budget - _TYPE_SIZE
+        self._max_fragments = math.inf if max_fragments is None else max_fragments
         self._expected = 0
+        self._encoded_end = b""
+        self._encoded: list[bytes] = []  # of the fragments
 
     def add(self, fragment: Fragment) -> bool:
         """Append a fragment and return True, or return False if it does not fit."""
-        if self._max_fragments is not None and len(self.fragments) >= self._max_fragments:
+        if len(self.fragments) >= self._max_fragments:
             return False
-        size = varint_size(len(fragment.data) << _FLAG_BITS) + len(fragment.data)
-        if fragment.index != self._expected:
-            size += varint_size(fragment.index)
-        if size > self._left:
+        index, data = fragment.index, fragment.data
+        head = len(data) << _FLAG_BITS | fragment.more * _MORE
+        if index == self._expected:
+            encoded = encode_varint(head) + data
+        else:
+            encoded = encode_varint(head | _JUMP) + encode_varint(index) + data
+        if len(encoded) > self._left:
             return False
-        self._left -= size
-        self._expected = fragment.index + 1
+        self._left -= len(encoded)
+        self._expected = index + 1
+        self._encoded.append(encoded)
         self.fragments.append(fragment)
         return True
 
     def add_end(self, end: End) -> bool:
         """Set the end and return True, or return False if it does not fit."""
-        size = len(_encode_end(end))
-        if size > self._left:
+        encoded = _encode_end(end)
+        if len(encoded) > self._left:
             return False
-        self._left -= size
+        self._left -= len(encoded)
+        self._encoded_end = encoded
         self.end = end
         return True
 
@@ -213,5 +217,12 @@ class DataBuilder:
         return bool(self.fragments) or self.end is not None
 
     def build(self) -> bytes:
-        """Encode what was put in."""
-        return encode_payload(Data(tuple(self.fragments), self.end))
+        """Return the encoding of what was put in.
+
+        Raises:
+            ValueError: Nothing was.
+        """
+        if not self:
+            raise ValueError("a packet without a token needs an end")
+        kind = _TYPE_DATA if self.end is None else _TYPE_DATA_WITH_END
+        return b"".join((bytes([kind]), self._encoded_end, *self._encoded))

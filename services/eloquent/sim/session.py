@@ -40,7 +40,6 @@ from eloquent.sim.choices import Choices
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
-_ARRIVAL, _TIMER, _TOKEN = range(3)  # the order of what coincides
 
 Outcome = Literal["ok", "lost", "broken", "unfinished"]
 
@@ -221,6 +220,24 @@ class _Path:
         return arrival
 
 
+class _Side:
+    """An endpoint, the direction that it sends in, and when its timer is due."""
+
+    def __init__(self, endpoint: Endpoint, path: _Path) -> None:
+        self.endpoint = endpoint
+        self.path = path
+        self.timer = self.due = math.inf  # the timer as pulled, and its instant among the events
+        self.pull_timer(0.0)
+
+    def pull_timer(self, now: float) -> None:
+        """Ask when the endpoint wants to be called next; a timer in the past is due at once."""
+        timer = self.endpoint.get_timer()
+        if timer is None:
+            self.timer = self.due = math.inf
+        else:
+            self.timer, self.due = timer, max(round(timer, 9), now)
+
+
 class _Session:
     def __init__(
         self,
@@ -241,78 +258,73 @@ class _Session:
         self._rendered: list[float] = []
         self._outcome: Outcome = "unfinished"
         self._order = 0
-        self._heap: list[tuple[float, int, bool, bytes]] = []  # instant, order, for the receiver?, data
-        self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
-        self._receiver: Endpoint = scheme.make_receiver()
-        self._timers = [self._sender.get_timer(), self._receiver.get_timer()]  # pulled anew after each call
+        self._heap: list[tuple[float, int, _Side, bytes]] = []  # instant, order, to whom, data
         slot = scenario.loss_down.slot
         drawn = Random(f"eloquent simulation 1|{seed}|phase").random()
         offset = drawn * slot if slot is not None and choices.phase == "random" else 0.0
-        self._down, self._up = (
+        down, up = (
             _Path(scenario, schedules[way], way, seed=seed, offset=offset, choices=choices)
             for way in (Direction.DOWN, Direction.UP)
         )
+        self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
+        self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
 
     def run(self) -> SessionTrace:
-        given, last = 0, len(self._generated) - 1
+        tokens = iter(self._generated)
+        token = next(tokens)
         horizon = self._generated[-1] + LONGEST_TAIL
         while True:
-            instant, rank = self._next(given)
+            arrival = self._heap[0][0] if self._heap else math.inf
+            timer = min(self._server.due, self._client.due)
+            instant = min(arrival, timer, token)
             if instant > horizon:  # infinite where nothing is left
                 break
             self._now = max(self._now, instant)
-            if rank == _ARRIVAL:
-                _, _, to_receiver, data = heapq.heappop(self._heap)
-                (self._down if to_receiver else self._up).leave()
-                self._receive(self._receiver if to_receiver else self._sender, data)
-                self._flush(to_receiver=to_receiver)
-            elif rank == _TOKEN:
-                self._sender.send_token(self._token, now=self._now)
-                if given == last:
-                    self._sender.finish(now=self._now)
-                given += 1
-                self._flush(to_receiver=False)
-            else:
+            if instant == arrival:
+                self._arrive()
+            elif instant == timer:
                 self._fire()
-        ended = self._now
+            else:
+                token = next(tokens, math.inf)
+                self._give(last=token == math.inf)
         packets = tuple(self._record.rows) if self._record is not None else ()
-        return SessionTrace(self._generated, tuple(self._rendered), self._sender.account, ended, self._outcome, packets)
+        account, ended = self._sender.account, self._now
+        return SessionTrace(self._generated, tuple(self._rendered), account, ended, self._outcome, packets)
 
-    def _next(self, given: int) -> tuple[float, int]:
-        """Return the instant of the next event, infinite if there is none, and its rank."""
-        instant, rank = (self._heap[0][0], _ARRIVAL) if self._heap else (math.inf, _TOKEN)
-        for timer in self._timers:
-            if timer is not None and (due := max(round(timer, 9), self._now)) < instant:
-                instant, rank = due, _TIMER
-        if given < len(self._generated) and self._generated[given] < instant:
-            instant, rank = self._generated[given], _TOKEN
-        return instant, rank
+    def _arrive(self) -> None:
+        _, _, side, data = heapq.heappop(self._heap)
+        (self._server if side is self._client else self._client).path.leave()
+        try:
+            side.endpoint.receive_datagram(data, now=self._now)
+        except RemoteProtocolError:  # nothing has changed, says the contract of endpoints: drop it and go on
+            return
+        self._flush(side)
+
+    def _give(self, *, last: bool) -> None:
+        self._sender.send_token(self._token, now=self._now)
+        if last:
+            self._sender.finish(now=self._now)
+        self._flush(self._server)
 
     def _fire(self) -> None:
         """Call the endpoints whose timers are due; a timer within half a nanosecond from now is."""
-        for end, timer in zip((self._sender, self._receiver), self._timers, strict=True):
-            if timer is not None and round(timer, 9) <= self._now:
-                self._now = max(self._now, timer)
-                end.handle_timer(now=self._now)
-                self._flush(to_receiver=end is self._receiver)
+        for side in (self._server, self._client):
+            if side.due <= self._now:
+                self._now = max(self._now, side.timer)
+                side.endpoint.handle_timer(now=self._now)
+                self._flush(side)
 
-    def _receive(self, end: Endpoint, data: bytes) -> None:
-        try:
-            end.receive_datagram(data, now=self._now)
-        except RemoteProtocolError:  # drop it and go on, says the contract of endpoints
-            return
-
-    def _flush(self, *, to_receiver: bool) -> None:
+    def _flush(self, side: _Side) -> None:
         """Take from an endpoint, after a call that may have changed it, what it wants to send and to tell."""
-        end, path = (self._receiver, self._up) if to_receiver else (self._sender, self._down)
-        for data in end.datagrams_to_send(now=self._now):
-            arrival = path.admit(data, self._now, self._record)
-            if isinstance(end, BoundSender):
-                end.learn_fate(arrives=arrival is not None, now=self._now)
+        for data in side.endpoint.datagrams_to_send(now=self._now):
+            arrival = side.path.admit(data, self._now, self._record)
+            if isinstance(side.endpoint, BoundSender):
+                side.endpoint.learn_fate(arrives=arrival is not None, now=self._now)
             if arrival is not None:
                 self._order += 1
-                heapq.heappush(self._heap, (round(arrival, 9), self._order, not to_receiver, data))
-        while (event := end.next_event()) is not None:
+                peer = self._client if side is self._server else self._server
+                heapq.heappush(self._heap, (round(arrival, 9), self._order, peer, data))
+        while (event := side.endpoint.next_event()) is not None:
             match event:
                 case TokenReceived():
                     self._rendered.append(round(self._now, 9))
@@ -322,4 +334,4 @@ class _Session:
                     self._outcome = "broken"
                 case PeerLost() if self._outcome == "unfinished":
                     self._outcome = "lost"
-        self._timers[to_receiver] = end.get_timer()
+        side.pull_timer(self._now)
