@@ -88,6 +88,12 @@ REPRODUCE_FLAGS := $(if $(SESSIONS),--sessions "$(SESSIONS)") $(if $(HEADLINE),-
 reproduce: testbed ## Compute the paper's results from seeds: tables and figures in OUT=DIR
 	@$(BIN)/eloquent reproduce --out "$(OUT)" $(REPRODUCE_FLAGS)
 
+.PHONY: agreement
+agreement: testbed ## Stream the same schedules through the lab and the simulator, and compare
+	@$(BIN)/eloquent up --rounds 8 --no-background $(UP_FLAGS)
+	@$(BIN)/eloquent down
+	@$(BIN)/eloquent agreement "$(or $(RUNS),runs)/latest" $(if $(TOLERANCE),--tolerance "$(TOLERANCE)")
+
 # --- development
 
 .PHONY: test

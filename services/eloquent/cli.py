@@ -271,6 +271,34 @@ def reproduce(
         console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def agreement(
+    folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest"),
+    *,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each session is replayed.")] = 10,
+    tolerance: Annotated[float, typer.Option(min=0, help="Percent by which a stall ratio may differ.")] = 10.0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
+) -> None:
+    """Replay a run of the lab in the simulator, write agreement.csv and agreement.md beside its logs, and compare."""
+    from eloquent.report.run_directory import RunDirectory
+    from eloquent.sim.agreement import compare
+    from eloquent.sim.lanes import read_lanes
+    from eloquent.sim.tables import show
+
+    with _one_sentence():
+        lanes = read_lanes(RunDirectory(folder))
+        total = repeats * sum(len(lane.sessions) for lane in lanes)
+        with _working(total, workers=workers, dask=None) as (executor, tick):
+            found = compare(folder, lanes, repeats=repeats, executor=executor, progress=tick)
+        found.write()
+        table = found.table()
+        _print_table(table.title, table.headings, [tuple(show(cell) for cell in row) for row in table.rows])
+        for remark in found.remarks():
+            console.print(escape(remark), highlight=False, soft_wrap=True)
+        console.print(f"tables: {folder / 'agreement.md'}", highlight=False, soft_wrap=True)
+        found.require(tolerance / 100)
+
+
 @contextmanager
 def _working(
     sessions: int, *, workers: int | None, dask: str | None
