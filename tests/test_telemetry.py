@@ -14,6 +14,7 @@ from eloquent.errors import ConfigurationError
 PROMETHEUS = Path(__file__).parents[1] / "dashboards" / "prometheus"
 ROLES = [
     telemetry.ViewerMetrics,
+    telemetry.LoadMetrics,
     telemetry.ServerMetrics,
     telemetry.OriginMetrics,
     telemetry.SessionMetrics,
@@ -21,7 +22,7 @@ ROLES = [
     telemetry.ProbeMetrics,
     telemetry.CarrierMetrics,
 ]
-LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason"}
+LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason", "carrier", "datapath"}
 
 
 @pytest.mark.parametrize("role", ROLES)

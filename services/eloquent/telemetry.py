@@ -48,6 +48,8 @@ FIRST_TOKEN_BUCKETS = (
     10.0,
     20.0,
 )  # seconds
+# Lengths of stalls, which begin at the threshold; 0.4 s is what a resend timer and a round trip make on a fast link.
+STALL_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)  # seconds
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)  # seconds
 
 _STREAM = ("client", "scheme")
@@ -116,6 +118,14 @@ class ViewerMetrics(_Family):
         self.stall_excess_seconds = self._counter(
             "eloquent_stall_excess_seconds_total", "Time spent in stalls beyond the stall threshold of each.", _STREAM
         )
+        self.stall_length = self._histogram(
+            "eloquent_stall_length_seconds", "Length of a stall.", _STREAM, STALL_BUCKETS
+        )
+        self.longest_wait = self._gauge(
+            "eloquent_longest_wait_seconds",
+            "Time since the latest rendering, or the request, of the open stream that has waited longest.",
+            _STREAM,
+        )
         self.stream_seconds = self._counter(
             "eloquent_stream_seconds_total", "Time from the first rendering of a stream to its latest.", _STREAM
         )
@@ -139,6 +149,23 @@ class ViewerMetrics(_Family):
             "Lateness of a 50 ms timer in the viewer's event loop.",
             ("client",),
             LAG_BUCKETS,
+        )
+
+
+class LoadMetrics(ViewerMetrics):
+    """A load worker's, beside those of the streams that its users read."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.users = self._gauge("eloquent_load_users", "Users of the load test.", _STREAM)
+        self.lag = self._histogram(
+            "eloquent_load_lag_seconds",
+            "Lateness of the timers of a load process: of its event loop and of a greenlet.",
+            ("client",),
+            LAG_BUCKETS,
+        )
+        self.failures = self._counter(
+            "eloquent_load_failures_total", "Streams of the load test that failed, by outcome.", (*_STREAM, "outcome")
         )
 
 
@@ -179,6 +206,11 @@ class ServerMetrics(SenderMetrics):
         )
 
 
+def _given_up(family: _Family) -> Counter:
+    """Make the counter that both relays have, each in its own process."""
+    return family._counter("eloquent_given_up_streams_total", "Streams between relays that ended without a proper end.")
+
+
 class OriginMetrics(SenderMetrics):
     """An origin relay's, beside those of its sessions."""
 
@@ -187,6 +219,8 @@ class OriginMetrics(SenderMetrics):
         self.unacked_tokens = self._gauge(
             "eloquent_unacked_tokens", "Tokens that their client has not acknowledged, by scheme.", ("scheme",)
         )
+        self.relayed_streams = self._gauge("eloquent_relayed_streams", "Answers on their way, by scheme.", ("scheme",))
+        self.given_up_streams = _given_up(self)
 
 
 class _Datagrams(Collector):
@@ -231,6 +265,7 @@ class EdgeMetrics(SessionMetrics):
         self.cancelled_streams = self._counter(
             "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
         )
+        self.given_up_streams = _given_up(self)
 
 
 class ProbeMetrics(_Family):
@@ -248,10 +283,15 @@ class ProbeMetrics(_Family):
 
 
 class CarrierMetrics(_Family):
-    """The carrier's: what it makes the links do."""
+    """The lab's own: what the run is, and what the carrier makes the links do."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
+        self.run_info = self._gauge(
+            "eloquent_run_info",
+            "Always 1: what the run is made with. Its scenario is a label of every target.",
+            ("carrier", "datapath"),
+        )
         self.loss_probability = self._gauge(
             "eloquent_link_loss_probability", "Loss probability in force on a link, by direction (down, up).", _LINK
         )

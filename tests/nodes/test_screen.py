@@ -40,6 +40,10 @@ def test_the_metrics_say_what_the_measures_say(shown):
     assert seen("stalls_total") == measures.stalls == 1
     assert seen("stall_seconds_total") == pytest.approx(measures.stall_s) == pytest.approx(0.45)
     assert seen("stall_excess_seconds_total") == pytest.approx(measures.excess_s) == pytest.approx(0.25)
+    assert seen("stall_length_seconds_count") == 1
+    assert seen("stall_length_seconds_sum") == pytest.approx(measures.stall_s)
+    assert seen("stall_length_seconds_bucket", le="0.4") == 0
+    assert seen("stall_length_seconds_bucket", le="0.5") == 1
     assert seen("stream_seconds_total") == pytest.approx(measures.stream_s) == pytest.approx(0.56)
     assert seen("late_tokens_total") == measures.late_tokens == 2
     assert seen("token_gap_seconds_count") == 4
@@ -63,6 +67,31 @@ def test_background_load_is_counted_and_not_logged(shown, tmp_path):
     assert seen("rendered_tokens_total") == 5
     assert list(read_rows(tmp_path / "tokens" / "c1.csv", TokenRow)) == []
     assert list(read_rows(tmp_path / "sessions" / "c1.csv", SessionRow)) == []
+
+
+def test_a_wait_shows_while_it_lasts(counts, monkeypatch):
+    """Two streams of one scheme, of which the older wait counts, from the request on; a stream that ended counts no more."""
+    seen = counts()
+    metrics = SchemeMetrics(telemetry.ViewerMetrics(seen.registry), "c1", "grpc")
+
+    def longest_wait(now):
+        monkeypatch.setattr("eloquent.nodes.screen.time.monotonic", lambda: now)
+        return seen("longest_wait_seconds", client="c1", scheme="grpc")
+
+    def ask(session, requested_s):
+        return Screen(
+            session, client="c1", scheme="grpc", round_number=0, requested_s=requested_s, metrics=metrics, log=None
+        )
+
+    assert longest_wait(9.0) == 0
+    first, second = ask("c1.grpc.l1u1t1", 10.0), ask("c1.grpc.l1u2t1", 11.0)
+    assert longest_wait(12.0) == 2
+    first.render(generated_s=11.9, rendered_s=12.0)
+    assert longest_wait(12.5) == 1.5
+    second.end("cancelled", ended_s=12.6)
+    assert longest_wait(12.7) == pytest.approx(0.7)
+    first.end("ok", ended_s=12.8)
+    assert longest_wait(20.0) == 0
 
 
 def test_series_exist_before_anything_happens(counts):

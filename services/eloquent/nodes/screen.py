@@ -4,6 +4,7 @@ Rules of this file: a token is rendered when it arrives. Rounds from 1 on are lo
 only counted. Every series of a client and its schemes exists from the start, so that "no stall" is 0 and not nothing.
 """
 
+import time
 from pathlib import Path
 
 from eloquent import telemetry
@@ -48,16 +49,29 @@ class SchemeMetrics:
         self.stalls = metrics.stalls.labels(*labels)
         self.stall_seconds = metrics.stall_seconds.labels(*labels)
         self.stall_excess_seconds = metrics.stall_excess_seconds.labels(*labels)
+        self.stall_length = metrics.stall_length.labels(*labels)
         self.stream_seconds = metrics.stream_seconds.labels(*labels)
         self.token_gap = metrics.token_gap.labels(*labels)
         self.time_to_first_token = metrics.time_to_first_token.labels(*labels)
         self.active_streams = metrics.active_streams.labels(*labels)
         self._streams, self._labels = metrics.streams, labels
         self._streams.labels(*labels, "ok")
+        self._waiting: dict[str, float] = {}
+        metrics.longest_wait.labels(*labels).set_function(self._longest_wait)
 
-    def ended(self, outcome: str) -> None:
+    def waits(self, session: str, since_s: float) -> None:
+        """Note since when an open stream waits for its next token, in seconds of CLOCK_MONOTONIC."""
+        self._waiting[session] = since_s
+
+    def ended(self, session: str, outcome: str) -> None:
         """Count a stream that has ended."""
+        self._waiting.pop(session, None)
         self._streams.labels(*self._labels, outcome).inc()
+
+    def _longest_wait(self) -> float:
+        """Give the seconds that the most patient reader has waited; called by the thread that shows the metrics."""
+        since_s = tuple(self._waiting.values())  # at once: the streams go on
+        return max(0.0, time.monotonic() - min(since_s)) if since_s else 0.0
 
 
 class Screen:
@@ -91,11 +105,13 @@ class Screen:
         self._meter = SessionMeter()
         self.tokens = 0
         metrics.active_streams.inc()
+        metrics.waits(session, requested_s)
 
     def render(self, *, generated_s: float, rendered_s: float) -> None:
         """Render the next token, both instants in seconds of CLOCK_MONOTONIC."""
         metrics = self._metrics
         rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)
+        metrics.waits(self._session, rendered_s)
         metrics.rendered_tokens.inc()
         if rendering.gap_s is None:
             metrics.time_to_first_token.observe(rendered_s - self._requested_s)
@@ -105,6 +121,7 @@ class Screen:
         if rendering.stall_s:
             metrics.stalls.inc()
             metrics.stall_seconds.inc(rendering.stall_s)
+            metrics.stall_length.observe(rendering.stall_s)
             metrics.stall_excess_seconds.inc(rendering.excess_s)
         if rendering.late:
             metrics.late_tokens.inc()
@@ -120,7 +137,7 @@ class Screen:
             ended_s: When it ended, in seconds of CLOCK_MONOTONIC.
         """
         self._metrics.active_streams.dec()
-        self._metrics.ended(outcome)
+        self._metrics.ended(self._session, outcome)
         if self._log is not None:
             self._log.sessions.write(
                 SessionRow(
