@@ -247,6 +247,8 @@ def test_only_known_schemes_are_labels_of_what_is_unacknowledged(client, server,
             for call in calls:
                 await call.read()
             origin.sample()
+            assert counts("relayed_streams", scheme="other") == 2
+            assert counts("relayed_streams", scheme="eloquent") == 1
             gauges = [family for family in counts.registry.collect() if family.name == "eloquent_unacked_tokens"]
             for call in calls:
                 call.cancel()

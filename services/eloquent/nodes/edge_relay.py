@@ -98,6 +98,8 @@ class EdgeRelay:
             raise
         finally:
             answer.cancel()
+        if isinstance(event, StreamFailed):
+            self._metrics.given_up_streams.inc()
         code, message = _status(event)
         if code is not grpc.StatusCode.OK:
             await context.abort(code, message)

@@ -105,7 +105,8 @@ class OriginRelay:
                 self._end(peer, event.stream_id)
             case StreamCancelled() | StreamFailed():
                 if stream := self._streams.get((peer, event.stream_id)):
-                    self._metrics.cancelled_streams.inc()
+                    gave_up = isinstance(event, StreamFailed)
+                    (self._metrics.given_up_streams if gave_up else self._metrics.cancelled_streams).inc()
                     stream.call.cancel()
                     self._end(peer, event.stream_id)
             case SessionLost():
@@ -123,13 +124,17 @@ class OriginRelay:
 
     def sample(self) -> None:
         """Bring the metrics of running streams up to date."""
+        streams: Counter[str] = Counter()
         backlogs: Counter[str] = Counter()
         for stream in self._streams.values():
             self._count(stream)
-            backlogs[self._recorder.scheme_label(stream.owner.scheme)] += stream.peer.session.backlog(stream.stream_id)
-        self._metrics.unacked_tokens.clear()
-        for scheme, backlog in backlogs.items():
-            self._metrics.unacked_tokens.labels(scheme).set(backlog)
+            scheme = self._recorder.scheme_label(stream.owner.scheme)
+            streams[scheme] += 1
+            backlogs[scheme] += stream.peer.session.backlog(stream.stream_id)
+        for gauge, counts in ((self._metrics.relayed_streams, streams), (self._metrics.unacked_tokens, backlogs)):
+            gauge.clear()
+            for scheme, count in counts.items():
+                gauge.labels(scheme).set(count)
 
     def _start(self, peer: Peer, event: StreamRequested) -> None:
         request = RelayRequest()
