@@ -15,28 +15,33 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
 from eloquent.errors import ConfigurationError, EloquentError
-from eloquent.measure.__main__ import app as measure
+from eloquent.measure.commands import app as measure
 
 if TYPE_CHECKING:
     from eloquent.sim.choices import Phase
     from eloquent.sim.tables import Table as Figures
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(measure, name="measure")
 console = Console()
 errors = Console(stderr=True)
 
 
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn an error that is meant for the user into one sentence and exit status 1."""
-    try:
-        yield
-    except EloquentError as error:
-        errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+class _Commands(TyperGroup):
+    """Commands, and groups of them, whose errors get one sentence each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; turn an error that is meant for the user into one sentence and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except EloquentError as error:
+            errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(measure, name="measure")
 
 
 @app.command()
@@ -61,24 +66,23 @@ def up(
     from eloquent.emulation.options import parse_options
     from eloquent.emulation.testbed import Testbed
 
-    with _one_sentence():
-        options = parse_options(
-            clients=clients,
-            schemes=tuple(name for name in schemes.split(",") if name),
-            scenario=scenario,
-            rounds=rounds,
-            seed=seed,
-            session_s=session,
-            carrier=carrier,
-            datapath=datapath,
-            background=background,
-            prometheus_port=prometheus_port,
-            board_port=board_port,
-            locust_port=locust_port,
-            rtt_tolerance_s=rtt_tolerance / 1e3,
-            **({} if runs is None else {"runs": runs}),
-        )
-        _show(Testbed().up(options))
+    options = parse_options(
+        clients=clients,
+        schemes=tuple(name for name in schemes.split(",") if name),
+        scenario=scenario,
+        rounds=rounds,
+        seed=seed,
+        session_s=session,
+        carrier=carrier,
+        datapath=datapath,
+        background=background,
+        prometheus_port=prometheus_port,
+        board_port=board_port,
+        locust_port=locust_port,
+        rtt_tolerance_s=rtt_tolerance / 1e3,
+        **({} if runs is None else {"runs": runs}),
+    )
+    _show(Testbed().up(options))
 
 
 def _show(events: Iterator[dict[str, Any]]) -> None:
@@ -128,8 +132,7 @@ def status() -> None:
     """Tell what runs, as JSON; exit status 3 where no testbed is up."""
     from eloquent.emulation.testbed import Testbed
 
-    with _one_sentence():
-        answer = Testbed().status()
+    answer = Testbed().status()
     if answer is None:
         console.print("no testbed is up")
         raise typer.Exit(3)
@@ -141,8 +144,7 @@ def down() -> None:
     """End the testbed; nothing of it is left but its run directory."""
     from eloquent.emulation.testbed import Testbed
 
-    with _one_sentence():
-        was_up = Testbed().down()
+    was_up = Testbed().down()
     console.print("the testbed is down" if was_up else "no testbed was up")
 
 
@@ -154,8 +156,7 @@ def execute(
     """Run a command in a host of the testbed: eloquent exec c1 -- ping server."""
     from eloquent.emulation.testbed import Testbed
 
-    with _one_sentence():
-        words = Testbed().command_in(host, *command)
+    words = Testbed().command_in(host, *command)
     os.execvp(words[0], words)  # noqa: S606  # no shell stands between, and the exit status is the command's
 
 
@@ -184,8 +185,7 @@ def summary(folder: Annotated[Path, typer.Argument(help="A run directory.")] = P
     from eloquent.report.summary import summarise
     from eloquent.report.table import render
 
-    with _one_sentence():
-        console.print(render(summarise(folder)))
+    console.print(render(summarise(folder)))
 
 
 @app.command()
@@ -216,30 +216,29 @@ def simulate(
     from eloquent.sim.session import constant_rate
     from eloquent.sim.tables import SessionsFile, figures_table
 
-    with _one_sentence():
-        recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
-        generated = recorded or constant_rate(session, gap / 1e3)
-        choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate)
-        points = [
-            Point(name, load(link), choices)
-            for link in ([scenario] if "=" in scenario else scenario.split(","))
-            for name in schemes.split(",")
-            if name
-        ]
-        with _working(len(points) * sessions, workers=workers, dask=dask) as (executor, tick), SessionsFile(out) as log:
-            results = run(
-                points,
-                sessions=sessions,
-                generated_s=generated,
-                seed=seed,
-                executor=executor,
-                progress=tick,
-                each=log.add,
-            )
-        table = figures_table(results, name="figures", title=f"{sessions} sessions, {choices.to_line()}")
-        if out is not None:
-            table.write(out)
-        _print_figures(table)
+    recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
+    generated = recorded or constant_rate(session, gap / 1e3)
+    choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate)
+    points = [
+        Point(name, load(link), choices)
+        for link in ([scenario] if "=" in scenario else scenario.split(","))
+        for name in schemes.split(",")
+        if name
+    ]
+    with _working(len(points) * sessions, workers=workers, dask=dask) as (executor, tick), SessionsFile(out) as log:
+        results = run(
+            points,
+            sessions=sessions,
+            generated_s=generated,
+            seed=seed,
+            executor=executor,
+            progress=tick,
+            each=log.add,
+        )
+    table = figures_table(results, name="figures", title=f"{sessions} sessions, {choices.to_line()}")
+    if out is not None:
+        table.write(out)
+    _print_figures(table)
 
 
 @app.command()
@@ -257,18 +256,17 @@ def reproduce(
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
     from eloquent.sim import reproduction
 
-    with _one_sentence():
-        names = reproduction.SCHEMES if schemes is None else tuple(schemes.split(","))
-        plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied)
-        with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
-            result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
-        reproduction.write(result, out)
-        from eloquent.sim.plots import draw
+    names = reproduction.SCHEMES if schemes is None else tuple(schemes.split(","))
+    plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied)
+    with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
+        result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
+    reproduction.write(result, out)
+    from eloquent.sim.plots import draw
 
-        draw(result, out)
-        headings, *rows = reproduction.summary_lines(result)
-        _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
-        console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)
+    draw(result, out)
+    headings, *rows = reproduction.summary_lines(result)
+    _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
+    console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -285,18 +283,17 @@ def agreement(
     from eloquent.sim.lanes import read_lanes
     from eloquent.sim.tables import show
 
-    with _one_sentence():
-        lanes = read_lanes(RunDirectory(folder))
-        total = repeats * sum(len(lane.sessions) for lane in lanes)
-        with _working(total, workers=workers, dask=None) as (executor, tick):
-            found = compare(folder, lanes, repeats=repeats, executor=executor, progress=tick)
-        found.write()
-        table = found.table()
-        _print_table(table.title, table.headings, [tuple(show(cell) for cell in row) for row in table.rows])
-        for remark in found.remarks():
-            console.print(escape(remark), highlight=False, soft_wrap=True)
-        console.print(f"tables: {folder / 'agreement.md'}", highlight=False, soft_wrap=True)
-        found.require(tolerance / 100)
+    lanes = read_lanes(RunDirectory(folder))
+    total = repeats * sum(len(lane.sessions) for lane in lanes)
+    with _working(total, workers=workers, dask=None) as (executor, tick):
+        found = compare(folder, lanes, repeats=repeats, executor=executor, progress=tick)
+    found.write()
+    table = found.table()
+    _print_table(table.title, table.headings, [tuple(show(cell) for cell in row) for row in table.rows])
+    for remark in found.remarks():
+        console.print(escape(remark), highlight=False, soft_wrap=True)
+    console.print(f"tables: {folder / 'agreement.md'}", highlight=False, soft_wrap=True)
+    found.require(tolerance / 100)
 
 
 @contextmanager

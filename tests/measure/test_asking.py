@@ -79,13 +79,13 @@ def test_events_with_text_are_tokens():
 )
 def test_what_goes_wrong_is_an_outcome(status: int, body: str, outcome: str, tokens: int):
     with http_server(status, body) as (url, _):
-        answer = ask_once(OpenAiAsker(url=url, model="m"))
+        answer = ask_once(OpenAiAsker(url=url, model="m", prompt="Count"))
     assert (answer.outcome, len(answer.tokens)) == (outcome, tokens)
 
 
 def test_nobody_there():
-    assert ask_once(OpenAiAsker(url="http://127.0.0.1:1/v1", model="m")).outcome == "unavailable"
-    assert ask_once(GrpcAsker(target="127.0.0.1:1", patience=5.0)).outcome == "unavailable"
+    assert ask_once(OpenAiAsker(url="http://127.0.0.1:1/v1", model="m", prompt="Count")).outcome == "unavailable"
+    assert ask_once(GrpcAsker(target="127.0.0.1:1", prompt="Count", patience=5.0)).outcome == "unavailable"
 
 
 @contextmanager
@@ -108,9 +108,9 @@ def grpc_server(indices: list[int]) -> Iterator[str]:
 
 def test_the_token_server_is_asked_over_grpc():
     with grpc_server([0, 1, 2]) as target:
-        answer = ask_once(GrpcAsker(target=target, same_clock=True))
+        answer = ask_once(GrpcAsker(target=target, prompt="Count", same_clock=True))
         assert [generated for _, generated in answer.tokens] == [0.0, 1.0, 2.0]
         assert answer.outcome == "ok"
-        assert {generated for _, generated in ask_once(GrpcAsker(target=target)).tokens} == {None}
+        assert {generated for _, generated in ask_once(GrpcAsker(target=target, prompt="Count")).tokens} == {None}
     with grpc_server([0, 2]) as target:
-        assert ask_once(GrpcAsker(target=target)).outcome == "data_loss"
+        assert ask_once(GrpcAsker(target=target, prompt="Count")).outcome == "data_loss"

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eloquent.cli import app
 from eloquent.errors import ConfigurationError
 from eloquent.measure import capture
-from eloquent.measure.__main__ import app
 from eloquent.measure.study import Study, run
 from eloquent.report.run_directory import RunDirectory
 
@@ -75,7 +75,7 @@ def test_no_sessions_are_no_study(tmp_path: Path):
 
 
 def invoke(*words: str):
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": "250"})
+    return CliRunner().invoke(app, ["measure", *words], env={"COLUMNS": "250"})
 
 
 def test_the_command_line_reads_captures_and_compares(lossy: Story, tmp_path: Path):

@@ -16,8 +16,6 @@ import httpx
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 
-# Eloquent §2.2
-PROMPT = "Count to 80, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
 _GENERATE = "/eloquent.api.v1.TokenService/Generate"
 _OUTCOMES = {  # gRPC's own mapping of HTTP status codes (grpc/doc/http-grpc-status-mapping.md)
     400: "internal",
@@ -59,7 +57,7 @@ class OpenAiAsker:
 
     url: str
     model: str
-    prompt: str = PROMPT
+    prompt: str
     key: str = ""
     patience: float = 60.0
 
@@ -127,7 +125,7 @@ class GrpcAsker:
     """
 
     target: str
-    prompt: str = PROMPT
+    prompt: str
     patience: float = 60.0
     same_clock: bool = False
 

@@ -1,43 +1,34 @@
-"""The command line of the measurement study: `python -m eloquent.measure run | read | table | qoe | mahimahi`."""
+"""The commands of the measurement study: `eloquent measure run | read | table | qoe | mahimahi`.
+
+What a command needs is imported when it runs, so that the list of all commands does not wait for it.
+"""
 
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from eloquent.channel.trace import parse_mahimahi
-from eloquent.errors import ConfigurationError, EloquentError
-from eloquent.measure import findings as found
-from eloquent.measure import tables
-from eloquent.measure.asking import PROMPT, Answer, Asker, GrpcAsker, OpenAiAsker
-from eloquent.measure.flows import Vantage
-from eloquent.measure.losses import StreamFates
-from eloquent.measure.study import CAPTURE, Study
-from eloquent.measure.study import run as run_study
-from eloquent.report.run_directory import RunDirectory
+from eloquent.errors import ConfigurationError
 from eloquent.units import parse_duration
+
+if TYPE_CHECKING:
+    from eloquent.measure.asking import Answer, Asker
+    from eloquent.measure.findings import LoggedSession
+    from eloquent.measure.flows import Vantage
+    from eloquent.measure.losses import StreamFates
+    from eloquent.report.run_directory import RunDirectory
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
 errors = Console(stderr=True)
 
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn an error that is meant for the user into one sentence and exit status 1."""
-    try:
-        yield
-    except EloquentError as error:
-        errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+# Eloquent §2.2
+PROMPT = "Count to 80, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
 
 
 @app.command()
@@ -58,39 +49,43 @@ def run(
     name: Annotated[str, typer.Option(help="Name of this run; the date and time by default.")] = "",
 ) -> None:
     """Run streaming sessions, log token times, capture packets, and show loss and stalls."""
-    with _one_sentence():
-        port = _port(url, grpc)
-        seconds = parse_duration(patience)
-        asker: Asker
-        if grpc:
-            asker = GrpcAsker(target=grpc, prompt=prompt, patience=seconds, same_clock=same_clock)
-        else:
-            key = os.environ.get(key_variable, "")
-            asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, patience=seconds)
-        about = {"endpoint": url or grpc, "model": model, "prompt": prompt}
-        study = Study(
-            asker=asker,
-            sessions=sessions,
-            pause=parse_duration(pause),
-            port=port,
-            interface=interface,
-            capture=capture,
-            about=about,
+    from eloquent.measure.asking import GrpcAsker, OpenAiAsker
+    from eloquent.measure.findings import DEFAULT_SLOT
+    from eloquent.measure.study import CAPTURE, Study
+    from eloquent.measure.study import run as run_study
+
+    port = _port(url, grpc)
+    seconds = parse_duration(patience)
+    asker: Asker
+    if grpc:
+        asker = GrpcAsker(target=grpc, prompt=prompt, patience=seconds, same_clock=same_clock)
+    else:
+        key = os.environ.get(key_variable, "")
+        asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, patience=seconds)
+    about = {"endpoint": url or grpc, "model": model, "prompt": prompt}
+    study = Study(
+        asker=asker,
+        sessions=sessions,
+        pause=parse_duration(pause),
+        port=port,
+        interface=interface,
+        capture=capture,
+        about=about,
+    )
+
+    def show(number: int, answer: "Answer") -> None:
+        length = answer.ended_s - answer.requested_s
+        console.print(
+            f"session {number} of {sessions}: {answer.outcome}, {len(answer.tokens)} tokens in {length:.1f} s",
+            highlight=False,
         )
 
-        def show(number: int, answer: Answer) -> None:
-            length = answer.ended_s - answer.requested_s
-            console.print(
-                f"session {number} of {sessions}: {answer.outcome}, {len(answer.tokens)} tokens in {length:.1f} s",
-                highlight=False,
-            )
-
-        directory = run_study(study, runs, name or time.strftime("measure-%Y%m%d-%H%M%S"), show)
-        refusal = (directory.read_manifest().model_extra or {}).get("capture_refusal")
-        if refusal:
-            errors.print("[bold yellow]no capture:[/]", escape(str(refusal)), soft_wrap=True, highlight=False)
-        pcap = directory.path / CAPTURE
-        _report(pcap if pcap.exists() and not refusal else None, directory, directory.path, port=port)
+    directory = run_study(study, runs, name or time.strftime("measure-%Y%m%d-%H%M%S"), show)
+    refusal = (directory.read_manifest().model_extra or {}).get("capture_refusal")
+    if refusal:
+        errors.print("[bold yellow]no capture:[/]", escape(str(refusal)), soft_wrap=True, highlight=False)
+    pcap = directory.path / CAPTURE
+    _report(pcap if pcap.exists() and not refusal else None, directory, directory.path, port=port, slot=DEFAULT_SLOT)
 
 
 @app.command()
@@ -105,25 +100,28 @@ def read(
     slot: Annotated[str, typer.Option(help="Length of the scenario's slots.")] = "20ms",
 ) -> None:
     """Read a capture made anywhere: loss rate, loss trace, scenario, figure 4."""
-    with _one_sentence():
-        if vantage not in {"auto", *Vantage}:
-            raise ConfigurationError(f"'{vantage}' is not a vantage: choose auto, sender or receiver")
-        _report(
-            capture,
-            None if log is None else RunDirectory(log),
-            out or capture.parent,
-            vantage=None if vantage == "auto" else Vantage(vantage),
-            port=port,
-            session=session,
-            slot=parse_duration(slot),
-        )
+    from eloquent.measure.flows import Vantage
+    from eloquent.report.run_directory import RunDirectory
+
+    if vantage not in {"auto", *Vantage}:
+        raise ConfigurationError(f"'{vantage}' is not a vantage: choose auto, sender or receiver")
+    _report(
+        capture,
+        None if log is None else RunDirectory(log),
+        out or capture.parent,
+        vantage=None if vantage == "auto" else Vantage(vantage),
+        port=port,
+        session=session,
+        slot=parse_duration(slot),
+    )
 
 
 @app.command()
 def table(runs: Annotated[list[Path], typer.Argument(help="Run directories, or their measurement.json.")]) -> None:
     """Compare measurements: 95th percentile stall and loss rate, one line a run."""
-    with _one_sentence():
-        console.print(tables.comparison([found.read_findings(path) for path in runs]))
+    from eloquent.measure import findings, tables
+
+    console.print(tables.comparison([findings.read_findings(path) for path in runs]))
 
 
 @app.command()
@@ -135,13 +133,15 @@ def qoe(
     start_tokens: Annotated[int, typer.Option(min=1, help="Tokens held before the first is shown.")] = 1,
 ) -> None:
     """Show what lies beyond stalls: the QoE of Andes, stalls behind a playout buffer, long stalls against short ones."""
-    with _one_sentence():
-        sessions = found.read_sessions(RunDirectory(log))
-        console.print(
-            tables.beyond_stalls(
-                sessions, token_time=parse_duration(reading), ttft=parse_duration(ttft), start_tokens=start_tokens
-            )
+    from eloquent.measure import findings, tables
+    from eloquent.report.run_directory import RunDirectory
+
+    sessions = findings.read_sessions(RunDirectory(log))
+    console.print(
+        tables.beyond_stalls(
+            sessions, token_time=parse_duration(reading), ttft=parse_duration(ttft), start_tokens=start_tokens
         )
+    )
 
 
 @app.command()
@@ -151,12 +151,14 @@ def mahimahi(
     outage: Annotated[str, typer.Option(help="Longest time without a packet that is no outage.")] = "500ms",
 ) -> None:
     """Show rates and outages of Mahimahi traces; as a scenario: loss=trace(file=F,outage=500ms)."""
-    with _one_sentence():
-        try:
-            traces = {path.name: parse_mahimahi(path.read_text(encoding="utf-8").splitlines()) for path in files}
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
-        console.print(tables.delivery(traces, outage=parse_duration(outage)))
+    from eloquent.channel.trace import parse_mahimahi
+    from eloquent.measure import tables
+
+    try:
+        traces = {path.name: parse_mahimahi(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
+    console.print(tables.delivery(traces, outage=parse_duration(outage)))
 
 
 def _port(url: str, grpc: str) -> int:
@@ -179,34 +181,39 @@ def _port(url: str, grpc: str) -> int:
 
 def _report(
     capture: Path | None,
-    log: RunDirectory | None,
+    log: "RunDirectory | None",
     out: Path,
     *,
-    vantage: Vantage | None = None,
+    vantage: "Vantage | None" = None,
     port: int | None = None,
     session: str = "",
-    slot: float = found.DEFAULT_SLOT,
+    slot: float,
 ) -> None:
     """Compute, write and show what a capture and a log hold."""
-    streams = None if capture is None else found.read_streams(capture, vantage=vantage, port=port)
-    sessions = None if log is None else found.read_sessions(log)
+    from eloquent.measure import findings, tables
+
+    streams = None if capture is None else findings.read_streams(capture, vantage=vantage, port=port)
+    sessions = None if log is None else findings.read_sessions(log)
     name = log.read_manifest().run if log is not None else capture.stem if capture is not None else ""
-    result = found.find(name, sessions, streams)
-    found.write(out, result, streams, slot=slot)
+    result = findings.find(name, sessions, streams)
+    findings.write(out, result, streams, slot=slot)
     console.print(tables.comparison([result]))
     if streams:
         for path in _figure4(streams, sessions, session, out):
             console.print(f"figure 4:  {path}", highlight=False, soft_wrap=True)
         console.print(
-            f"loss trace: {out / found.TRACE}\nscenario:   {out / found.SCENARIO}", highlight=False, soft_wrap=True
+            f"loss trace: {out / findings.TRACE}\nscenario:   {out / findings.SCENARIO}",
+            highlight=False,
+            soft_wrap=True,
         )
-    console.print(f"figures:    {out / found.FINDINGS}", highlight=False, soft_wrap=True)
+    console.print(f"figures:    {out / findings.FINDINGS}", highlight=False, soft_wrap=True)
 
 
 def _figure4(
-    streams: list[StreamFates], sessions: list[found.LoggedSession] | None, wanted: str, out: Path
+    streams: "list[StreamFates]", sessions: "list[LoggedSession] | None", wanted: str, out: Path
 ) -> list[Path]:
     """Draw the wanted session, or the one with the longest stall; without a log, the stream with the longest wait."""
+    from eloquent.measure import findings
     from eloquent.measure.figure4 import draw, save
     from eloquent.qoe.session import gaps
 
@@ -215,14 +222,10 @@ def _figure4(
         if not known:
             raise ConfigurationError(f"there is no session '{wanted}' in the log")
         chosen = max(known, key=lambda one: max(gaps(one.rendered_s), default=0.0))
-        stream = found.stream_of(chosen, streams)
+        stream = findings.stream_of(chosen, streams)
         if stream is not None and chosen.wall_offset_s is not None:
             times = [at + chosen.wall_offset_s for at in chosen.rendered_s]
             return save(draw(stream, times, title=chosen.row.session), out)
-    stream = max(streams, key=lambda one: max(found.waits(one), default=0.0))
+    stream = max(streams, key=lambda one: max(findings.waits(one), default=0.0))
     host, port = stream.direction.sender
     return save(draw(stream, title=f"{host}:{port}"), out)
-
-
-if __name__ == "__main__":
-    sys.exit(app())
