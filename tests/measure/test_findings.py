@@ -90,7 +90,7 @@ def test_what_is_written_can_be_run_as_a_scenario(lossy: Story, tmp_path: Path):
     assert trace.loss_rate == figures.loss_rate
     scenario = scenarios.load(tmp_path / "out" / "scenario.yaml")
     assert scenario.rtt == pytest.approx(lossy.rtt, abs=1e-3)
-    assert scenario.loss_down == trace.to_model(slot=0.05)
+    assert scenario.loss_down == trace.to_model(slot=0.05, start=True)
     assert found.read_findings(tmp_path / "out") == figures
     assert json.loads((tmp_path / "out" / "measurement.json").read_text())["stalls"] is None
 

@@ -192,7 +192,7 @@ def stream_of(session: LoggedSession, streams: Iterable[StreamFates]) -> StreamF
 
 
 def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, *, slot: float = DEFAULT_SLOT) -> None:
-    """Write the figures, and the loss trace with the scenario that replays it.
+    """Write the figures, and the loss trace with the scenario that replays it: each session, from another place of it.
 
     Args:
         out: Where to; made where it is missing.
@@ -216,7 +216,7 @@ def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, 
         "description: >-",
         f"  Losses of the measurement {origin}. The round-trip time is {measured}.",
         f"rtt: {write_duration(round(rtt_s, 6))}",
-        f"loss: trace(file={TRACE}, slot={write_duration(slot)})",
+        f"loss: trace(file={TRACE}, slot={write_duration(slot)}, start=random)",
     )
     write_whole(out / SCENARIO, "\n".join(lines) + "\n")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich import box
 from rich.table import Table
 
 from eloquent.channel.trace import DeliveryTrace
@@ -20,10 +21,10 @@ _EXPONENTS = (0.5, 1.0, 2.0)
 def comparison(rows: Sequence[Findings]) -> Table:
     """Return one line a measurement: its stalls and its losses (Eloquent §2.2)."""
     heads = (
-        "run", "sessions", "tokens", "stalls", "stall p95", "gap p95", "stall ratio",
-        "packets", "lost", "loss", "retransmitted", "blocked", "longest block",
+        "run", "sessions", "tokens", "stalls", "stall\np95", "gap\np95", "stall\nratio",
+        "packets", "lost", "loss", "sent\nagain", "blocked", "longest\nblock",
     )  # fmt: skip
-    table = Table(*heads)
+    table = _table(*heads)
     for row in rows:
         sessions = _count(row.sessions) + (f" (+{row.failed} failed)" if row.failed else "")
         table.add_row(
@@ -53,9 +54,9 @@ def beyond_stalls(sessions: Sequence[LoggedSession], *, token_time: float, ttft:
         ttft: Seconds after which a reader expects the first token.
         start_tokens: Tokens that the playout buffer holds before it shows the first.
     """
-    burdens = (f"stall burden, k = {exponent:g}" for exponent in _EXPONENTS)
-    table = Table(
-        "scheme", "sessions", "QoE p5", "QoE p50", "stall ratio", "after playout", "starved", "held", *burdens
+    burdens = (f"burden\nk = {exponent:g}" for exponent in _EXPONENTS)
+    table = _table(
+        "scheme", "sessions", "QoE\np5", "\np50", "stall\nratio", "after\nplayout", "starved", "held", *burdens
     )
     ended_well = [session for session in sessions if session.row.outcome == SUCCESS and session.rendered_s]
     expectation = Expectation(ttft=ttft, token_time=token_time)
@@ -92,8 +93,8 @@ def delivery(traces: Mapping[str, DeliveryTrace], *, outage: float) -> Table:
         traces: The traces by name.
         outage: Longest time without a packet that is no outage, in seconds.
     """
-    heads = ("trace", "length", "mean rate", "p5 of 1 s", "p50 of 1 s", "outages", "longest", "time in outages")
-    table = Table(*heads)
+    heads = ("trace", "length", "mean\nrate", "p5\nof 1 s", "p50\nof 1 s", "outages", "longest", "time in\noutages")
+    table = _table(*heads)
     for name, trace in traces.items():
         rates, outages = trace.rates(1.0), trace.outages(outage)
         lengths = [one.length_s for one in outages]
@@ -108,6 +109,11 @@ def delivery(traces: Mapping[str, DeliveryTrace], *, outage: float) -> Table:
             _percent(sum(lengths) / trace.length_s),
         )
     return table
+
+
+def _table(*headings: str) -> Table:
+    """Return an empty table that is narrow enough for a terminal of 110 columns."""
+    return Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
 
 
 def _count(value: int | None) -> str:
