@@ -18,9 +18,10 @@ MAY_IMPORT = {
     "qoe": BASE,
     "scenarios": BASE | {"channel"},
     "drivers": BASE | {"protocol"},
+    "calls": BASE | {"api"},
     "telemetry": BASE,
     "report": BASE | {"protocol", "channel", "qoe"},
-    "nodes": BASE | {"api", "protocol", "drivers", "qoe", "telemetry", "report"},
+    "nodes": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report"},
     "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes"},
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
     "watch": BASE | {"protocol", "telemetry"},
@@ -37,7 +38,7 @@ HOMES = {
     "typer": {"cli", "measure"},
     "rich": {"cli", "report", "measure"},
 }
-HOMES |= {"dpkt": {"measure"}, "httpx": {"measure"}}
+HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}
 
 
@@ -93,7 +94,7 @@ def test_every_part_stands_in_the_table():
 
 @pytest.mark.parametrize(
     "folder",
-    ["protocol", "channel", "qoe", "sim", "measure", "drivers", "nodes", "emulation", "report", "scenarios"],
+    ["protocol", "channel", "qoe", "sim", "measure", "drivers", "calls", "nodes", "emulation", "report", "scenarios"],
 )
 def test_the_tests_mirror_the_sources(folder: str):
     """A test file is named after the module that it tests, so that one finds it; e2e tests whole testbeds."""

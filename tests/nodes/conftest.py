@@ -16,13 +16,14 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
-from eloquent.nodes import runtime
 from eloquent.nodes.edge_relay import EdgeRelay
+from eloquent.nodes.model import Limits
 from eloquent.nodes.origin_relay import OriginRelay
 from eloquent.nodes.sources import Library
 from eloquent.nodes.stream_record import StreamRecorder
-from eloquent.nodes.token_server import Limits, TokenServer
+from eloquent.nodes.token_server import TokenServer
 from eloquent.protocol.session import ServerSession, Tally
 from eloquent.report.rows import RowWriter, StreamRow
 
@@ -77,21 +78,21 @@ class Client:
 
     def __init__(self, channel):
         self._generate = channel.unary_stream(
-            runtime.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+            names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
         )
-        self._raw = channel.unary_stream(runtime.GENERATE)
+        self._raw = channel.unary_stream(names.GENERATE)
 
     def ask(self, prompt="Count to 5", *, gap=0.01, scheme=None, session="", client="", timeout=PATIENCE, **fields):
         """Start a call."""
         request = GenerateRequest(prompt=prompt, **fields)
         request.token_gap.FromNanoseconds(round(gap * 1e9))
-        given = {runtime.SCHEME_KEY: scheme, runtime.SESSION_KEY: session, runtime.CLIENT_KEY: client}
+        given = {names.SCHEME_KEY: scheme, names.SESSION_KEY: session, names.CLIENT_KEY: client}
         metadata = tuple((key, value) for key, value in given.items() if value)
         return self._generate(request, metadata=metadata, timeout=timeout)
 
     def raw(self, body, *, scheme=None, timeout=PATIENCE):
         """Start a call with a request that is already bytes, for an answer in bytes."""
-        metadata = ((runtime.SCHEME_KEY, scheme),) if scheme else ()
+        metadata = ((names.SCHEME_KEY, scheme),) if scheme else ()
         return self._raw(body, metadata=metadata, timeout=timeout)
 
     async def answer(self, *words, **options):
@@ -123,7 +124,7 @@ async def _server(*, limits=None, library=None, log=None, clients=()):
 
 
 @asynccontextmanager
-async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(runtime.GENERATE,)):
+async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(names.GENERATE,)):
     counts, edge_counts = Counts(), Counts()
     metrics, sessions = telemetry.OriginMetrics(counts.registry), telemetry.SessionMetrics(counts.registry)
     recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)

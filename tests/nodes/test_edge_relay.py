@@ -9,8 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from eloquent import telemetry
 from eloquent.api.v1.relay_pb2 import RelayStatus
+from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
-from eloquent.nodes import runtime
 from eloquent.nodes.edge_relay import EdgeRelay
 from eloquent.protocol import client_session
 from eloquent.protocol.session import ServerSession, StreamCancelled, StreamRequested
@@ -195,7 +195,7 @@ def test_kill_9_of_the_origin_relay_in_mid_stream_is_unavailable(start_node, fre
     first = start_node("origin_relay", "--listen", origin, "--upstream", server)
     start_node("edge_relay", "--listen", edge, "--origin", origin)
     with grpc.insecure_channel(edge) as channel:
-        generate = channel.unary_stream(runtime.GENERATE)
+        generate = channel.unary_stream(names.GENERATE)
         answer = generate(b"", timeout=30)  # an empty request: the book, at the usual pace
         for _ in range(3):
             next(answer)
@@ -220,7 +220,7 @@ def test_as_processes_relays_drain_and_exit_with_0(start_node, free_port):
     with grpc.insecure_channel(edge_address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
-        answer = channel.unary_stream(runtime.GENERATE)(b"\x10\x0a", timeout=30)  # max_tokens: 10
+        answer = channel.unary_stream(names.GENERATE)(b"\x10\x0a", timeout=30)  # max_tokens: 10
         next(answer)
         origin.process.terminate()
         edge.process.terminate()

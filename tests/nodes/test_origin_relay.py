@@ -10,6 +10,7 @@ import pytest
 
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.api.v1.token_service_pb2 import GenerateRequest
+from eloquent.calls import names
 from eloquent.drivers.udp import UdpClient
 from eloquent.nodes import runtime
 from eloquent.nodes.sources import Library
@@ -24,7 +25,7 @@ async def upstream(generate):
     """A gRPC server whose `Generate` is the given handler, in bytes."""
     server = grpc.aio.server()
     method = grpc.unary_stream_rpc_method_handler(generate)
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(runtime.TOKEN_SERVICE, {"Generate": method})])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(names.TOKEN_SERVICE, {"Generate": method})])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield port
@@ -289,7 +290,7 @@ def test_only_listed_methods_are_called_and_nonsense_is_answered(server, relays)
                 address,
                 RelayRequest(method="/grpc.health.v1.Health/Watch", body=b"").SerializeToString(),
                 b"\xff\xff\xff",
-                RelayRequest(method=runtime.GENERATE, body=body).SerializeToString(),
+                RelayRequest(method=names.GENERATE, body=body).SerializeToString(),
             )
             return [(status.HasField("code"), status.code) for status in statuses.values()], counts(
                 "generated_tokens_total"

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
-from eloquent.nodes import runtime
+from eloquent.calls import names
+from eloquent.nodes.model import Answer, Limits, Model
 from eloquent.nodes.sources import Library, Token
 from eloquent.nodes.stream_record import StreamRecorder
-from eloquent.nodes.token_server import Limits, TokenServer, _Counts
 from eloquent.report.rows import StreamRow, read_rows
 
 COUNT_TO_3 = [(0, "1"), (1, ","), (2, " 2"), (3, ","), (4, " 3")]
@@ -50,9 +50,9 @@ def test_tokens_are_due_on_the_clock_and_lateness_does_not_add_up(run_virtually,
     metrics = telemetry.ServerMetrics(CollectorRegistry())
 
     async def run():
-        server = TokenServer(Library(), Limits(), metrics, StreamRecorder(metrics))
+        model = Model(Library(), Limits(), metrics, StreamRecorder(metrics))
         context = SlowContext()
-        await server._produce(iter(tokens), 0.1, 1.5, context, _Counts())
+        await model._produce(Answer(iter(tokens), 100, 0.1, 1.5), context.write)
         return context.written
 
     written = run_virtually(run())
@@ -230,12 +230,10 @@ def test_as_a_process_it_serves_health_reflection_and_metrics_and_drains(start_n
     flags = ("--listen", f"127.0.0.1:{port}", "--metrics", "127.0.0.1:0", "--recordings", tmp_path, "--grace", 15)
     node = start_node("token_server", *flags)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        generate = channel.unary_stream(
-            runtime.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
-        )
+        generate = channel.unary_stream(names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString)
         health = health_pb2_grpc.HealthStub(channel)
-        check = health_pb2.HealthCheckRequest(service=runtime.TOKEN_SERVICE)
-        assert runtime.TOKEN_SERVICE in ProtoReflectionDescriptorDatabase(channel).get_services()
+        check = health_pb2.HealthCheckRequest(service=names.TOKEN_SERVICE)
+        assert names.TOKEN_SERVICE in ProtoReflectionDescriptorDatabase(channel).get_services()
         assert health.Check(check, timeout=5).status == health_pb2.HealthCheckResponse.SERVING
         recorded = generate(GenerateRequest(source="recorded:quick"), timeout=5)
         assert [token.text for token in recorded] == ["Hi", "!"]
@@ -259,7 +257,7 @@ def test_a_stream_that_outlasts_the_grace_time_ends_in_an_error(start_node, free
     port = free_port()
     node = start_node("token_server", "--listen", f"127.0.0.1:{port}", "--grace", 0.2)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_stream(runtime.GENERATE)(GenerateRequest(prompt="Count to 900").SerializeToString())
+        call = channel.unary_stream(names.GENERATE)(GenerateRequest(prompt="Count to 900").SerializeToString())
         next(call)
         status, _ = node.stop()
         with pytest.raises(grpc.RpcError):

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
-from eloquent.nodes import runtime
+from eloquent.calls import names
 from eloquent.nodes.screen import ViewerLog
 from eloquent.nodes.viewer import Ask, Lane, Viewer
 from eloquent.qoe.session import measure
@@ -46,7 +46,7 @@ def view(counts):
             method = grpc.unary_stream_rpc_method_handler(
                 answer, GenerateRequest.FromString, GenerateResponse.SerializeToString
             )
-            service = grpc.method_handlers_generic_handler(runtime.TOKEN_SERVICE, {"Generate": method})
+            service = grpc.method_handlers_generic_handler(names.TOKEN_SERVICE, {"Generate": method})
             server.add_generic_rpc_handlers([service])
             port = server.add_insecure_port("127.0.0.1:0")
             await server.start()

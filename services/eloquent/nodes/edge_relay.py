@@ -10,25 +10,24 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from eloquent import telemetry
-from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
+from eloquent.calls.names import SCHEME_KEY
+from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.udp import Address
 from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes import runtime
 from eloquent.nodes.addresses import parse_address
+from eloquent.nodes.admission import Admission
 from eloquent.nodes.front_door import Context, FrontDoor
 from eloquent.nodes.uplink import Uplink
 from eloquent.protocol import schemes
-from eloquent.protocol.session import StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session import StreamFailed, StreamToken
 
 DEFAULT_SCHEME = "eloquent"
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
 
 
@@ -56,7 +55,7 @@ class EdgeRelay:
         self._uplinks: dict[str, Uplink] = {}
         self._connecting = asyncio.Lock()
         self._malformed_before = 0  # datagrams, of uplinks that are no more
-        self.door = FrontDoor(self._generate, max_streams=max_streams)
+        self.door = FrontDoor(self._generate, admission=Admission(max_streams))
 
     async def watch(self) -> None:
         """Keep the metrics up to date that no event reports, for ever."""
@@ -75,15 +74,12 @@ class EdgeRelay:
         self._uplinks.clear()
 
     async def _generate(self, body: bytes, context: Context) -> None:
-        request = RelayRequest(
-            method=runtime.GENERATE, body=body, metadata=runtime.metadata_of(context.invocation_metadata())
-        )
-        scheme = request.metadata.setdefault(runtime.SCHEME_KEY, self._default_scheme)
-        if (remaining := context.time_remaining()) is not None:
-            request.timeout.FromNanoseconds(int(remaining * 1e9))
+        metadata = runtime.metadata_of(context.invocation_metadata())
+        scheme = metadata.setdefault(SCHEME_KEY, self._default_scheme)
+        request = generate_request(body, metadata, context.time_remaining())
         try:
             uplink = await self._uplink(scheme)
-            answer = uplink.open(request.SerializeToString(), scheme=scheme)
+            answer = uplink.open(request, scheme=scheme)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except LocalProtocolError as error:
@@ -100,7 +96,9 @@ class EdgeRelay:
             answer.cancel()
         if isinstance(event, StreamFailed):
             self._metrics.given_up_streams.inc()
-        code, message = _status(event)
+            code, message = status_of_loss(event.reason)
+        else:
+            code, message = status_of_trailer(event.trailer)
         if code is not grpc.StatusCode.OK:
             await context.abort(code, message)
 
@@ -124,18 +122,6 @@ class EdgeRelay:
     def _retire(self, uplink: Uplink) -> None:
         self._malformed_before += uplink.malformed
         uplink.close()
-
-
-def _status(event: StreamEnded | StreamFailed) -> tuple[grpc.StatusCode, str]:
-    """Read how the call ended at the origin relay."""
-    if isinstance(event, StreamFailed):
-        return grpc.StatusCode.UNAVAILABLE, f"the path to the origin relay was lost: {event.reason}"
-    status = RelayStatus()
-    with suppress(DecodeError):
-        status.ParseFromString(event.trailer)
-    if not status.HasField("code"):
-        return grpc.StatusCode.UNAVAILABLE, "the origin relay ended the stream without a status"
-    return _CODES.get(status.code, grpc.StatusCode.UNKNOWN), status.message
 
 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:

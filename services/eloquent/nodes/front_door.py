@@ -1,12 +1,10 @@
-"""The gRPC side that clients see, the same for the token server and the edge relay: limits, health, draining.
+"""The gRPC side that clients see, the same for the token server and the edge relay: admission, health, draining.
 
-Rules of this file: a stream that is let in counts until its handler has ended; once draining, health says NOT_SERVING,
-nobody is let in, and those inside get the grace time. A node refuses with a status, never by silence.
+Rules of this file: once draining, health says NOT_SERVING, nobody is let in, and those inside get the grace time. A node
+refuses with a status, never by silence.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -14,8 +12,9 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # ships without annotations
 from grpc_health.v1.health import aio as health  # type: ignore[import-untyped]  # ships without annotations
 
+from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.runtime import GENERATE, TOKEN_SERVICE
+from eloquent.nodes.admission import Admission, Refused
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[None]]
@@ -28,7 +27,7 @@ class FrontDoor:
 
     Args:
         generate: The handler; it writes messages to the context and returns, or aborts.
-        max_streams: Streams at once; one more is refused with RESOURCE_EXHAUSTED.
+        admission: Who is let in.
         deserialize: Turns a request's bytes into what the handler takes; `None` leaves them bytes.
         serialize: Turns what the handler writes into bytes; `None` takes bytes.
     """
@@ -37,18 +36,14 @@ class FrontDoor:
         self,
         generate: Handler,
         *,
-        max_streams: int,
+        admission: Admission,
         deserialize: Callable[[bytes], Any] | None = None,
         serialize: Callable[[Any], bytes] | None = None,
     ) -> None:
         # Without SO_REUSEPORT a second server on the same port fails instead of stealing half of the calls.
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self._generate = generate
-        self._max_streams = max_streams
-        self._active = 0
-        self._draining = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._admission = admission
         method = grpc.unary_stream_rpc_method_handler(self._admit, deserialize, serialize)
         name = GENERATE.rpartition("/")[2]
         self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(TOKEN_SERVICE, {name: method})])
@@ -84,32 +79,17 @@ class FrontDoor:
         Args:
             grace: Seconds; streams that are still open then are cut, which their clients see as an error.
         """
-        self._draining = True
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), grace)
-        await self.server.stop(0 if self._active else _FLUSH_TIME)
+        await self._admission.drain(grace)
+        await self.server.stop(0 if self._admission.active else _FLUSH_TIME)
 
     async def _say(self, status: int) -> None:
         for service in ("", TOKEN_SERVICE):
             await self._health.set(service, status)
 
     async def _admit(self, request: Any, context: Context) -> None:
-        async with self._inside(context):
-            await self._generate(request, context)
-
-    @asynccontextmanager
-    async def _inside(self, context: Context) -> AsyncIterator[None]:
-        if self._draining:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "this node is shutting down")
-        if self._active >= self._max_streams:
-            limit = f"{self._max_streams} streams are open, which is this node's limit; try again later"
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, limit)
-        self._active += 1
-        self._empty.clear()
         try:
-            yield
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._empty.set()
+            with self._admission.inside():
+                await self._generate(request, context)
+        except Refused as refused:
+            await context.abort(refused.code, str(refused))

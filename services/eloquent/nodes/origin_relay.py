@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from eloquent import telemetry
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
+from eloquent.calls import names
 from eloquent.drivers.udp import Peer, UdpServer
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
@@ -82,7 +83,7 @@ class OriginRelay:
         metrics: telemetry.OriginMetrics,
         recorder: StreamRecorder,
         *,
-        methods: Collection[str] = (runtime.GENERATE,),
+        methods: Collection[str] = (names.GENERATE,),
         max_streams: int = 1000,
     ) -> None:
         self._calls: dict[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {
@@ -153,7 +154,7 @@ class OriginRelay:
             _finish(peer, event.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         else:
             metadata = dict(request.metadata)
-            metadata[runtime.SCHEME_KEY] = event.scheme
+            metadata[names.SCHEME_KEY] = event.scheme
             call = asyncio.get_running_loop().create_task(self._relay(peer, event.stream_id, request, metadata))
             stream = _Stream(peer, event.stream_id, StreamOwner.of(metadata), call)
             self._streams[peer, event.stream_id] = stream
@@ -259,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods",
         type=runtime.comma_separated,
-        default=(runtime.GENERATE,),
+        default=(names.GENERATE,),
         metavar="A,B",
         help="full names of the gRPC methods that may be called",
     )

@@ -10,14 +10,6 @@ from typing import Any
 
 from eloquent.errors import EloquentError
 
-GENERATE = "/eloquent.api.v1.TokenService/Generate"
-TOKEN_SERVICE = "eloquent.api.v1.TokenService"  # noqa: S105  (a token of text, no secret)
-
-# Metadata that says whose stream a call is; logs and metrics use it, the answer does not depend on it.
-CLIENT_KEY = "x-eloquent-client"
-SCHEME_KEY = "x-eloquent-scheme"
-SESSION_KEY = "x-eloquent-session"
-
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from eloquent import telemetry
+from eloquent.calls import names
 from eloquent.nodes import runtime
 from eloquent.protocol import schemes
 from eloquent.report.rows import RowWriter, StreamRow
@@ -17,11 +18,11 @@ DEFAULT_SCHEMES = tuple(scheme.name for scheme in schemes.defaults() if scheme.k
 
 def add_flags(parser: argparse.ArgumentParser, node: str) -> None:
     """Give a sender's parser the flags that `StreamRecorder.open` reads."""
-    add, names = parser.add_argument, runtime.comma_separated
+    add, listed = parser.add_argument, runtime.comma_separated
     text = "client labels of the metrics; any other is 'other'"
-    add("--known-clients", type=names, default=(), metavar="A,B", help=text)
+    add("--known-clients", type=listed, default=(), metavar="A,B", help=text)
     text = f"scheme labels, likewise ({','.join(DEFAULT_SCHEMES)})"
-    add("--known-schemes", type=names, default=DEFAULT_SCHEMES, metavar="A,B", help=text)
+    add("--known-schemes", type=listed, default=DEFAULT_SCHEMES, metavar="A,B", help=text)
     add("--run-dir", type=Path, metavar="DIR", help=f"write streams/{node}.csv of this run")
 
 
@@ -42,7 +43,7 @@ class StreamOwner:
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Self:
         """Read a call's metadata."""
-        keys = (runtime.SESSION_KEY, runtime.CLIENT_KEY, runtime.SCHEME_KEY)
+        keys = (names.SESSION_KEY, names.CLIENT_KEY, names.SCHEME_KEY)
         return cls(*(metadata.get(key, "") for key in keys))
 
 

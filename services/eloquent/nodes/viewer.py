@@ -21,6 +21,7 @@ import grpc.aio
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls import names
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
@@ -198,14 +199,14 @@ class Viewer:
     async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:
         request = ask.request()
         metadata = (
-            (runtime.CLIENT_KEY, self._client),
-            (runtime.SCHEME_KEY, scheme),
-            (runtime.SESSION_KEY, session),
+            (names.CLIENT_KEY, self._client),
+            (names.SCHEME_KEY, scheme),
+            (names.SESSION_KEY, session),
         )
         expected = CountingSource().tokens(request.prompt)
         async with self._lanes[scheme].channel() as channel:
             generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
-                runtime.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+                names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
             )
             call = generate(request, metadata=metadata, timeout=ask.deadline)
             try:
