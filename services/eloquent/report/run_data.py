@@ -1,0 +1,145 @@
+"""What a report draws: a run's manifest, figures and, session by session, when each token was rendered."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eloquent.errors import ConfigurationError
+from eloquent.protocol import schemes
+from eloquent.qoe.session import SessionMeasures, gaps, measure
+from eloquent.report.figures import SUCCESS, Summary, compute
+from eloquent.report.rows import ProbeRow, SessionRow, TokenRow
+from eloquent.report.run_directory import Manifest, RunDirectory
+
+SPARE_COLOURS = ("#332288", "#117733", "#882255", "#44aa99", "#aa4499", "#999933", "#661100", "#6699cc")
+"""Of Tol's muted palette, for schemes that have no colour of their own or share one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One session that ended well.
+
+    Attributes:
+        row: Its line in the log.
+        rendered_s: When each token was rendered, in order, on the clock of the run.
+        measures: Its sums.
+    """
+
+    row: SessionRow
+    rendered_s: tuple[float, ...]
+    measures: SessionMeasures
+
+    def gaps(self) -> list[float]:
+        """Return the seconds between consecutive renderings."""
+        return gaps(self.rendered_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """One run, read.
+
+    Attributes:
+        path: Its directory.
+        manifest: What its figures depend on.
+        made: Everything else that the manifest holds: how it was made. Of a foreign or broken run, so look before use.
+        summary: Its figures.
+        answers: Its sessions that ended well.
+        logged: All its logged sessions.
+        probes: The probes of each client's link within the window of the sessions.
+    """
+
+    path: Path
+    manifest: Manifest
+    made: Mapping[str, Any]
+    summary: Summary
+    answers: tuple[Answer, ...]
+    logged: tuple[SessionRow, ...]
+    probes: Mapping[str, tuple[ProbeRow, ...]]
+
+    @property
+    def clients(self) -> list[str]:
+        """Names of the clients with a logged session, c2 before c10."""
+        return sorted({row.client for row in self.logged}, key=lambda name: (len(name), name))
+
+    @property
+    def origin_s(self) -> float:
+        """Where the time axis of a plot begins: the epoch of the schedules, or else the first request."""
+        if self.manifest.epoch_s is not None:
+            return self.manifest.epoch_s
+        return min((row.requested_s for row in self.logged), default=0.0)
+
+    def of(self, scheme: str) -> list[Answer]:
+        """Return the answers of one scheme."""
+        return [answer for answer in self.answers if answer.row.scheme == scheme]
+
+    def note(self, *keys: str) -> Any:
+        """Return what stands in the manifest under nested keys, or None where there is nothing of the kind."""
+        value: Any = self.made
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+
+def load(path: Path) -> RunData:
+    """Read a run.
+
+    Args:
+        path: The run's directory, with a manifest.
+
+    Raises:
+        ConfigurationError: The directory holds no run, or a log cannot be read.
+    """
+    run = RunDirectory(path)
+    manifest = run.read_manifest()
+    tokens: dict[str, list[TokenRow]] = defaultdict(list)
+    for token in run.tokens():
+        tokens[token.session].append(token)
+    logged = tuple(run.sessions())
+    first = min((row.requested_s for row in logged), default=0.0)
+    last = max((row.ended_s for row in logged), default=0.0)
+    probes: dict[str, list[ProbeRow]] = defaultdict(list)
+    for client, probe in run.probes():
+        if first <= probe.sent_s <= last:
+            probes[client].append(probe)
+    return RunData(
+        path=path,
+        manifest=manifest,
+        made=manifest.model_extra or {},
+        summary=compute(run),
+        answers=tuple(_answer(row, tokens[row.session]) for row in logged if row.outcome == SUCCESS),
+        logged=logged,
+        probes={client: tuple(rows) for client, rows in probes.items()},
+    )
+
+
+def label(name: str) -> str:
+    """Return what tables call a scheme; a name that no version here knows stands for itself, made printable."""
+    try:
+        return schemes.get(name).label
+    except ConfigurationError:
+        return printable(name)
+
+
+def printable(text: str) -> str:
+    """Replace what no page can show, such as control characters, by the sign for an unknown character."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour (`#rrggbb`) for each scheme: its own where it is free, else one that no other here has."""
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            wanted = [schemes.get(name).colour]
+        except ConfigurationError:
+            wanted = []
+        free = [colour for colour in (*wanted, *SPARE_COLOURS) if colour not in found.values()]
+        found[name] = free[0] if free else f"#{0x70 + len(found):02x}7070"
+    return found
+
+
+def _answer(row: SessionRow, tokens: list[TokenRow]) -> Answer:
+    rendered = tuple(token.rendered_s for token in tokens)
+    return Answer(row, rendered, measure(rendered, [token.generated_s for token in tokens]))
