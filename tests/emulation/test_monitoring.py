@@ -1,18 +1,42 @@
 """Prometheus's configuration, judged by its own tool."""
 
+import json
 import subprocess
 
-from eloquent.emulation.monitoring import Target, make_prometheus
+from eloquent.emulation.monitoring import Target, Targets, make_prometheus
+
+TARGETS = [Target("viewer", "c1", "10.255.0.4:9100"), Target("carrier", "lab", "10.255.0.1:9100")]
 
 
-def test_the_configuration_is_one_that_prometheus_takes(tmp_path):
-    targets = [Target("viewer", "c1", "10.255.0.4:9100"), Target("carrier", "lab", "10.255.0.1:9100")]
-    make_prometheus(tmp_path / "prometheus", targets, logs=tmp_path)
+def test_the_configuration_is_one_that_prometheus_takes(needs_promtool: None, tmp_path):
+    folder = tmp_path / "prometheus"
+    Targets(folder, "paper-default").write("lab", TARGETS)
+    make_prometheus(folder, logs=tmp_path)
     checked = subprocess.run(
-        ["promtool", "check", "config", str(tmp_path / "prometheus" / "prometheus.yml")],
+        ["promtool", "check", "config", str(folder / "prometheus.yml")],
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
-    assert "rules found" in checked.stdout
+    assert checked.stdout.count("rules found") == 2  # recording rules and alerts, and none of their tests
+
+
+def test_every_target_has_its_role_its_host_and_the_scenario(tmp_path):
+    Targets(tmp_path, "paper-default").write("lab", TARGETS)
+    assert json.loads((tmp_path / "targets" / "lab.json").read_text()) == [
+        {"targets": [one.address], "labels": {"role": one.role, "host": one.host, "scenario": "paper-default"}}
+        for one in TARGETS
+    ]
+
+
+def test_a_group_is_replaced_and_taken_away_alone(tmp_path):
+    targets, folder = Targets(tmp_path, "paper-default"), tmp_path / "targets"
+    targets.write("lab", TARGETS)
+    targets.write("load", TARGETS)
+    targets.write("load", TARGETS[:1])
+    assert len(json.loads((folder / "load.json").read_text())) == 1
+    targets.write("load", [])
+    targets.write("load", [])
+    assert [path.name for path in folder.iterdir()] == ["lab.json"]

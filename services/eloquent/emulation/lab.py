@@ -16,7 +16,7 @@ from eloquent.emulation.deployment import CONTROLLER_PORT, METRICS_PORT, Deploym
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.links import CARRIERS, Carrier
-from eloquent.emulation.monitoring import make_prometheus
+from eloquent.emulation.monitoring import Targets, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.processes import LabProcess, run_command
@@ -37,6 +37,9 @@ class Lab:
         scenario: The scenario of the links.
         ledger: Where everything is noted.
         folder: The run directory, which exists.
+
+    Attributes:
+        targets: What Prometheus scrapes.
     """
 
     def __init__(self, options: Options, scenario: Scenario, ledger: Ledger, folder: Path) -> None:
@@ -45,6 +48,7 @@ class Lab:
         self._ledger = ledger
         self._folder = folder
         self._logs = folder / "logs"
+        self.targets = Targets(folder / "prometheus", scenario.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._infrastructure: list[LabProcess] = []
         self._carrier: Carrier
@@ -144,7 +148,8 @@ class Lab:
             self._ledger.warn(f"the controller ended with exit status {status} and was restarted")
 
     async def _start_prometheus(self) -> None:
-        prometheus = make_prometheus(self._folder / "prometheus", self._deployment.targets(), logs=self._logs)
+        self.targets.write("lab", self._deployment.targets())
+        prometheus = make_prometheus(self._folder / "prometheus", logs=self._logs)
         await prometheus.start()
         self._infrastructure.append(prometheus)
         telemetry.serve(f"{LAB_ADDRESS}:{METRICS_PORT}")
@@ -153,6 +158,7 @@ class Lab:
     async def _export_carrier(self) -> None:
         """Show Prometheus what the carrier does to the links."""
         metrics = telemetry.CarrierMetrics()
+        metrics.run_info.labels(self._ledger.choice.carrier, self._ledger.choice.datapath).set(1)
         seen: dict[tuple[str, str, str], int] = {}
         while True:
             for direction in await self._carrier.count():

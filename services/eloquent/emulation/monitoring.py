@@ -1,4 +1,4 @@
-"""Prometheus in the lab's management network: its configuration and its process."""
+"""Prometheus in the lab's management network: its configuration, its targets and its process."""
 
 import json
 from collections.abc import Iterable
@@ -11,8 +11,7 @@ from eloquent.emulation.doors import PROMETHEUS
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
 
-SCRAPE_INTERVAL = "2s"  # a stall is to be seen within 5 s; more often costs the load its time
-RULES = REPOSITORY / "dashboards" / "prometheus" / "rules"
+CONFIGURATION = REPOSITORY / "dashboards" / "prometheus" / "prometheus.yml"
 RETENTION = "7d"
 
 
@@ -31,24 +30,52 @@ class Target:
     address: str
 
 
-def make_prometheus(folder: Path, targets: Iterable[Target], *, logs: Path) -> LabProcess:
+class Targets:
+    """The files that tell Prometheus what to scrape, one a group; it notices when they change.
+
+    Args:
+        folder: Where Prometheus's configuration lies.
+        scenario: Name of the run's scenario, a label of every target.
+    """
+
+    def __init__(self, folder: Path, scenario: str) -> None:
+        self._folder = folder / "targets"
+        self._scenario = scenario
+
+    def write(self, group: str, targets: Iterable[Target]) -> None:
+        """Let these be the targets of the group; none takes the group away.
+
+        Args:
+            group: Name of the file, such as `lab` or `load`.
+            targets: What to scrape.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        found = [
+            {
+                "targets": [target.address],
+                "labels": {"role": target.role, "host": target.host, "scenario": self._scenario},
+            }
+            for target in targets
+        ]
+        path = self._folder / f"{group}.json"
+        if not found:
+            path.unlink(missing_ok=True)
+            return
+        unfinished = path.with_suffix(".new")
+        unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        unfinished.replace(path)  # at once: Prometheus never reads half a file
+
+
+def make_prometheus(folder: Path, *, logs: Path) -> LabProcess:
     """Write Prometheus's configuration and give its process, not yet started.
 
     Args:
         folder: Where configuration and data go.
-        targets: What to scrape.
         logs: Folder of the log files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    discovered = [
-        {"targets": [target.address], "labels": {"role": target.role, "host": target.host}} for target in targets
-    ]
-    (folder / "targets.json").write_text(json.dumps(discovered, indent=1), encoding="utf-8")
-    configuration = {
-        "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
-        "rule_files": [str(RULES / "*.yml")],
-        "scrape_configs": [{"job_name": "eloquent", "file_sd_configs": [{"files": [str(folder / "targets.json")]}]}],
-    }
+    configuration = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
+    configuration["rule_files"] = [str(CONFIGURATION.parent / pattern) for pattern in configuration["rule_files"]]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
     return LabProcess(
