@@ -60,6 +60,7 @@ class Schedule:
         self._source = model.states(Random(f"eloquent schedule 1|{seed}|{link}|{direction.value}"))
         self._states = bytearray()
         self._slot = None if model.slot is None else round(model.slot * _NANOSECONDS)
+        self._loss_by_state = model.loss_by_state
 
     def loss_at(self, offset_s: float) -> float:
         """Return the probability of loss, 0..1, at an offset from the epoch.
@@ -92,7 +93,7 @@ class Schedule:
         loss = self._loss_of_slot(slot)
         while start < to_s:
             end = math.inf
-            if self._slot is not None and len(set(self.model.loss_by_state)) > 1:
+            if self._slot is not None and len(set(self._loss_by_state)) > 1:
                 slot += 1
                 end = slot * self._slot / _NANOSECONDS
                 if end < to_s and self._loss_of_slot(slot) == loss:
@@ -160,8 +161,9 @@ class Schedule:
         return 0 if self._slot is None else round(offset_s * _NANOSECONDS) // self._slot
 
     def _loss_of_slot(self, slot: int) -> float:
-        self._extend(slot + 1)
-        return self.model.loss_by_state[self._states[slot]]
+        if slot >= len(self._states):
+            self._extend(slot + 1)
+        return self._loss_by_state[self._states[slot]]
 
     def _extend(self, count: int) -> None:
         if count > len(self._states):

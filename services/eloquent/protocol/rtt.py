@@ -23,6 +23,7 @@ class RttEstimator:
     def __init__(self) -> None:
         self.smoothed: float | None = None
         self.variance = 0.0
+        self._timeout = INITIAL_TIMEOUT
 
     def sample(self, rtt: float) -> None:
         """Take one measurement.
@@ -36,6 +37,7 @@ class RttEstimator:
         else:
             self.variance += VARIANCE_GAIN * (abs(self.smoothed - rtt) - self.variance)
             self.smoothed += SMOOTHING_GAIN * (rtt - self.smoothed)
+        self._timeout = self.smoothed + max(MIN_VARIANCE_TERM, VARIANCE_WEIGHT * self.variance)
 
     def timeout(self, retransmissions: int = 0) -> float:
         """Return how long to wait for an acknowledgement, in seconds.
@@ -43,7 +45,4 @@ class RttEstimator:
         Args:
             retransmissions: How often it was sent again already; each doubles the wait (RFC 6298 §5.5).
         """
-        base = INITIAL_TIMEOUT
-        if self.smoothed is not None:
-            base = self.smoothed + max(MIN_VARIANCE_TERM, VARIANCE_WEIGHT * self.variance)
-        return min(base * 2.0 ** min(retransmissions, 16), MAX_TIMEOUT)
+        return min(self._timeout * 2.0 ** min(retransmissions, 16), MAX_TIMEOUT)

@@ -154,12 +154,11 @@ class Sender(ABC):
 
     def handle_timer(self, *, now: float) -> None:
         """Mark what is due to be sent again, or give up."""
-        timer = self.get_timer()
-        if timer is None or now < timer:
+        if not self._outstanding:
             return
         if now >= self._silent_since + GIVE_UP_AFTER:
             self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
-        else:
+        elif now >= self._next_deadline():
             self._deadline_passed(now)
 
     @abstractmethod

@@ -44,6 +44,22 @@ def encode_varint(value: int) -> bytes:
     return (value | _PREFIX[size]).to_bytes(size)
 
 
+def decode_varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return the value that begins at an offset, and the offset after it.
+
+    Raises:
+        MalformedPacket: It is cut off, or not in the shortest form.
+    """
+    size = 1 << (data[start] >> 6) if start < len(data) else 1
+    stop = start + size
+    if stop > len(data):
+        raise MalformedPacket("the packet ends too early")
+    value = int.from_bytes(data[start:stop]) ^ _PREFIX[size]
+    if value < _LEAST[size]:
+        raise MalformedPacket("an integer is not in its shortest form")
+    return value, stop
+
+
 class Reader:
     """Read a buffer from its start, raising MalformedPacket where it is too short."""
 
@@ -79,8 +95,5 @@ class Reader:
         Raises:
             MalformedPacket: It is cut off, or not in the shortest form.
         """
-        size = 1 if self.at_end else 1 << (self._data[self._position] >> 6)
-        value = int.from_bytes(self.take(size)) ^ _PREFIX[size]
-        if value < _LEAST[size]:
-            raise MalformedPacket("an integer is not in its shortest form")
+        value, self._position = decode_varint(self._data, self._position)
         return value

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, encode_varint
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, decode_varint, encode_varint
 
 MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagram
 MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
@@ -108,18 +108,29 @@ def decode_payload(data: bytes) -> Payload:
     if kind not in {_TYPE_DATA, _TYPE_DATA_WITH_END}:
         raise MalformedPacket(f"there is no payload of type {kind}")
     end = _decode_end(reader) if kind == _TYPE_DATA_WITH_END else None
-    fragments: list[Fragment] = []
-    expected = 0
-    while not reader.at_end:
-        head = reader.varint()
-        index = reader.varint() if head & _JUMP else expected
-        if index > MAX_VARINT or (head & _JUMP and index == expected):
-            raise MalformedPacket("a fragment's index is out of range or told needlessly")
-        fragments.append(Fragment(index, reader.take(head >> _FLAG_BITS), more=bool(head & _MORE)))
-        expected = index + 1
+    fragments = _decode_fragments(reader.rest())
     if not fragments and end is None:
         raise MalformedPacket("a packet has neither a token nor an end")
     return Data(tuple(fragments), end)
+
+
+def _decode_fragments(data: bytes) -> list[Fragment]:
+    fragments: list[Fragment] = []
+    position = index = 0
+    while position < len(data):
+        head, position = decode_varint(data, position)
+        if head & _JUMP:
+            expected = index
+            index, position = decode_varint(data, position)
+            if index == expected:
+                raise MalformedPacket("a fragment's index is told needlessly")
+        stop = position + (head >> _FLAG_BITS)
+        if index > MAX_VARINT or stop > len(data):
+            raise MalformedPacket("a fragment's index is out of range, or the packet ends too early")
+        fragments.append(Fragment(index, data[position:stop], more=bool(head & _MORE)))
+        position = stop
+        index += 1
+    return fragments
 
 
 def _encode_end(end: End) -> bytes:

@@ -43,6 +43,8 @@ class _Packet:
     lost: bool = False
     copies_left: int = 0
     copy_at: float = 0.0  # seconds, meaningful while copies are left
+    payload: bytes = b""  # of a repetition; empty where `indices` or `has_end` have changed since
+    token_bytes: int = 0  # in the payload
 
 
 class RetransmitSender(Sender):
@@ -120,43 +122,42 @@ class RetransmitSender(Sender):
         return []
 
     def _again(self, packet: _Packet) -> bytes:
-        builder = DataBuilder(self._budget)
-        for index in packet.indices:
-            builder.add(self._unacked[index])
-        if packet.has_end and self._end is not None:
-            builder.add_end(self._end)
-        payload = builder.build()
-        self._count(payload, redundant=sum(len(fragment.data) for fragment in builder.fragments))
-        return payload
+        if not packet.payload:
+            builder = DataBuilder(self._budget)
+            for index in packet.indices:
+                builder.add(self._unacked[index])
+            if packet.has_end and self._end is not None:
+                builder.add_end(self._end)
+            packet.payload = builder.build()
+            packet.token_bytes = sum(len(fragment.data) for fragment in builder.fragments)
+        self._count(packet.payload, redundant=packet.token_bytes)
+        return packet.payload
 
-    def _deadline(self, packet: _Packet) -> float:
-        return packet.sent_at + self._timeout(packet.transmissions)
-
-    def _timeout(self, transmissions: int) -> float:
-        return min(self._rtt.timeout(transmissions - 1), self._max_timeout)
+    def _deadlines(self) -> list[float]:
+        """Return when the timeout of each packet passes."""
+        waits: dict[int, float] = {}  # by transmissions: most packets have the same
+        for packet in self._packets:
+            if packet.transmissions not in waits:
+                waits[packet.transmissions] = min(self._rtt.timeout(packet.transmissions - 1), self._max_timeout)
+        return [packet.sent_at + waits[packet.transmissions] for packet in self._packets]
 
     def _next_deadline(self) -> float:
-        waits: dict[int, float] = {}  # by transmissions: most packets have the same
-        earliest = inf
-        for packet in self._packets:
-            wait = waits.get(packet.transmissions)
-            if wait is None:
-                wait = waits[packet.transmissions] = self._timeout(packet.transmissions)
-            earliest = min(earliest, packet.sent_at + wait)
-            if packet.copies_left and packet.copy_at < earliest:
-                earliest = packet.copy_at
-        return earliest
+        copies = [packet.copy_at for packet in self._packets if packet.copies_left]
+        return min(*self._deadlines(), *copies, inf)
 
     def _deadline_passed(self, now: float) -> None:
-        for packet in self._packets:
-            packet.lost |= now >= self._deadline(packet)
+        for packet, deadline in zip(self._packets, self._deadlines(), strict=True):
+            packet.lost |= now >= deadline
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:
+        if not newly and not end:
+            return
         covered = set(newly)
         told = [packet for packet in self._packets if covered.intersection(packet.indices) or (end and packet.has_end)]
         for packet in told:
             packet.indices = [index for index in packet.indices if index not in covered]
             packet.has_end &= not end
+            packet.payload = b""
         self._packets = [packet for packet in self._packets if packet.indices or packet.has_end]
         once = [packet for packet in told if packet.transmissions == 1]
         if once:
