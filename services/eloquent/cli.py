@@ -281,15 +281,14 @@ def agreement(
     from eloquent.report.run_directory import RunDirectory
     from eloquent.sim.agreement import compare
     from eloquent.sim.lanes import read_lanes
-    from eloquent.sim.tables import show
 
     lanes = read_lanes(RunDirectory(folder))
     total = repeats * sum(len(lane.sessions) for lane in lanes)
     with _working(total, workers=workers, dask=None) as (executor, tick):
         found = compare(folder, lanes, repeats=repeats, executor=executor, progress=tick)
     found.write()
-    table = found.table()
-    _print_table(table.title, table.headings, [tuple(show(cell) for cell in row) for row in table.rows])
+    headings, *rows = found.shown()
+    _print_table(found.table().title, headings, rows)
     for remark in found.remarks():
         console.print(escape(remark), highlight=False, soft_wrap=True)
     console.print(f"tables: {folder / 'agreement.md'}", highlight=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from eloquent.report.run_directory import RunDirectory, write_whole
 from eloquent.sim.batch import Point, SessionSums
 from eloquent.sim.experiment import Results
 from eloquent.sim.lanes import Lane, replay
-from eloquent.sim.tables import Cell, Table
+from eloquent.sim.tables import Cell, Table, show
 from eloquent.units import format_percent
 
 NAME = "agreement"
@@ -144,6 +144,17 @@ class Agreement:
         rows = tuple(row for comparison in self.comparisons for row in comparison.rows())
         return Table(NAME, f"Lab and simulator, run {self.run.read_manifest().run}", HEADINGS, rows)
 
+    def shown(self) -> list[tuple[str, ...]]:
+        """Return the comparison as people read it: headings, and a row for each scheme and measure."""
+        lines: list[tuple[str, ...]] = [("scheme", "replayed by", "measure", "lab", "simulator", "difference, 95 %")]
+        for one in self.comparisons:
+            for place, (*_, name, lab, simulated, change, low, high) in enumerate(one.rows()):
+                names = ("", "") if place else (one.scheme, one.results.point.scheme)
+                ends = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+                difference = "-" if change is None else f"{_percent(change)}{ends}"
+                lines.append((*names, str(name), show(lab), show(simulated), difference))
+        return lines
+
     def sessions_table(self) -> Table:
         """Return the stall ratios of each session on both sides; the simulator's is over its replays."""
         rows: list[tuple[Cell, ...]] = []
@@ -243,3 +254,7 @@ def _mean_gap(stream_s: Sequence[float], figures: SchemeFigures) -> float | None
 def _compare(lab: float | None, simulated: float | None) -> tuple[float | None, float | None, float | None]:
     """Return both values and the difference as a share of the simulator's."""
     return lab, simulated, None if lab is None or not simulated else lab / simulated - 1
+
+
+def _percent(share: Cell) -> str:
+    return f"{share * 100:+.1f} %" if isinstance(share, float) else "-"
