@@ -12,7 +12,7 @@ from eloquent.report.figures import SchemeFigures
 from eloquent.report.plots import draw
 from eloquent.report.run_data import RunData, colours, label, load, printable
 from eloquent.report.run_directory import write_whole
-from eloquent.report.story import facts, headline, milliseconds, pairs, self_tests, shortcomings, warnings
+from eloquent.report.story import facts, headline, milliseconds, self_tests, shortcomings, warnings
 from eloquent.report.strips import MOST_CLIENTS, draw_strips
 from eloquent.units import format_percent
 
@@ -22,18 +22,18 @@ MOST_ROWS = 500  # of the agreement that are shown
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Figure:
     """One figure of the table.
 
     Attributes:
         text: As it is shown.
-        value: As `summary.json` has it; None where nothing was measured or it is no single number.
-        interval: Its 95 % interval as it is shown.
+        key: Its key in `summary.json`; nothing for a remark.
+        value: As `summary.json` has it; None where nothing was measured.
     """
 
     text: str
+    key: str = ""
     value: float | None = None
-    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,15 @@ class Row:
         label: What it is called.
         shade: Its colour on a light page, `#rrggbb`.
         shade_in_the_dark: Its colour on a dark page.
-        cells: Its figures, by the keys of `summary.json`.
+        stall_ratio: Its stall ratio, and its interval.
+        cells: Its figures, one column after the other, the lines of each cell from above.
     """
 
     label: str
     shade: str
     shade_in_the_dark: str
-    cells: dict[str, Cell]
+    stall_ratio: tuple[Figure, ...]
+    cells: list[tuple[Figure, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +70,19 @@ class Load:
     files: list[str]
 
 
-HEADINGS = {
-    "sessions": "sessions",
-    "tokens": "tokens",
-    "stall_ratio": "stall ratio",
-    "relative_stall_ratio": "against the first",
-    "stalls": "stalls",
-    "stall_ratio_210": "at 210 ms",
-    "redundancy_rate": "redundancy",
-    "wire_bytes_per_token": "bytes a token",
-    "late_ratio": "late tokens",
-    "ttft_p50_s": "TTFT p50",
-    "ttft_p95_s": "p95",
-    "gap_p95_s": "gap p95",
-    "gap_p99_s": "p99",
-    "failed": "failed",
-}
+HEADINGS = (
+    ("sessions",),
+    ("tokens",),
+    ("stall ratio", "95 % CI"),
+    ("against the first", "95 % CI"),
+    ("stalls",),
+    ("at 210 ms",),
+    ("redundancy",),
+    ("bytes", "a token"),
+    ("late tokens",),
+    ("TTFT p50", "p95"),
+    ("gap p95", "p99"),
+)
 
 
 def write_report(run_dir: Path) -> Path:
@@ -140,13 +139,28 @@ def page(run: RunData, loads: list[Load] | None = None) -> str:
 def rows(run: RunData) -> Iterator[Row]:
     """Yield the table's rows: the figures of `summary.json`."""
     shades = colours(run.summary.schemes)
-    for name, figures in run.summary.schemes.items():
-        cells = {key: _cell(key, figures) for key in HEADINGS}
-        relative = figures.relative_stall_ratio
+    for name, one in run.summary.schemes.items():
+        stall_ratio = (_share("stall_ratio", one), *_interval(one.stall_ratio_ci95))
+        relative = one.relative_stall_ratio
+        against: tuple[Figure, ...] = (Figure("-"),)
         if relative is not None:
-            ends = relative.ci95 and f"{_change(relative.ci95[0])} … {_change(relative.ci95[1])}, {pairs(run, name)} pairs"
-            cells["relative_stall_ratio"] = Cell(_change(relative.ratio), relative.ratio, ends or "")
-        yield Row(label(name), shades[name], lightened(shades[name]), cells)
+            ends = () if relative.ci95 is None else (Figure(" … ".join(map(_change, relative.ci95))),)
+            against = (Figure(_change(relative.ratio), "relative_stall_ratio", relative.ratio), *ends)
+        known = one.redundancy_rate is not None and one.accounted < one.sessions
+        cells: list[tuple[Figure, ...]] = [
+            (_count("sessions", one), *((_count("failed", one, " failed"),) if one.failed else ())),
+            (_count("tokens", one),),
+            stall_ratio,
+            against,
+            (_count("stalls", one),),
+            (_share("stall_ratio_210", one),),
+            (_share("redundancy_rate", one), *((Figure(f"of {one.accounted} sessions"),) if known else ())),
+            (_number("wire_bytes_per_token", one),),
+            (_share("late_ratio", one),),
+            (_time("ttft_p50_s", one), _time("ttft_p95_s", one)),
+            (_time("gap_p95_s", one), _time("gap_p99_s", one)),
+        ]
+        yield Row(label(name), shades[name], lightened(shades[name]), stall_ratio, cells)
 
 
 def lightened(colour: str) -> str:
@@ -187,27 +201,36 @@ def _write_loads(run_dir: Path) -> Iterator[Load]:
         yield Load(printable(folder.name), headline(run), [f"{folder.name}/{name}" for name in files])
 
 
-def _cell(key: str, figures: SchemeFigures) -> Cell:
-    value = getattr(figures, key)
-    if value is None or key == "relative_stall_ratio":
-        return Cell("-")
-    if key.endswith("_s"):
-        return Cell(milliseconds(value), value)
-    if key == "wire_bytes_per_token":
-        return Cell(f"{value:.0f}", value)
-    if isinstance(value, int):
-        return Cell(f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"), value)
-    text = format_percent(value)
-    if key == "stall_ratio" and figures.stall_ratio_ci95 is not None:
-        low, high = map(format_percent, figures.stall_ratio_ci95)
-        return Cell(text, value, f"{low.rstrip('%')} … {high}")
-    if key == "redundancy_rate" and figures.accounted < figures.sessions:
-        return Cell(text, value, f"of {figures.accounted} sessions")
-    return Cell(text, value)
+def _share(key: str, figures: SchemeFigures) -> Figure:
+    value: float | None = getattr(figures, key)
+    return Figure("-" if value is None else _percent(value), key, value)
+
+
+def _time(key: str, figures: SchemeFigures) -> Figure:
+    value: float | None = getattr(figures, key)
+    return Figure(milliseconds(value), key, value)
+
+
+def _count(key: str, figures: SchemeFigures, noun: str = "") -> Figure:
+    value: int = getattr(figures, key)
+    return Figure(f"{value:,}{noun}".replace(",", "\N{NARROW NO-BREAK SPACE}"), key, value)
+
+
+def _number(key: str, figures: SchemeFigures) -> Figure:
+    value: float | None = getattr(figures, key)
+    return Figure("-" if value is None else f"{value:.0f}", key, value)
+
+
+def _interval(ends: tuple[float, float] | None) -> tuple[Figure, ...]:
+    return () if ends is None else (Figure(f"{ends[0] * 100:.1f} … {_percent(ends[1])}"),)
+
+
+def _percent(value: float) -> str:
+    return format_percent(value).replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _change(relative: float) -> str:
-    return f"{(relative - 1) * 100:+.0f}%".replace("-", "\N{MINUS SIGN}")
+    return f"{(relative - 1) * 100:+.0f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")
 
 
 def _short(cell: str) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.session import STALL_THRESHOLD
-from eloquent.report.run_data import RunData, colours, label, printable
+from eloquent.report.run_data import Answer, RunData, colours, label, printable
 from eloquent.report.svg import FAINT, INK, STYLE, inline
 
 WIDTH = 400 / 72  # inches; one unit of the drawing is a pixel on a phone
@@ -58,9 +58,15 @@ def draw(run: RunData) -> list[Plot]:
             redundancy,
         ),
         (
+            "pairs",
+            "The same link in the same seconds",
+            "A dot: one client's session against that of {baseline} at the same time. Below the line it stalled less.",
+            paired_ratios,
+        ),
+        (
             "gaps",
             "Gaps between tokens (1 − CDF)",
-            "Share of all gaps that are longer than a length. Dashed: 200 ms, beyond which a gap is a stall.",
+            "Share of all gaps that are longer than a length. Beyond 200 ms a gap is a stall.",
             gap_distribution,
         ),
         (
@@ -77,12 +83,14 @@ def draw(run: RunData) -> list[Plot]:
         ),
     ]
     drawn = []
+    baseline = label(next(iter(run.summary.schemes), ""))
     shades = variables(list(run.summary.schemes))
     for name, title, caption, make in plots:
         with mpl.rc_context(STYLE):
             figure = make(run)
             if figure is not None:
-                drawn.append(Plot(name, title, caption, inline(figure, name=name, title=title, colours=shades)))
+                text = caption.replace("{baseline}", baseline)
+                drawn.append(Plot(name, title, text, inline(figure, name=name, title=title, colours=shades)))
     return drawn
 
 
@@ -91,7 +99,7 @@ def stall_ratios(run: RunData) -> Figure | None:
     found = [(name, one) for name, one in run.summary.schemes.items() if one.stall_ratio is not None]
     if not found:
         return None
-    figure = Figure(figsize=(WIDTH, 0.65 + 0.42 * len(found)))
+    figure = Figure(figsize=(WIDTH, max(2.3, 0.65 + 0.42 * len(found))))
     place = figure.subplots()
     shades, most = colours(run.summary.schemes), 0.0
     for row, (name, one) in enumerate(found):
@@ -102,7 +110,9 @@ def stall_ratios(run: RunData) -> Figure | None:
         place.plot([low, high], [row, row], color=INK, linewidth=1.6, solid_capstyle="butt")
         for end in (low, high) if high > low else ():
             place.plot([end, end], [row - 0.14, row + 0.14], color=INK, linewidth=1.6)
-        place.annotate(f"{ratio:.1%}", (high, row), (6, 0), textcoords="offset points", va="center", fontsize=11)
+        place.annotate(
+            f"{ratio * 100:.1f} %", (high, row), (6, 0), textcoords="offset points", va="center", fontsize=11
+        )
     place.set_yticks(range(len(found)), [label(name) for name, _ in found], color=INK)
     place.invert_yaxis()
     place.set_xlim(0, max(0.05, most) * 1.17)
@@ -140,12 +150,38 @@ def redundancy(run: RunData) -> Figure | None:
             va="center",
         )
     place.set_xlim(-0.05 * widest, 1.1 * widest)
-    place.set_ylim(bottom=0)
+    place.set_ylim(0, 1.08 * place.get_ylim()[1])
     place.set_xlabel("redundancy")
     place.set_ylabel("stall ratio")
     _percent_axis(place.xaxis)
     _percent_axis(place.yaxis)
     place.tick_params(length=0)
+    return figure
+
+
+def paired_ratios(run: RunData) -> Figure | None:
+    """Draw each session's stall ratio against that of the baseline's session of the same client in the same round."""
+    baseline, *others = run.summary.schemes
+    theirs = {(one.row.client, one.row.round): _ratio(one) for one in run.of(baseline)}
+    points = {
+        name: [(theirs[key], _ratio(one)) for one in run.of(name) if (key := (one.row.client, one.row.round)) in theirs]
+        for name in others
+    }
+    if not any(points.values()):
+        return None
+    most = max(0.05, *(max(point) for found in points.values() for point in found)) * 1.08
+    figure = Figure(figsize=(WIDTH, 3.1))
+    place = figure.subplots()
+    place.plot([0, most], [0, most], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    shades = colours(run.summary.schemes)
+    for name, found in points.items():
+        if found:
+            place.plot(*zip(*found, strict=True), "o", color=shades[name], markersize=6, alpha=0.85, label=label(name))
+    place.set(xlim=(0, most), ylim=(0, most), ylabel="stall ratio", xlabel=f"stall ratio of {label(baseline)}")
+    _percent_axis(place.xaxis)
+    _percent_axis(place.yaxis)
+    place.tick_params(length=0)
+    _legend(figure)
     return figure
 
 
@@ -159,10 +195,20 @@ def gap_distribution(run: RunData) -> Figure | None:
     if figure is not None:
         place = figure.axes[0]
         place.axvline(STALL_THRESHOLD * 1e3, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        place.annotate(
+            "200 ms",
+            (STALL_THRESHOLD * 1e3, 1),
+            (4, -2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top",
+            color=FAINT,
+            fontsize=10,
+        )
         place.set_yscale("log")
         most = max(map(len, samples.values()))
         place.set_ylim(0.5 / most, 1.1)
-        place.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:g} %"))
+        place.yaxis.set_major_formatter(FuncFormatter(_percent))
         place.yaxis.set_minor_formatter(NullFormatter())
         place.set_xlabel("gap")
     return figure
@@ -231,12 +277,21 @@ def _distribution(run: RunData, samples: Mapping[str, Sequence[float]], *, falli
                 *_curve(sorted(values), falling=falling), where="post", color=shades[name], label=label(name), lw=2
             )
     place.set_xscale("log")
-    place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    shortest, longest = place.get_xlim()
+    place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if longest < 30 * shortest else (1.0,)))
     place.xaxis.set_major_formatter(FuncFormatter(_length))
     place.xaxis.set_minor_formatter(NullFormatter())
     place.tick_params(length=0, which="both")
-    figure.legend(loc="outside upper left", ncols=3, fontsize=10, handlelength=1.2, columnspacing=1.2, borderpad=0)
+    _legend(figure)
     return figure
+
+
+def _ratio(answer: Answer) -> float:
+    return answer.measures.stall_s / answer.measures.stream_s if answer.measures.stream_s > 0 else 0.0
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside upper left", ncols=3, fontsize=10, handlelength=1.2, columnspacing=1.2, borderpad=0)
 
 
 def _curve(ordered: Sequence[float], *, falling: bool) -> tuple[list[float], list[float]]:
@@ -246,15 +301,18 @@ def _curve(ordered: Sequence[float], *, falling: bool) -> tuple[list[float], lis
     points = list(last.items())
     kept = [point for number, point in enumerate(points[:-1]) if number % -(-len(points) // STEPS) == 0]
     kept.append(points[-1])
-    across = [ordered[0], *(value for value, _ in kept)]
-    share = [0.0, *(place / count for _, place in kept)]
-    return (across, [1 - value for value in share]) if falling else (across, share)
+    across, share = [value for value, _ in kept], [place / count for _, place in kept]
+    return (across, [1 - value for value in share]) if falling else ([ordered[0], *across], [0.0, *share])
 
 
 def _length(milliseconds: float, _: Any) -> str:
     return f"{milliseconds / 1e3:g} s" if milliseconds >= 1e3 else f"{milliseconds:g} ms"
 
 
+def _percent(share: float, _: Any) -> str:
+    return f"{share * 100:g} %"
+
+
 def _percent_axis(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(_percent))

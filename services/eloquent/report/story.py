@@ -113,7 +113,7 @@ def self_tests(run: RunData) -> list[tuple[str, str, str, str, str]]:
 
 def share(value: Any) -> str:
     """Write a share, 0..1 or more, in percent, as exactly as a sentence wants it."""
-    return f"{_number(value)} %" if isinstance(value, int | float) else "-"
+    return f"{_number(value)}\N{NO-BREAK SPACE}%" if isinstance(value, int | float) else "-"
 
 
 def milliseconds(seconds: Any) -> str:
@@ -137,12 +137,12 @@ def _change(relative: RelativeStallRatio, count: int) -> str:
     over = f"over {_count(count, 'paired session')}"
     less = 1 - relative.ratio
     word = "less" if less >= 0 else "more"
-    amount = f"{abs(less) * 100:.0f} % {word}"
+    amount = f"{abs(less) * 100:.0f}\N{NO-BREAK SPACE}% {word}"
     if relative.ci95 is None:
         return f"{amount}, {over}, which is too few to say how sure that is"
     low, high = (1 - end for end in relative.ci95)
     if low >= 0 >= high:
-        return f"no clear difference [{-low * 100:+.0f}..{-high * 100:+.0f} %] {over}"
+        return f"no clear difference [{-low * 100:+.0f}..{-high * 100:+.0f}\N{NO-BREAK SPACE}%] {over}"
     near, far = sorted((abs(low), abs(high)))
     return f"{amount} [{near * 100:.0f}..{far * 100:.0f}] {over}"
 
@@ -168,8 +168,8 @@ def _machine(run: RunData) -> Iterator[Fact]:
 
 def _quality(run: RunData) -> Iterator[Fact]:
     summary = run.summary
-    yield Fact("loss measured by the link probes", share(summary.loss_rate))
-    yield Fact("the schedule's own loss", share(summary.scheduled_loss_rate))
+    yield Fact("loss measured by the link probes", _exact(summary.loss_rate))
+    yield Fact("the schedule's own loss", _exact(summary.scheduled_loss_rate))
     late = run.note("lateness", "p99_s")
     if late is not None:
         worst = milliseconds(run.note("lateness", "max_s"))
@@ -177,7 +177,7 @@ def _quality(run: RunData) -> Iterator[Fact]:
     yield Fact("lag of the viewers' event loops, p99", milliseconds(summary.load_lag_p99_s))
     busy, stolen = run.note("processor", "busy"), run.note("processor", "stolen")
     if busy is not None:
-        yield Fact("processor time", f"{share(busy)} busy, {share(stolen)} stolen by the hypervisor")
+        yield Fact("processor time", f"{_exact(busy)} busy, {_exact(stolen)} stolen by the hypervisor")
     counts = run.note("directions")
     overflowed = [_mapping(one).get("overflowed") for one in counts] if isinstance(counts, list) else []
     if overflowed and all(isinstance(one, int) for one in overflowed):
@@ -198,6 +198,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _number(value: float) -> str:
     return f"{value * 100:.0f}" if value >= 0.0995 or value == 0 else f"{value * 100:.1f}"
+
+
+def _exact(value: Any) -> str:
+    return f"{value * 100:.1f}\N{NO-BREAK SPACE}%" if isinstance(value, int | float) else "-"
 
 
 def _count(number: int, noun: str) -> str:

@@ -63,14 +63,18 @@ def strip(run: RunData, client: str, start: float, end: float) -> Figure:
     place = figure.subplots()
     for from_s, to_s, loss in bad_stretches(run, client):
         if from_s < end and to_s > start:
-            place.axvspan(max(from_s, start), min(to_s, end), color=BAD, alpha=round(0.06 + 0.22 * loss, 2), linewidth=0)
+            place.axvspan(
+                max(from_s, start), min(to_s, end), color=BAD, alpha=round(0.06 + 0.22 * loss, 2), linewidth=0
+            )
     shades = colours(names)
     for row, name in enumerate(names):
         answers = [answer for answer in run.of(name) if answer.row.client == client]
         _row(place, row, answers, shades[name], run.origin_s)
         share = ratio([one.measures.stall_s for one in answers], [one.measures.stream_s for one in answers])
-        text = "-" if share is None else f"{share:.0%}"
-        place.annotate(text, (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center")
+        text = "-" if share is None else f"{share * 100:.0f}\N{NO-BREAK SPACE}%"
+        place.annotate(
+            text, (1, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center"
+        )
     place.set_yticks(range(len(names)), [label(name) for name in names], color=INK)
     place.set_ylim(len(names) - 0.45, -0.55)
     place.set_xlim(start, end)
@@ -119,9 +123,9 @@ def _row(place: Axes, row: int, answers: Sequence[Answer], colour: str, origin_s
     for answer in answers:
         if answer.rendered_s:
             ends = answer.rendered_s[0] - origin_s, answer.rendered_s[-1] - origin_s
-            place.plot(ends, (row, row), color=FAINT, linewidth=0.8)
+            place.plot(ends, (row, row), color=FAINT, linewidth=0.8, zorder=1.5)
     by_shade: dict[float, list[tuple[float, float]]] = {}
     for from_s, to_s, share in stalled_shares(answers):
         by_shade.setdefault(-(-share * SHADES // 1) / SHADES, []).append((from_s - origin_s, to_s - from_s))
     for shade, bars in by_shade.items():
-        place.broken_barh(bars, (row - 0.34, 0.68), color=colour, alpha=shade, linewidth=0)
+        place.broken_barh(bars, (row - 0.34, 0.68), color=colour, alpha=shade, linewidth=0, zorder=2)

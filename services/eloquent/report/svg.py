@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def inline(figure: Figure, *, name: str, title: str, colours: Mapping[str, str])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font draws the text, not ours
         figure.savefig(body, format="svg", metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(body.getvalue())  # noqa: S314 - matplotlib wrote it a moment ago
+    root = ET.fromstring(body.getvalue())  # noqa: S314 - matplotlib wrote it a moment ago
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -76,10 +76,10 @@ def inline(figure: Figure, *, name: str, title: str, colours: Mapping[str, str])
     for element in root.iter():
         _make_native(element, name, {**PAGE_COLOURS, **colours})
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title}
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - a serialised tree is escaped
+    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - a serialised tree is escaped
 
 
-def _make_native(element: ElementTree.Element, name: str, colours: Mapping[str, str]) -> None:
+def _make_native(element: ET.Element, name: str, colours: Mapping[str, str]) -> None:
     element.tag = _NAMESPACE.sub("", element.tag)
     attributes = {_NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
     for key, value in attributes.items():
