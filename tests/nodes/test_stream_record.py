@@ -49,7 +49,7 @@ def test_labels_are_closed(counts):
 @pytest.mark.parametrize(
     ("flags", "known", "unknown"),
     [
-        ((), ["grpc", "retransmit", "duplicate-2", "eloquent"], "duplicate-3"),
+        ((), ["grpc", "sse", "retransmit", "duplicate-2", "eloquent"], "duplicate-3"),
         (("--known-schemes", "grpc, duplicate-3"), ["grpc", "duplicate-3"], "eloquent"),
     ],
 )

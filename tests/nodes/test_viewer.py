@@ -13,12 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
+from eloquent.nodes.lanes import Ask, GrpcLane
 from eloquent.nodes.screen import ViewerLog
-from eloquent.nodes.viewer import Ask, Lane, Viewer
+from eloquent.nodes.viewer import Viewer
 from eloquent.qoe.session import measure
 from eloquent.report.run_directory import RunDirectory
 
-SCHEMES = ("grpc", "retransmit", "duplicate-2", "eloquent")
+SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent")
 
 
 @pytest.mark.parametrize(
@@ -26,9 +27,7 @@ SCHEMES = ("grpc", "retransmit", "duplicate-2", "eloquent")
     [(30, 0.1, 150), (30.0, 0.05, 300), (3, 0.1, 15), (0.1, 0.1, 1), (0.01, 0.1, 1), (0.3, 0.1, 2)],
 )
 def test_the_prompt_fills_the_session(length, gap, count):
-    request = Ask(length, gap).request()
-    assert request.prompt.startswith(f"Count to {count},")
-    assert request.token_gap.ToNanoseconds() == round(gap * 1e9)
+    assert Ask(length, gap).prompt.startswith(f"Count to {count},")
     assert (2 * count - 1) * gap <= max(length, gap) + 1e-9
 
 
@@ -50,7 +49,7 @@ def view(counts):
             server.add_generic_rpc_handlers([service])
             port = server.add_insecure_port("127.0.0.1:0")
             await server.start()
-            seen, lane = counts(), Lane(f"127.0.0.1:{port}")
+            seen, lane = counts(), GrpcLane(f"127.0.0.1:{port}")
             viewer = Viewer("c1", {"grpc": lane}, telemetry.ViewerMetrics(seen.registry), None)
             outcome = await viewer.view("grpc", 0, ask or Ask(0.05, 0.01))
             await lane.close()
@@ -146,17 +145,18 @@ def scrape(port):
 
 
 def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_node, free_port, tmp_path):
-    server, origin, edge = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    server, chat, origin, edge = (f"127.0.0.1:{free_port()}" for _ in range(4))
     viewer_page, server_page, origin_page = free_port(), free_port(), free_port()
     books = ("--known-clients", "c1", "--run-dir", tmp_path)
-    model = start_node("token_server", "--listen", server, "--metrics", f"127.0.0.1:{server_page}", *books)
+    doors = ("--listen", server, "--http", chat)
+    model = start_node("token_server", *doors, "--metrics", f"127.0.0.1:{server_page}", *books)
     relay = start_node(
         "origin_relay", "--listen", origin, "--upstream", server, "--metrics", f"127.0.0.1:{origin_page}", *books
     )
     start_node("edge_relay", "--listen", edge, "--origin", origin)
     viewer = start_node(
         "viewer",
-        *("--client", "c1", "--schemes", ",".join(SCHEMES), "--server", server, "--edge", edge),
+        *("--client", "c1", "--schemes", ",".join(SCHEMES), "--server", server, "--http", chat, "--edge", edge),
         *("--rounds", 2, "--session-seconds", 0.6, "--round-seconds", 1.5, "--token-gap", 0.05),
         *("--metrics", f"127.0.0.1:{viewer_page}", "--run-dir", tmp_path, "--start-on-order"),
         *("--background", "--background-seconds", 60),
@@ -256,6 +256,7 @@ def test_sigterm_in_mid_session_ends_it_as_cancelled(start_node, free_port, tmp_
     [
         (("--schemes", "eloquent"), "the scheme 'eloquent' needs --edge"),
         (("--schemes", "grpc"), "the scheme 'grpc' needs --server"),
+        (("--schemes", "sse"), "the scheme 'sse' needs --http"),
         (("--schemes", "pigeon"), "'pigeon' is not a scheme"),
         (("--schemes", ","), "name at least one scheme"),
     ],

@@ -11,6 +11,7 @@ from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
 
 TOKEN_SERVER_PORT = 50051
+CHAT_PORT = 8000  # of the token server, for HTTP
 EDGE_RELAY = "127.0.0.1:50051"
 ORIGIN_RELAY_PORT = 7000
 PROBE_PORT = 7001
@@ -40,6 +41,7 @@ class Deployment:
         self._folder = folder
         self._server, self._origin = network.hosts["server"], network.hosts["origin"]
         self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
+        self._chat_address = f"{self._server.address}:{CHAT_PORT}"
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
         self.nodes: list[LabProcess] = []
         self.viewers: dict[str, LabProcess] = {}
@@ -54,7 +56,8 @@ class Deployment:
         names = ",".join(client.name for client in clients)
         labels = ("--known-clients", names, "--known-schemes", ",".join(self._options.schemes))
         logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
-        self._plan(self._server, "token_server", "--listen", self._server_address, *labels, *logs, *grace)
+        doors = ("--listen", self._server_address, "--http", self._chat_address)
+        self._plan(self._server, "token_server", *doors, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
         self._plan(self._origin, "origin_relay", "--listen", self._origin_address, *upstream, *labels, *logs, *grace)
@@ -85,7 +88,8 @@ class Deployment:
             "viewer",
             METRICS_PORT,
             *("--client", client.name, "--schemes", ",".join(options.schemes)),
-            *("--server", self._server_address, "--edge", EDGE_RELAY, "--run-dir", str(self._folder)),
+            *("--server", self._server_address, "--http", self._chat_address, "--edge", EDGE_RELAY),
+            *("--run-dir", str(self._folder)),
             *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
             *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),
             *("--token-gap", str(options.token_gap_s)),

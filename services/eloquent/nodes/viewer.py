@@ -11,96 +11,27 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-
-import grpc.aio
+from typing import Any
 
 from eloquent import telemetry
-from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
+from eloquent.nodes.lanes import Ask, GrpcLane, Lane, LaneError, SseLane
 from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
-from eloquent.nodes.sources.counting import CountingSource, counting_prompt
+from eloquent.nodes.sources.counting import CountingSource
 from eloquent.protocol import schemes
 from eloquent.report.rows import LagRow
 
 LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
-_CONNECT_TIME = 15.0  # seconds for a channel to connect before the first round
-_MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
+SSE = "sse"
 _BREAK = 10.0  # seconds between the length of a session and the start of the next round
-# gRPC must not retry behind our back, nor share one connection between two channels.
-_CHANNEL_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a viewer asks for in each session.
-
-    Attributes:
-        length: Seconds from the first token to the last, about.
-        token_gap: Seconds between two tokens.
-    """
-
-    length: float
-    token_gap: float
-
-    @property
-    def deadline(self) -> float:
-        """Seconds after which a session is given up."""
-        return 2 * self.length + _MARGIN
-
-    def request(self) -> GenerateRequest:
-        """Return the paper's prompt, to count as far as the time goes."""
-        tokens = max(1, int(self.length / self.token_gap + 1e-9))
-        request = GenerateRequest(prompt=counting_prompt(tokens))
-        request.token_gap.FromNanoseconds(round(self.token_gap * 1e9))
-        return request
-
-
-class Lane:
-    """One scheme's channels, kept open; each session has one to itself.
-
-    Args:
-        target: `HOST:PORT` of the token server, or of the edge relay.
-    """
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._idle: list[grpc.aio.Channel] = []
-        self._all: list[grpc.aio.Channel] = []
-
-    async def connect(self) -> None:
-        """Connect ahead of the first session."""
-        async with self.channel() as channel:
-            try:
-                await asyncio.wait_for(channel.channel_ready(), _CONNECT_TIME)
-            except TimeoutError:
-                _logger.warning("no connection to %s after %g s; going on", self._target, _CONNECT_TIME)
-
-    @asynccontextmanager
-    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        """Lend a channel that no other session uses."""
-        if not self._idle:
-            channel = grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
-            self._all.append(channel)
-            self._idle.append(channel)
-        channel = self._idle.pop()
-        try:
-            yield channel
-        finally:
-            self._idle.append(channel)
-
-    async def close(self) -> None:
-        """Close the channels."""
-        for channel in self._all:
-            await channel.close()
 
 
 class Viewer:
@@ -114,7 +45,7 @@ class Viewer:
     """
 
     def __init__(
-        self, client: str, lanes: dict[str, Lane], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
+        self, client: str, lanes: dict[str, Lane[Any]], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
     ) -> None:
         self._client = client
         self._lanes = lanes
@@ -197,30 +128,19 @@ class Viewer:
             await self.view(scheme, 0, ask)
 
     async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:
-        request = ask.request()
-        metadata = (
-            (names.CLIENT_KEY, self._client),
-            (names.SCHEME_KEY, scheme),
-            (names.SESSION_KEY, session),
-        )
-        expected = CountingSource().tokens(request.prompt)
-        async with self._lanes[scheme].channel() as channel:
-            generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
-                names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
-            )
-            call = generate(request, metadata=metadata, timeout=ask.deadline)
-            try:
-                async for token in call:
+        metadata = names.owner_metadata(client=self._client, scheme=scheme, session=session)
+        expected = CountingSource().tokens(ask.prompt)
+        try:
+            async with aclosing(self._lanes[scheme].answer(ask, metadata)) as answer:
+                async for token in answer:
                     rendered_s = time.monotonic()
                     right = next(expected, None)
                     if right is None or (token.index, token.text) != (screen.tokens, right.text):
                         return "data_loss"
-                    screen.render(generated_s=token.generated_at_ns / 1e9, rendered_s=rendered_s)
-            except grpc.aio.AioRpcError as error:
-                _logger.warning("%s: %s: %s", session, error.code().name, error.details())
-                return error.code().name.lower()
-            finally:
-                call.cancel()
+                    screen.render(generated_s=token.generated_s, rendered_s=rendered_s)
+        except LaneError as error:
+            _logger.warning("%s: %s: %s", session, error.outcome, error)
+            return error.outcome
         return "ok" if next(expected, None) is None else "data_loss"
 
 
@@ -228,19 +148,24 @@ def _print_event(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _lanes(flags: argparse.Namespace) -> dict[str, Lane]:
+def _lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
     """Find where to ask for each scheme.
 
     Raises:
         ConfigurationError: A scheme is unknown, or the address that it needs is not given.
     """
-    lanes = {}
+    lanes: dict[str, Lane[Any]] = {}
+    make: type[Lane[Any]]
     for name in flags.schemes:
-        direct = schemes.get(name).kind == "kernel"
-        target = flags.server if direct else flags.edge
+        if name == SSE:
+            flag, target, make = "--http", flags.http, SseLane
+        elif schemes.get(name).kind == "kernel":
+            flag, target, make = "--server", flags.server, GrpcLane
+        else:
+            flag, target, make = "--edge", flags.edge, GrpcLane
         if not target:
-            raise ConfigurationError(f"the scheme '{name}' needs {'--server' if direct else '--edge'}")
-        lanes[name] = Lane(target)
+            raise ConfigurationError(f"the scheme '{name}' needs {flag}")
+        lanes[name] = make(target)
     if not lanes:
         raise ConfigurationError("name at least one scheme with --schemes")
     return lanes
@@ -310,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--client", required=True, help="name of this client, the label of its metrics and logs")
     add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
-    add("--server", metavar="HOST:PORT", help="token server, for schemes that the kernel carries (grpc)")
+    add("--server", metavar="HOST:PORT", help="token server, for the scheme grpc")
+    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the scheme sse")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
     add("--rounds", type=int, default=1, help="rounds (%(default)s)")
     start = parser.add_mutually_exclusive_group()

@@ -12,8 +12,9 @@ from eloquent.protocol.endpoint import StreamDelivered, StreamFinished, TokenRec
 from eloquent.protocol.receiver import Receiver
 
 
-def test_the_registry_has_the_papers_families_first() -> None:
-    assert [scheme.name for scheme in schemes.defaults()][:4] == ["grpc", "retransmit", "duplicate-2", "eloquent"]
+def test_the_registry_has_tcp_and_the_papers_families_first() -> None:
+    names = [scheme.name for scheme in schemes.defaults()]
+    assert names[:5] == ["grpc", "sse", "retransmit", "duplicate-2", "eloquent"]
 
 
 def test_a_scheme_may_bring_its_own_receiver() -> None:
@@ -35,9 +36,10 @@ def test_an_unknown_name_is_told_what_there_is() -> None:
         schemes.get("udp")
 
 
-def test_the_kernel_scheme_has_no_endpoints() -> None:
-    scheme = schemes.get("grpc")
-    assert (scheme.kind, scheme.label) == ("kernel", "TCP (gRPC)")
+@pytest.mark.parametrize(("name", "label"), [("grpc", "TCP (gRPC)"), ("sse", "TCP (HTTP SSE)")])
+def test_the_kernels_schemes_have_no_endpoints(name: str, label: str) -> None:
+    scheme = schemes.get(name)
+    assert (scheme.kind, scheme.label) == ("kernel", label)
     for make in (scheme.make_sender, scheme.make_receiver):
         with pytest.raises(ConfigurationError, match="kernel"):
             make()

@@ -4,11 +4,12 @@ To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.schemes import adaptive, bound, eloquent, fec, kcp, kernel, red, retransmit, ssp, tcp
+from eloquent.protocol.schemes import adaptive, bound, eloquent, fec, kcp, kernel, red, retransmit, sse, ssp, tcp
 from eloquent.protocol.schemes.scheme import Family, Scheme
 
 FAMILIES: tuple[Family, ...] = (
     kernel.GRPC,
+    sse.FAMILY,
     retransmit.RETRANSMIT,
     retransmit.DUPLICATE,
     eloquent.FAMILY,

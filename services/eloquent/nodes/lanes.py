@@ -1,0 +1,207 @@
+"""How a viewer asks: over gRPC, from the token server or an edge relay, or over HTTP with server-sent events.
+
+Rules of this file: connections are made ahead and kept open, and each session has one to itself, so that the kernel's
+account of a connection is a session's. Nothing retries. Every failure is a `LaneError` with an outcome.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import grpc.aio
+import httpx
+
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls import chat, names
+from eloquent.errors import EloquentError
+from eloquent.nodes.sources.counting import counting_prompt
+
+_CONNECT_TIME = 15.0  # seconds for a connection before the first round
+_MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
+# gRPC must not retry behind our back, nor share one connection between two channels.
+_CHANNEL_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+_logger = logging.getLogger(__name__)
+
+Connection = TypeVar("Connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a viewer asks for in each session.
+
+    Attributes:
+        length: Seconds from the first token to the last, about.
+        token_gap: Seconds between two tokens.
+    """
+
+    length: float
+    token_gap: float
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a session is given up."""
+        return 2 * self.length + _MARGIN
+
+    @property
+    def prompt(self) -> str:
+        """The paper's prompt, to count as far as the time goes."""
+        return counting_prompt(max(1, int(self.length / self.token_gap + 1e-9)))
+
+
+@dataclass(frozen=True, slots=True)
+class LaneToken:
+    """A token as it comes.
+
+    Attributes:
+        index: Its position, from 0.
+        text: What it says.
+        generated_s: When it was made, in seconds of CLOCK_MONOTONIC.
+    """
+
+    index: int
+    text: str
+    generated_s: float
+
+
+class LaneError(EloquentError):
+    """An answer that did not come, or did not end well.
+
+    Attributes:
+        outcome: A gRPC status in lower case.
+    """
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Lane(ABC, Generic[Connection]):
+    """One scheme's connections, kept open; each session has one to itself.
+
+    Args:
+        target: `HOST:PORT`.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._idle: list[Connection] = []
+        self._all: list[Connection] = []
+
+    async def connect(self) -> None:
+        """Connect ahead of the first session."""
+        async with self._connection() as connection:
+            try:
+                await asyncio.wait_for(self._warm(connection), _CONNECT_TIME)
+            except (TimeoutError, httpx.TransportError):
+                _logger.warning("no connection to %s; going on", self._target)
+
+    @abstractmethod
+    def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+        """Ask, and yield the tokens as they come; whoever closes it early tells the server.
+
+        Raises:
+            LaneError: The answer does not come, or does not end well.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connection in self._all:
+            await self._close(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection that no other session uses."""
+        if not self._idle:
+            connection = self._make()
+            self._all.append(connection)
+            self._idle.append(connection)
+        connection = self._idle.pop()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    @abstractmethod
+    def _make(self) -> Connection: ...
+
+    @abstractmethod
+    async def _warm(self, connection: Connection) -> None: ...
+
+    @abstractmethod
+    async def _close(self, connection: Connection) -> None: ...
+
+
+class GrpcLane(Lane[grpc.aio.Channel]):
+    """Asks by gRPC."""
+
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+        """See `Lane`."""
+        request = GenerateRequest(prompt=ask.prompt)
+        request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
+        async with self._connection() as channel:
+            generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
+                names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+            )
+            call = generate(request, metadata=metadata, timeout=ask.deadline)
+            try:
+                async for token in call:
+                    yield LaneToken(token.index, token.text, token.generated_at_ns / 1e9)
+            except grpc.aio.AioRpcError as error:
+                raise LaneError(error.code().name.lower(), error.details() or "") from error
+            finally:
+                call.cancel()
+
+    def _make(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+
+    async def _warm(self, connection: grpc.aio.Channel) -> None:
+        await connection.channel_ready()
+
+    async def _close(self, connection: grpc.aio.Channel) -> None:
+        await connection.close()
+
+
+class SseLane(Lane[httpx.AsyncClient]):
+    """Asks by HTTP, and reads server-sent events."""
+
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+        """See `Lane`."""
+        question = chat.question(ask.prompt, token_gap_s=ask.token_gap)
+        headers = {"content-type": "application/json", **dict(metadata)}
+        try:
+            async with (
+                self._connection() as client,
+                asyncio.timeout(ask.deadline),
+                client.stream("POST", chat.PATH, content=question, headers=headers) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    raise chat.refusal(response.status_code, await response.aread())
+                reader = chat.ChunkReader()
+                async for data in response.aiter_raw():
+                    for token in reader.feed(data):
+                        yield LaneToken(token.index, token.text, token.generated_at_ns / 1e9)
+                reader.finish()
+        except chat.ChatError as error:
+            raise LaneError(error.outcome, str(error)) from error
+        except TimeoutError as error:
+            raise LaneError("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
+        except httpx.TransportError as error:
+            raise LaneError("unavailable", str(error) or repr(error)) from error
+
+    def _make(self) -> httpx.AsyncClient:
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+        return httpx.AsyncClient(base_url=f"http://{self._target}", limits=one, timeout=None, trust_env=False)  # noqa: S113  (a session has a deadline)
+
+    async def _warm(self, connection: httpx.AsyncClient) -> None:
+        await connection.get("/health")
+
+    async def _close(self, connection: httpx.AsyncClient) -> None:
+        await connection.aclose()
