@@ -59,8 +59,9 @@ class Receiver:
         self._ack_due = True
         if self._finished:
             return
+        window = range(self._next, self._next + WINDOW)
         for fragment in payload.fragments:
-            if self._next <= fragment.index < self._next + WINDOW and fragment.index not in self._waiting:
+            if fragment.index in window and fragment.index not in self._waiting:
                 self._waiting[fragment.index] = fragment
                 self._ranges.add(fragment.index, fragment.index + 1)
         if payload.end is not None:

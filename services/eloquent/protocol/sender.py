@@ -189,9 +189,9 @@ class Sender(ABC):
 
     def _may_send_new(self, now: float) -> bool:
         """Whether there is something new and no rule holds it back."""
-        if self._over or (self._outstanding and now - self._silent_since > QUIET_AFTER):
+        if not (self._window_is_open() if self._fresh else self._end_waits):
             return False
-        return self._end_waits or (bool(self._fresh) and self._window_is_open())
+        return not self._over and not (self._outstanding and now - self._silent_since > QUIET_AFTER)
 
     def _window_is_open(self) -> bool:
         oldest = next(iter(self._unacked), self._sent)

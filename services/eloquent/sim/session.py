@@ -227,15 +227,17 @@ class _Side:
         self.endpoint = endpoint
         self.path = path
         self.timer = self.due = math.inf  # the timer as pulled, and its instant among the events
+        self._instant = math.inf  # the timer in whole nanoseconds
         self.pull_timer(0.0)
 
     def pull_timer(self, now: float) -> None:
         """Ask when the endpoint wants to be called next; a timer in the past is due at once."""
         timer = self.endpoint.get_timer()
         if timer is None:
-            self.timer = self.due = math.inf
-        else:
-            self.timer, self.due = timer, max(round(timer, 9), now)
+            timer = math.inf
+        if timer != self.timer:
+            self.timer, self._instant = timer, round(timer, 9)
+        self.due = max(self._instant, now)
 
 
 class _Session:
