@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import dpkt
 import pytest
 
 from eloquent import scenarios
@@ -11,7 +12,7 @@ from eloquent.measure.flows import Vantage
 from eloquent.report.rows import SessionRow, TokenRow
 from eloquent.report.run_directory import RunDirectory
 
-from .conftest import EPOCH, Story
+from .conftest import CLIENT, EPOCH, Story
 
 OFFSET = EPOCH - 100.0  # the sessions' clock reads 100 s when the captures' reads EPOCH
 
@@ -63,6 +64,24 @@ def test_the_figures_of_a_run_and_its_capture(lossy: Story, tmp_path: Path):
     assert figures.rtt_s == pytest.approx(lossy.rtt, abs=1e-3)
     assert (figures.vantage, figures.connections) == ("sender", 1)
     assert found.stream_of(sessions[0], streams) is streams[0]
+
+
+def test_a_connection_that_was_open_before_the_capture_is_left_out(lossy: Story, tmp_path: Path):
+    """Such as another program's; with a vantage it counts."""
+    path, both = lossy.write(tmp_path / "a.pcap", "sender"), tmp_path / "both.pcap"
+    with path.open("rb") as file, both.open("wb") as copy:
+        writer = dpkt.pcap.Writer(copy, nano=True)
+        for at_s, frame in dpkt.pcap.Reader(file):
+            writer.writepkt(frame, ts=at_s)
+            packet = dpkt.ethernet.Ethernet(frame)
+            tcp = packet.data.data
+            if tcp.flags & dpkt.tcp.TH_SYN:
+                continue
+            tcp.sport, tcp.dport = (port + 1 if port == CLIENT[1] else port for port in (tcp.sport, tcp.dport))
+            writer.writepkt(bytes(packet), ts=at_s)
+    (stream,) = found.read_streams(both)
+    assert stream.direction.receiver[1] == CLIENT[1]
+    assert len(found.read_streams(both, vantage=Vantage.SENDER)) == 2
 
 
 def test_the_longest_block(tmp_path: Path):

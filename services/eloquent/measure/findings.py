@@ -87,7 +87,8 @@ def read_streams(capture: Path, *, vantage: Vantage | None = None, port: int | N
 
     Args:
         capture: A pcap or pcapng file.
-        vantage: Where it was made; None takes what each connection's handshake tells.
+        vantage: Where it was made; None takes what each connection's handshake tells, and leaves out connections that were
+            open before the capture began, such as those of other programs, where there are others.
         port: Port of the server; None takes all connections.
 
     Raises:
@@ -100,6 +101,8 @@ def read_streams(capture: Path, *, vantage: Vantage | None = None, port: int | N
         raise ConfigurationError(
             f"{capture} holds no TCP connection{f' of port {port}' if port else ''} that carried data"
         )
+    if vantage is None:
+        found = [one for one in found if one.vantage is not None] or found
     return [fates(one, vantage) for one in found]
 
 
