@@ -96,6 +96,10 @@ agreement: testbed ## Stream the same schedules through the lab and the simulato
 
 # --- development
 
+.PHONY: dashboards
+dashboards: testbed .build/dev.stamp ## Generate Grafana's dashboards from their definitions
+	@$(BIN)/python dashboards/generate.py
+
 .PHONY: test
 test: testbed .build/dev.stamp ## Run every test lane that this machine can run
 	@$(BIN)/python tests/run_lanes.py

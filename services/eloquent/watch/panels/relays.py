@@ -4,7 +4,6 @@ from eloquent.watch.panels.definition import RUN, Dashboard, Panel, Query, Thres
 
 _RELAYS = f'{RUN},role=~"origin_relay|edge_relay"'
 _SCHEMES = f'{RUN},scheme=~"$scheme"'
-_PROCESSES = f'{RUN},role=~".+"'
 
 RELAYS = Dashboard(
     uid="eloquent-relays",
@@ -86,7 +85,7 @@ RELAYS = Dashboard(
             kind="timeseries",
             queries=(
                 Query(
-                    f"sum by (role, host) (rate(process_cpu_seconds_total{{{_PROCESSES}}}[$window]))",
+                    f"sum by (role, host) (rate(process_cpu_seconds_total{{{RUN}}}[$window]))",
                     "{{role}} {{host}}",
                     sane=(0, 2),
                 ),
@@ -100,9 +99,9 @@ RELAYS = Dashboard(
             kind="timeseries",
             queries=(
                 Query(
-                    f"sum by (role, host) (process_resident_memory_bytes{{{_PROCESSES}}})",
+                    f"sum by (role, host) (process_resident_memory_bytes{{{RUN}}})",
                     "{{role}} {{host}}",
-                    sane=(1e6, 4e9),
+                    sane=(1e7, 4e9),
                 ),
             ),
         ),

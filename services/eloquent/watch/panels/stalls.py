@@ -82,7 +82,7 @@ STALLS = Dashboard(
                 Query(
                     _percentile(share, "eloquent_token_gap_seconds"),
                     f"{{{{scheme}}}} p{share * 100:.0f}",
-                    sane=(0, 10),
+                    sane=(0.001, 10),
                 )
                 for share in (0.95, 0.99)
             ),
@@ -97,7 +97,7 @@ STALLS = Dashboard(
                 Query(
                     _percentile(share, "eloquent_time_to_first_token_seconds"),
                     f"{{{{scheme}}}} p{share * 100:.0f}",
-                    sane=(0, 20),
+                    sane=(0.001, 20),
                 )
                 for share in (0.5, 0.95)
             ),
@@ -139,11 +139,11 @@ STALLS = Dashboard(
             ),
         ),
         Panel(
-            title="Streams and tokens",
-            description="Tokens rendered a second, by scheme: what the ratios on this page stand on.",
+            title="Tokens rendered",
+            description="Tokens a second, by scheme: what the ratios on this page stand on.",
             unit="cps",
             kind="timeseries",
-            queries=(Query(_rate("eloquent_rendered_tokens_total", by="scheme"), "{{scheme}}", sane=(0, 100000)),),
+            queries=(Query(_rate("eloquent_rendered_tokens_total", by="scheme"), "{{scheme}}", sane=(0.01, 1e5)),),
         ),
     ),
 )
