@@ -93,6 +93,7 @@ class OriginRelay:
         self._recorder = recorder
         self._max_streams = max_streams
         self._streams: dict[tuple[Peer, int], _Stream] = {}
+        self._schemes: set[str] = set()  # that there were streams of: they stay in the metrics, at 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -132,10 +133,10 @@ class OriginRelay:
             scheme = self._recorder.scheme_label(stream.owner.scheme)
             streams[scheme] += 1
             backlogs[scheme] += stream.peer.session.backlog(stream.stream_id)
+        self._schemes |= streams.keys()
         for gauge, counts in ((self._metrics.relayed_streams, streams), (self._metrics.unacked_tokens, backlogs)):
-            gauge.clear()
-            for scheme, count in counts.items():
-                gauge.labels(scheme).set(count)
+            for scheme in self._schemes:
+                gauge.labels(scheme).set(counts[scheme])
 
     def _start(self, peer: Peer, event: StreamRequested) -> None:
         request = RelayRequest()
