@@ -1,49 +1,28 @@
-from typing import Any
-
 import pytest
 
 from eloquent.protocol.endpoint import PeerLost
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.kcp import FLUSH_INTERVAL, GROWTH, INITIAL_TIMEOUT, MIN_TIMEOUT, KcpSender
 from eloquent.protocol.sender import GIVE_UP_AFTER, QUIET_AFTER
-from eloquent.protocol.wire import Ack, Data, decode_payload, encode_payload
+
+from .conftest import ack, contents, fire, give
 
 
 def make(rtt: RttEstimator | None = None) -> KcpSender:
     return KcpSender(budget=1171, rtt=rtt if rtt is not None else RttEstimator())
 
 
-def contents(sender: Any, now: float) -> list[list[int]]:
-    packets = [decode_payload(data) for data in sender.datagrams_to_send(now=now)]
-    return [[f.index for f in packet.fragments] for packet in packets if isinstance(packet, Data)]
-
-
-def give(sender: Any, now: float) -> list[list[int]]:
-    sender.send_token(b"token", now=now)
-    return contents(sender, now)
-
-
-def ack(sender: Any, next_index: int, *ranges: tuple[int, int], now: float) -> None:
-    sender.receive_datagram(encode_payload(Ack(next_index, ranges)), now=now)
-
-
-def fire(sender: Any) -> tuple[float, list[list[int]]]:
-    now = sender.get_timer()
-    sender.handle_timer(now=now)
-    return now, contents(sender, now)
-
-
 def test_flushes_are_ten_milliseconds_apart_and_shared() -> None:
     sender = make()
-    assert give(sender, 0.0) == [[0]]
-    assert give(sender, 0.002) == []
-    assert give(sender, 0.004) == []
+    assert give(sender, 1, 0.0) == [[0]]
+    assert give(sender, 1, 0.002) == []
+    assert give(sender, 1, 0.004) == []
     assert fire(sender) == (FLUSH_INTERVAL, [[1, 2]])
 
 
 def test_the_timeout_grows_by_half() -> None:
     sender = make()
-    give(sender, 0.0)
+    give(sender, 1, 0.0)
     instants = [fire(sender)[0] for _ in range(4)]
     gaps = [after - before for before, after in zip([0.0, *instants], instants, strict=False)]
     assert gaps == pytest.approx([INITIAL_TIMEOUT * GROWTH**n for n in range(4)])
@@ -52,7 +31,7 @@ def test_the_timeout_grows_by_half() -> None:
 def test_two_skips_send_again_at_the_next_flush() -> None:
     sender = make()
     for i in range(4):
-        give(sender, i / 50)
+        give(sender, 1, i / 50)
     ack(sender, 0, (1, 2), now=0.10)
     assert contents(sender, 0.10) == []
     ack(sender, 0, (1, 3), now=0.12)
@@ -65,30 +44,30 @@ def test_the_timeout_follows_the_path_down_to_thirty_milliseconds() -> None:
     for _ in range(100):
         rtt.sample(0.005)
     sender = make(rtt)
-    give(sender, 0.0)
+    give(sender, 1, 0.0)
     assert sender.get_timer() == pytest.approx(MIN_TIMEOUT)
 
 
 def test_only_segments_sent_once_tell_the_round_trip_time() -> None:
     rtt = RttEstimator()
     sender = make(rtt)
-    give(sender, 0.0)
+    give(sender, 1, 0.0)
     fire(sender)
     ack(sender, 1, now=0.3)
     assert rtt.smoothed is None
-    give(sender, 1.0)
+    give(sender, 1, 1.0)
     ack(sender, 2, now=1.4)
     assert rtt.smoothed == pytest.approx(0.4)
 
 
 def test_a_silent_peer_is_given_up_and_gets_nothing_new() -> None:
     sender = make()
-    give(sender, 0.0)
+    give(sender, 1, 0.0)
     timer = sender.get_timer()
     while timer is not None and timer < QUIET_AFTER + 0.1:
         fire(sender)
         timer = sender.get_timer()
-    assert give(sender, QUIET_AFTER + 0.1) == []
+    assert give(sender, 1, QUIET_AFTER + 0.1) == []
     steps = 0
     while sender.get_timer() is not None:
         now, _ = fire(sender)
@@ -99,9 +78,9 @@ def test_a_silent_peer_is_given_up_and_gets_nothing_new() -> None:
 
 def test_a_stream_may_begin_long_after_the_first_flush() -> None:
     sender = make()
-    give(sender, 0.0)
+    give(sender, 1, 0.0)
     ack(sender, 1, now=0.1)
-    assert give(sender, 100.0) == [[1]]
-    assert give(sender, 100.001) == []
+    assert give(sender, 1, 100.0) == [[1]]
+    assert give(sender, 1, 100.001) == []
     assert fire(sender) == (pytest.approx(100.0 + FLUSH_INTERVAL), [[2]])
     assert sender.next_event() is None

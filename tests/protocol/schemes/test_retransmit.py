@@ -1,33 +1,11 @@
-from typing import Any
-
 import pytest
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.retransmit import RetransmitSender
-from eloquent.protocol.wire import Ack, Data, decode_payload, encode_payload
 
-
-def give(sender: Any, count: int, now: float) -> list[list[int]]:
-    for _ in range(count):
-        sender.send_token(b"token", now=now)
-    return contents(sender, now)
-
-
-def contents(sender: Any, now: float) -> list[list[int]]:
-    packets = [decode_payload(data) for data in sender.datagrams_to_send(now=now)]
-    return [[f.index for f in packet.fragments] for packet in packets if isinstance(packet, Data)]
-
-
-def ack(sender: Any, next_index: int, *ranges: tuple[int, int], now: float) -> None:
-    sender.receive_datagram(encode_payload(Ack(next_index, ranges)), now=now)
-
-
-def fire(sender: Any) -> tuple[float, list[list[int]]]:
-    now = sender.get_timer()
-    sender.handle_timer(now=now)
-    return now, contents(sender, now)
+from .conftest import ack, contents, fire, give
 
 
 def test_one_packet_for_each_burst_without_redundancy() -> None:
