@@ -101,20 +101,21 @@ def decode_payload(data: bytes) -> Payload:
     Raises:
         MalformedPacket: It is not the encoding of anything.
     """
-    reader = Reader(data)
-    kind = reader.take(1)[0]
+    if not data:
+        raise MalformedPacket("a payload is empty")
+    kind, body = data[0], data[_TYPE_SIZE:]
     if kind in {_TYPE_ACK, _TYPE_ACK_OF_END}:
-        return _decode_ack(reader, end_seen=kind == _TYPE_ACK_OF_END)
-    if kind not in {_TYPE_DATA, _TYPE_DATA_WITH_END}:
-        raise MalformedPacket(f"there is no payload of type {kind}")
-    end = _decode_end(reader) if kind == _TYPE_DATA_WITH_END else None
-    fragments = _decode_fragments(reader.rest())
-    if not fragments and end is None:
-        raise MalformedPacket("a packet has neither a token nor an end")
-    return Data(tuple(fragments), end)
+        return _decode_ack(body, end_seen=kind == _TYPE_ACK_OF_END)
+    if kind == _TYPE_DATA_WITH_END:
+        reader = Reader(body)
+        end = _decode_end(reader)
+        return Data(_decode_fragments(reader.rest()), end)
+    if kind == _TYPE_DATA and body:
+        return Data(_decode_fragments(body))
+    raise MalformedPacket(f"there is no payload of type {kind}, or it has neither a token nor an end")
 
 
-def _decode_fragments(data: bytes) -> list[Fragment]:
+def _decode_fragments(data: bytes) -> tuple[Fragment, ...]:
     fragments: list[Fragment] = []
     position = index = 0
     while position < len(data):
@@ -130,7 +131,7 @@ def _decode_fragments(data: bytes) -> list[Fragment]:
         fragments.append(Fragment(index, data[position:stop], more=bool(head & _MORE)))
         position = stop
         index += 1
-    return fragments
+    return tuple(fragments)
 
 
 def _encode_end(end: End) -> bytes:
@@ -161,12 +162,13 @@ def _encode_ack(ack: Ack) -> bytes:
     return b"".join(parts)
 
 
-def _decode_ack(reader: Reader, *, end_seen: bool) -> Ack:
-    next_index = reader.varint()
+def _decode_ack(data: bytes, *, end_seen: bool) -> Ack:
+    next_index, position = decode_varint(data, 0)
     ranges: list[tuple[int, int]] = []
     previous = next_index
-    while not reader.at_end:
-        gap, length = reader.varint(), reader.varint()
+    while position < len(data):
+        gap, position = decode_varint(data, position)
+        length, position = decode_varint(data, position)
         start, stop = previous + gap, previous + gap + length
         if not gap or not length or stop > MAX_VARINT or len(ranges) == MAX_RANGES:
             raise MalformedPacket("the ranges of an acknowledgement are empty, too high or too many")
