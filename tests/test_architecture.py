@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
     "watch": BASE | {"protocol", "telemetry"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
-    "cli": BASE | {"emulation", "report", "sim", "scenarios", "measure"},
+    "commands": BASE | {"report"},
+    "cli": BASE | {"commands", "emulation", "report", "sim", "scenarios", "measure"},
 }
 PURE = {"protocol", "channel", "qoe"}
 # Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.
@@ -35,8 +36,8 @@ IMPURE_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "subproc
 HOMES = {
     "mininet": {"emulation"},
     "pyroute2": {"emulation", "nodes"},
-    "typer": {"cli", "measure"},
-    "rich": {"cli", "report", "measure"},
+    "typer": {"cli", "commands", "measure"},
+    "rich": {"cli", "commands", "report", "measure"},
 }
 HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}
@@ -94,7 +95,20 @@ def test_every_part_stands_in_the_table():
 
 @pytest.mark.parametrize(
     "folder",
-    ["protocol", "channel", "qoe", "sim", "measure", "drivers", "calls", "nodes", "emulation", "report", "scenarios"],
+    [
+        "protocol",
+        "channel",
+        "qoe",
+        "sim",
+        "measure",
+        "drivers",
+        "calls",
+        "nodes",
+        "emulation",
+        "report",
+        "commands",
+        "scenarios",
+    ],
 )
 def test_the_tests_mirror_the_sources(folder: str):
     """A test file is named after the module that it tests, so that one finds it; e2e tests whole testbeds."""

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from typer.core import TyperGroup
 
+from eloquent.commands import report
 from eloquent.errors import ConfigurationError, EloquentError
 from eloquent.measure.commands import app as measure
 
@@ -42,6 +43,8 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(measure, name="measure")
+app.command()(report.report)
+app.command()(report.compare)
 
 
 @app.command()
@@ -88,6 +91,7 @@ def up(
 def _show(events: Iterator[dict[str, Any]]) -> None:
     """Show what happens while the testbed comes up, and the comparison at the end."""
     from eloquent.report.figures import compute
+    from eloquent.report.html import write_report
     from eloquent.report.run_directory import RunDirectory
     from eloquent.report.table import render
 
@@ -122,6 +126,7 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
     console.print()
     console.print(render(compute(run), title=f"{run.read_manifest().scenario.line}"))
     console.print(f"\nrun directory: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"report:        {write_report(folder)}", highlight=False, soft_wrap=True)
     for name in ("Prometheus", "the board"):
         console.print(f"{name + ':':<14} {urls[name]}", highlight=False, soft_wrap=True)
     console.print("the testbed stays up: make status, make down", highlight=False)
