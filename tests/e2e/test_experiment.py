@@ -134,6 +134,16 @@ def test_the_figures_can_be_computed_again(experiment):
     assert set(experiment.summary()["schemes"]) == set(SCHEMES)
 
 
+def test_the_simulator_agrees_with_the_lab(experiment):
+    """Of 8 sessions chance leaves 5 % (1 sigma); what a busy machine adds to short gaps comes on top (docs/agreement.md)."""
+    answer = experiment.call("agreement", str(experiment.run), "--repeats", "3", "--tolerance", "1000")
+    assert answer.returncode == 0, answer.stderr
+    with (experiment.run / "agreement.csv").open(encoding="utf-8") as file:
+        rows = {row["scheme"]: row for row in csv.DictReader(file) if row["measure"] == "stall_ratio_210"}
+    assert set(rows) == set(SCHEMES)
+    assert float(rows["eloquent"]["difference"]) == pytest.approx(0, abs=0.25)
+
+
 def test_status_tells_what_runs(experiment):
     answer = experiment.call("status")
     assert answer.returncode == 0
