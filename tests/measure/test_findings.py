@@ -5,7 +5,7 @@ import dpkt
 import pytest
 
 from eloquent import scenarios
-from eloquent.channel.trace import parse_loss_trace
+from eloquent.channel.loss_trace import parse_loss_trace
 from eloquent.errors import ConfigurationError
 from eloquent.measure import findings as found
 from eloquent.measure.flows import Vantage

@@ -151,7 +151,7 @@ def mahimahi(
     outage: Annotated[str, typer.Option(help="Longest time without a packet that is no outage.")] = "500ms",
 ) -> None:
     """Show rates and outages of Mahimahi traces; as a scenario: loss=trace(file=F,outage=500ms)."""
-    from eloquent.channel.trace import parse_mahimahi
+    from eloquent.channel.mahimahi import parse_mahimahi
     from eloquent.measure import tables
 
     try:

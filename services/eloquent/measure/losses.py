@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import median
 
-from eloquent.channel.trace import LossTrace, PacketFate
+from eloquent.channel.loss_trace import LossTrace, PacketFate
 from eloquent.errors import ConfigurationError
 from eloquent.measure.flows import DataPacket, Direction, Vantage
 from eloquent.protocol.ranges import RangeSet

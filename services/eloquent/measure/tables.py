@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from eloquent.channel.trace import DeliveryTrace
+from eloquent.channel.mahimahi import DeliveryTrace
 from eloquent.measure.findings import Findings, LoggedSession
 from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.qoe.ratios import percentile, ratio

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from eloquent.channel.scenario import Scenario, from_mapping, parse_line
-from eloquent.channel.trace import expand_traces
+from eloquent.channel.trace_files import expand_traces
 from eloquent.errors import ConfigurationError
 
 _FOLDER = Path(__file__).parent
