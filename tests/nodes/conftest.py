@@ -109,13 +109,21 @@ async def _client(port):
         yield Client(channel)
 
 
+class Port(int):
+    """The port of a token server's gRPC; `http` is the other one, if it is open."""
+
+    http: int
+
+
 @asynccontextmanager
-async def _server(*, limits=None, library=None, log=None, clients=()):
+async def _server(*, limits=None, library=None, log=None, clients=(), http=False):
     counts = Counts()
     metrics = telemetry.ServerMetrics(counts.registry)
     recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
     server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
-    port = await server.door.open("127.0.0.1:0")
+    port = Port(await server.door.open("127.0.0.1:0"))
+    if http:
+        port.http = await server.chat_door.open("127.0.0.1:0")
     try:
         yield port, counts
     finally:

@@ -52,7 +52,7 @@ def test_tokens_are_due_on_the_clock_and_lateness_does_not_add_up(run_virtually,
     async def run():
         model = Model(Library(), Limits(), metrics, StreamRecorder(metrics))
         context = SlowContext()
-        await model._produce(Answer(iter(tokens), 100, 0.1, 1.5), context.write)
+        await model.produce(Answer(iter(tokens), 100, 0.1, 1.5), context.write)
         return context.written
 
     written = run_virtually(run())

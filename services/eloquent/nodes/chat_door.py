@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from eloquent.nodes.admission import Admission, Refused
 from eloquent.nodes.model import Answer, Caller, Model, Question
 
 _IDLE_TIME = 3600  # seconds that a connection may wait for its next request: a viewer keeps its own open
+_BACKLOG = 2048  # connections that wait to be accepted
 _FLUSH_TIME = 1  # seconds for the last bytes to leave after the last answer
 _MAX_BODY = 8_000_000  # bytes of a request; the prompt's own limit is lower
 _HTTP = {
@@ -75,10 +76,15 @@ class ChatDoor:
             ConfigurationError: The address cannot be bound.
         """
         host, port = parse_address(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio switches Nagle's delay off only where the protocol is spelt out.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.create_server((host, port), family=family, backlog=2048)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
         except OSError as error:
+            listener.close()
             raise ConfigurationError(f"cannot listen on {address}: {error.strerror}") from error
         config = uvicorn.Config(
             self.app,
@@ -142,8 +148,8 @@ class _Stream:
         identity = f"chatcmpl-{secrets.token_hex(12)}"
         self.head = {"id": identity, "created": int(time.time()), "model": self.asked.model}
 
-    async def send_events(self, send: Send) -> None:
-        """Send the answer as events, one a token."""
+    async def send_events(self, send: Send, produced: Callable[[], None]) -> None:
+        """Send the answer as events, one a token; say when all are produced, which is before its client can know."""
 
         async def write(event: bytes) -> None:
             await send({"type": "http.response.body", "body": event, "more_body": True})
@@ -155,22 +161,26 @@ class _Stream:
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         start = Response(headers=headers, media_type=chat.MEDIA_TYPE)
         start.raw_headers = [pair for pair in start.raw_headers if pair[0] != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": start.raw_headers})
-        await write(self._chunk({"role": "assistant", "content": ""}))
-        await self.model.stream(self.answer, self.caller, write_token)
+        with self.model.stream(self.answer, self.caller):
+            await send({"type": "http.response.start", "status": 200, "headers": start.raw_headers})
+            await write(self._chunk({"role": "assistant", "content": ""}))
+            await self.model.produce(self.answer, write_token)
+        produced()
         end = self._chunk({}, finish_reason=self._finish_reason())
         if self.asked.stream_options is not None and self.asked.stream_options.include_usage:
             end += chat.event(self.head | {"object": _CHUNK, "choices": [], "usage": self._usage()})
         await send({"type": "http.response.body", "body": end + chat.DONE})
 
-    async def send_whole(self, send: Send) -> None:
+    async def send_whole(self, send: Send, produced: Callable[[], None]) -> None:
         """Send the answer in one piece, when it is complete."""
         texts: list[str] = []
 
         async def keep(token: GenerateResponse) -> None:
             texts.append(token.text)
 
-        await self.model.stream(self.answer, self.caller, keep)
+        with self.model.stream(self.answer, self.caller):
+            await self.model.produce(self.answer, keep)
+        produced()
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": "".join(texts)},
@@ -196,17 +206,18 @@ _CHUNK = "chat.completion.chunk"
 
 
 class _Admitted(Response):
-    """A response that is made inside: it counts as a stream, and ends when its client leaves."""
+    """A response that is made inside: it counts as a stream until it is produced, and ends when its client leaves."""
 
-    def __init__(self, admission: Admission, produce: Callable[[Send], Awaitable[None]]) -> None:
+    def __init__(self, admission: Admission, produce: Callable[[Send, Callable[[], None]], Awaitable[None]]) -> None:
         super().__init__()
         self._admission = admission
         self._produce = produce
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._admission.inside():
-                await _while_connected(receive, self._produce(send))
+            with ExitStack() as place:
+                place.enter_context(self._admission.inside())
+                await _while_connected(receive, self._produce(send, place.close))
         except Refused as refused:
             status, kind = _HTTP[refused.code]
             error = chat.error_body(str(refused), kind=kind, code=refused.code.name.lower())

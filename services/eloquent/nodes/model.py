@@ -7,6 +7,7 @@ so that lateness never adds up. A stream that its client leaves produces nothing
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -133,20 +134,18 @@ class Model:
             delay=_within("first_token_delay", question.first_token_delay, 0.0, MAX_FIRST_TOKEN_DELAY),
         )
 
-    async def stream(
-        self, answer: Answer, caller: Caller, write: Callable[[GenerateResponse], Awaitable[None]]
-    ) -> None:
-        """Produce an answer, each token when it is due, and keep the books of it.
+    @contextmanager
+    def stream(self, answer: Answer, caller: Caller) -> Iterator[None]:
+        """Keep the books of an answer, from before its first byte is sent.
 
         Args:
             answer: What `answer` gave.
             caller: Whose it is.
-            write: Sends a token.
         """
         ended = self._account(answer, caller)
         try:
             with self._metrics.active_generations.track_inprogress():
-                await self._produce(answer, write)
+                yield
         except asyncio.CancelledError:
             self._metrics.cancelled_streams.inc()
             raise
@@ -157,7 +156,8 @@ class Model:
         """Wait until the streams that have ended are accounted, at most so many seconds."""
         await self._tcp.settle(patience)
 
-    async def _produce(self, answer: Answer, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
+    async def produce(self, answer: Answer, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
+        """Make the tokens of an answer, and have each written when it is due."""
         loop = asyncio.get_running_loop()
         start = loop.time() + answer.delay
         for index, token in enumerate(islice(answer.source, answer.limit)):

@@ -74,7 +74,8 @@ class TokenServer:
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         caller = Caller(context.peer(), runtime.metadata_of(context.invocation_metadata()))
-        await self._model.stream(answer, caller, context.write)
+        with self._model.stream(answer, caller):
+            await self._model.produce(answer, context.write)
 
 
 def _seconds(request: GenerateRequest, field: Literal["token_gap", "first_token_delay"]) -> float | None:
@@ -96,9 +97,9 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     reflection.enable_server_reflection(
         [TOKEN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server.door.server
     )
-    await server.door.open(flags.listen)
     if flags.http:
         await server.chat_door.open(flags.http)
+    await server.door.open(flags.listen)
     runtime.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)
