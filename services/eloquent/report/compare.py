@@ -123,11 +123,11 @@ def _long_stalls(answer: Answer, _: Sequence[StreamRow]) -> Sums:
 
 MEASURES = (
     Measure("stall ratio", "percent", lambda one, _: (one.measures.stall_s, one.measures.stream_s)),
-    Measure("stall ratio at 210 ms", "percent", _long_stalls),
-    Measure("stalls a minute", "", lambda one, _: (60.0 * one.measures.stalls, one.measures.stream_s)),
+    Measure("at 210 ms", "percent", _long_stalls),
+    Measure("stalls/min", "", lambda one, _: (60.0 * one.measures.stalls, one.measures.stream_s)),
     Measure("late tokens", "percent", lambda one, _: (one.measures.late_tokens, one.measures.timed_tokens)),
     Measure("redundancy", "percent", _redundancy),
-    Measure("bytes a token", "", _wire_bytes),
+    Measure("bytes/token", "", _wire_bytes),
     Measure("mean TTFT", "seconds", _first_wait),
 )
 

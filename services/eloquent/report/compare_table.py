@@ -1,6 +1,7 @@
 """The comparison of two runs on the screen: first what differs in how they were made, then measure by measure."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -51,29 +52,30 @@ def _made(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _figures(comparison: Comparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("scheme")
-    table.add_column("measure")
-    for heading in ("A", "B", "B − A\n95 % CI", "p"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    before = ""
-    for one in comparison.differences:
-        verdict = f"{one.verdict}: {one.why}" if one.why else str(one.verdict)
-        table.add_row(
-            Text(label(one.scheme) if one.scheme != before else ""),
-            one.measure.name,
-            _value(one.measure, one.first),
-            _value(one.measure, one.second),
-            _change(one),
-            "-" if one.p is None else f"{one.p:.2g}" if one.p >= 0.001 else "<0.001",
-            Text(verdict, style=_STYLES[one.verdict]),
-        )
-        before = one.scheme
+    table.add_column("measure", no_wrap=True)
+    for heading in ("A", "B", "B − A", "95 % CI", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for scheme, measures in groupby(comparison.differences, key=lambda one: one.scheme):
+        table.add_row(Text(label(scheme), style="bold"))
+        for one in measures:
+            table.add_row(
+                f"  {one.measure.name}",
+                _value(one.measure, one.first),
+                _value(one.measure, one.second),
+                *_change(one),
+                "-" if one.p is None else f"{one.p:.2f}" if one.p >= 0.01 else f"{one.p:.4f}",
+                Text(str(one.verdict).removeprefix("differs "), style=_STYLES[one.verdict]),
+            )
     return table
 
 
 def _reading(comparison: Comparison) -> Iterator[str]:
     yield ""
+    for scheme, measures in groupby(comparison.differences, key=lambda one: one.scheme):
+        for why, alike in groupby((one for one in measures if one.why), key=lambda one: one.why):
+            names = ", ".join(one.measure.name for one in alike)
+            yield f"Not comparable for {label(scheme)} ({names}): {why}."
     ours, theirs = comparison.units
     if comparison.is_paired:
         yield (
@@ -86,7 +88,10 @@ def _reading(comparison: Comparison) -> Iterator[str]:
         f"p allows for all {len(comparison.differences)} comparisons at once (permutation test, largest |t|): if nothing "
         f"differed, a table like this would call anything at all different with a probability of {LEVEL:.0%} at most."
     )
-    yield "The intervals are each measure's own (pp: percentage points), so that one of them may leave out 0 where the verdict sees noise."
+    yield (
+        "The intervals are each measure's own (pp: percentage points), so that one of them may leave out 0 where the "
+        "verdict sees noise."
+    )
     if comparison.left_out:
         yield f"Only one of the runs has {', '.join(map(label, comparison.left_out))}."
 
@@ -107,11 +112,11 @@ def _rounded(value: float, digits: int) -> float:
     return round(value, digits) + 0.0  # no negative zero
 
 
-def _change(one: Difference) -> str:
+def _change(one: Difference) -> tuple[str, str]:
+    """Return the difference, and its interval."""
     if one.first is None or one.second is None:
-        return "-"
+        return "-", "-"
     change = _value(one.measure, one.second - one.first, sign="+")
     if one.interval is None:
-        return change
-    ends = " … ".join(_value(one.measure, end, sign="+").rstrip(" pms") for end in one.interval)
-    return f"{change} [{ends}]"
+        return change, "-"
+    return change, " … ".join(_value(one.measure, end, sign="+").rstrip(" pms") for end in one.interval)

@@ -1,6 +1,5 @@
 """The report of a run: `report.html`, one file that needs nothing else, neither a network nor a script."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eloquent.errors import ConfigurationError
+from eloquent.report.agreement import NAME as AGREEMENT
+from eloquent.report.agreement import read_agreement
 from eloquent.report.figures import SchemeFigures
 from eloquent.report.plots import draw
 from eloquent.report.run_data import RunData, colours, label, load, printable
@@ -17,8 +18,6 @@ from eloquent.report.strips import MOST_CLIENTS, draw_strips
 from eloquent.units import format_percent
 
 REPORT = "report.html"
-AGREEMENT = "agreement.csv"
-MOST_ROWS = 500  # of the agreement that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def page(run: RunData, loads: list[Load] | None = None) -> str:
         strips_left_out=max(0, len(run.clients) - MOST_CLIENTS),
         facts=facts(run),
         self_tests=self_tests(run),
-        agreement=agreement(run.path / AGREEMENT),
+        agreement=read_agreement(run.path / AGREEMENT),
         loads=loads or [],
     )
 
@@ -169,22 +168,6 @@ def lightened(colour: str) -> str:
     luminance = (0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]) / 255
     white = max(0.0, min(0.6, 0.62 - luminance))
     return "#" + "".join(f"{round(part + (255 - part) * white):02x}" for part in parts)
-
-
-def agreement(path: Path) -> list[list[str]]:
-    """Return heading and rows of the table lab against simulator; nothing where there is none.
-
-    Raises:
-        ConfigurationError: It cannot be read.
-    """
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = [[_short(cell) for cell in line] for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from None
-    return table[: MOST_ROWS + 1]
 
 
 def _write_loads(run_dir: Path) -> Iterator[Load]:
@@ -231,12 +214,3 @@ def _percent(value: float) -> str:
 
 def _change(relative: float) -> str:
     return f"{(relative - 1) * 100:+.0f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")
-
-
-def _short(cell: str) -> str:
-    """Shorten a number to what one reads; leave everything else as it is."""
-    try:
-        number = float(cell)
-    except ValueError:
-        return printable(cell)
-    return cell if number == int(number) or len(cell) < 7 else f"{number:.4g}"
