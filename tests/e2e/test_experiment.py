@@ -14,7 +14,7 @@ import pytest
 from eloquent import scenarios
 from eloquent.channel.schedule import Direction
 from eloquent.measure import findings
-from eloquent.measure.losses import Fate
+from eloquent.measure.transmissions import Fate
 from eloquent.report.run_directory import RunDirectory
 
 pytestmark = pytest.mark.lab

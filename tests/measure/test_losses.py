@@ -7,8 +7,9 @@ import pytest
 
 from eloquent.errors import ConfigurationError
 from eloquent.measure.flows import Direction, Vantage, directions
-from eloquent.measure.losses import Fate, fates, loss_trace
+from eloquent.measure.losses import fates, loss_trace
 from eloquent.measure.packets import read_capture
+from eloquent.measure.transmissions import Fate
 
 from .conftest import EPOCH, Story
 

@@ -19,7 +19,7 @@ from eloquent import scenarios
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.measure import findings as found
 from eloquent.measure.flows import Vantage
-from eloquent.measure.losses import Fate
+from eloquent.measure.transmissions import Fate
 
 pytestmark = pytest.mark.namespaces
 

@@ -12,7 +12,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from eloquent.measure.losses import StreamFates, Transmission
+from eloquent.measure.losses import StreamFates
+from eloquent.measure.transmissions import Transmission
 
 _DOT, _RED, _BLUE, _LINE = "#4d4d4d", "#d62728", "#1f77b4", "#009e73"
 _STYLE: Any = {
