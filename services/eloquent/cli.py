@@ -252,26 +252,54 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder for tables (CSV, Markdown) and figures (PNG, SVG).")],
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the figures.")] = 30,
     headline: Annotated[int, typer.Option(min=1, help="Sessions of each setting of the printed reductions.")] = 30,
-    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 10,
-    schemes: Annotated[str | None, typer.Option(help="Schemes of the figures; the paper's by default.")] = None,
+    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 6,
+    schemes: Annotated[str | None, typer.Option(help="Schemes of the figures; all registered ones by default.")] = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Folder with traces for figure 7, instead of the shipped.")
+    ] = None,
+    only_targets: Annotated[
+        bool, typer.Option("--targets", help="Only the targets of eloquent-adaptive, as targets.md and CSV.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
-    from eloquent.sim import reproduction
-
-    names = reproduction.SCHEMES if schemes is None else tuple(schemes.split(","))
-    plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied)
-    with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
-        result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
-    reproduction.write(result, out)
+    from eloquent.sim import paper, reproduction, targets
     from eloquent.sim.plots import draw
+    from eloquent.sim.tables import show
 
-    draw(result, out)
-    headings, *rows = reproduction.summary_lines(result)
-    _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
+    if only_targets:
+        cases = len(targets.lossy_points())
+        with _working(cases * sessions, workers=workers, dask=dask) as (executor, tick):
+            found = targets.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
+        reproduction.write(found, out, name="targets", title="The targets of eloquent-adaptive")
+        for table in found:
+            _print_table(table.title, table.headings, [tuple(map(show, row)) for row in table.rows])
+    else:
+        names = paper.scheme_names() if schemes is None else tuple(schemes.split(","))
+        plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied, traces=traces)
+        with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
+            result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
+        reproduction.write(result.tables, out, title="The paper's results, from seeds")
+        draw(result, out)
+        _draw_session(out)
+        headings, *rows = reproduction.summary_lines(result.tables[0])
+        _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
     console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)
+
+
+def _draw_session(out: Path) -> None:
+    """Draw figure 4 from the capture of a simulated session, as `eloquent measure read` does from any other."""
+    from eloquent.measure import figure4
+    from eloquent.measure.findings import read_streams
+    from eloquent.sim.capture import BEGIN, figure_4
+
+    session, capture = figure_4()
+    (out / "figure-4.pcap").write_bytes(capture)
+    (stream,) = read_streams(out / "figure-4.pcap")
+    rendered = [BEGIN + at for at in session.rendered_s]
+    figure4.save(figure4.draw(stream, rendered), out, "figure-4")
 
 
 @app.command()

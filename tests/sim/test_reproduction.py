@@ -5,34 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from eloquent.sim.reproduction import OURS, PANELS, SCHEMES, TCP, Plan, Reproduction, reproduce, summary_lines, write
+from eloquent.sim import limit
+from eloquent.sim.paper import DUPLICATES, OURS, PANELS, TCP
+from eloquent.sim.replay import POOLED
+from eloquent.sim.reproduction import Plan, Reproduction, reproduce, summary_lines, write
 
+SCHEMES = (TCP, *DUPLICATES, OURS, "bound")
 PLAN = Plan(SCHEMES, sessions=2, headline=3, varied=1)
+
+
+FEW = [case for case in limit.cases() if case.gap == limit.GAP and case.rtt == limit.RTTS[-1]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_small_sweep():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limit, "cases", lambda: FEW)
+        yield
 
 
 @pytest.fixture(scope="module")
 def reproduction() -> Reproduction:
-    return reproduce(PLAN, seed=1, session_s=4.0)
+    return reproduce(PLAN, seed=1, session_s=3.0)
 
 
 def test_two_runs_leave_the_same_bytes(reproduction: Reproduction, tmp_path: Path):
-    write(reproduction, tmp_path / "one")
+    write(reproduction.tables, tmp_path / "one", title="One")
     with ThreadPoolExecutor(2) as executor:
-        again = reproduce(PLAN, seed=1, session_s=4.0, executor=executor)
-    write(again, tmp_path / "two")
+        again = reproduce(PLAN, seed=1, session_s=3.0, executor=executor)
+    write(again.tables, tmp_path / "two", title="One")
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert {"reductions.csv", "choices.csv", "figure-2.csv", "figure-5.csv", "reproduction.md"} <= {*files}
+    figures = {f"figure-{number}.csv" for number in (2, 5, 6, 7)}
+    assert {"reductions.csv", "tcp.csv", "choices.csv", "limit.csv", "reproduction.md", *figures} <= {*files}
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def test_each_point_is_simulated_once(reproduction: Reproduction):
-    assert PLAN.total == sum(PLAN.wanted.values())
+    assert PLAN.total == sum(PLAN.wanted.values()) + 3 * len(SCHEMES)  # figure 7: one session on each trace
     assert set(PLAN.wanted.values()) == {1, 2, 3}
     for panel in PANELS.values():
         for scenario in panel:
             assert [result.point.scheme for result in reproduction.panels[scenario]] == list(SCHEMES)
             assert {result.outcomes.total() for result in reproduction.panels[scenario]} == {2}
+    assert [result.point.scheme for result in reproduction.replayed[POOLED]] == list(SCHEMES)
 
 
 def test_the_order_of_the_paper_holds(reproduction: Reproduction):
@@ -43,7 +59,7 @@ def test_the_order_of_the_paper_holds(reproduction: Reproduction):
 
 
 def test_the_screen_shows_the_printed_figures(reproduction: Reproduction):
-    headings, *rows = summary_lines(reproduction)
+    headings, *rows = summary_lines(reproduction.tables[0])
     assert headings[:4] == ("RTT", "against", "printed", "ours")
     assert rows[0][:3] == ("400 ms", "Simple TCP", "-71.0")
     assert len(rows) == 10

@@ -1,19 +1,22 @@
 """The figures of a reproduction, as they would stand in a paper: PNG and SVG, the same bytes from the same numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import ScalarFormatter
 
 from eloquent.channel.schedule import Direction
 from eloquent.protocol import schemes
-from eloquent.sim.bound import stall_ratio_bound
+from eloquent.qoe.session import STALL_THRESHOLD
+from eloquent.sim import limit, replay
 from eloquent.sim.experiment import Results
-from eloquent.sim.reproduction import PANELS, Reproduction
+from eloquent.sim.paper import PANELS, in_series
+from eloquent.sim.reproduction import Reproduction
+from eloquent.sim.scatter import frontier_figure, redundancy_figure, replay_figure
 from eloquent.sim.timeline import WORDS, Column
 
 STYLE: dict[Any, Any] = {
@@ -32,6 +35,7 @@ STYLE: dict[Any, Any] = {
 }
 _GREY = "#777777"
 _DPI = 200
+_COLUMNS = 4  # panels in a row
 
 
 def draw(reproduction: Reproduction, folder: Path) -> list[Path]:
@@ -47,54 +51,103 @@ def draw(reproduction: Reproduction, folder: Path) -> list[Path]:
     with mpl.rc_context(STYLE):
         figures = {name: redundancy_figure(reproduction.panels, settings) for name, settings in PANELS.items()}
         figures["figure-2"] = timeline_figure(reproduction.timeline)
+        figures["figure-7"] = replay_figure(reproduction.replayed[replay.POOLED])
         figures["frontier"] = frontier_figure(reproduction.panels)
-        figures["stall-lengths"] = stalls_figure(reproduction.panels["paper-default"])
+        figures["stall-lengths"] = lengths_figure(reproduction.panels["paper-default"])
+        figures["limit"] = limit_figure(reproduction.limits)
         return [path for name, figure in sorted(figures.items()) for path in _save(figure, folder / name)]
 
 
-def redundancy_figure(panels: Mapping[str, Sequence[Results]], settings: Sequence[str]) -> Figure:
-    """Draw the stall ratio against the redundancy rate, one panel a setting (Eloquent Fig. 5 and 6)."""
-    figure = Figure(figsize=(7.0, 3.1))
-    axes = figure.subplots(1, len(settings), sharey=True)
-    for place, setting in zip(axes, settings, strict=True):
-        _scatter(place, panels[setting], horizontal="redundancy_rate")
-        place.set_xlabel("redundancy rate")
-        place.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes[0].set_ylabel("stall ratio")
-    figure.legend(*_unique(axes), loc="outside lower center", ncols=4)
-    return figure
-
-
-def frontier_figure(panels: Mapping[str, Sequence[Results]]) -> Figure:
-    """Draw the stall ratio against what a token costs on the wire, with the exact bound, for every setting."""
-    figure = Figure(figsize=(7.0, 5.6))
-    axes = figure.subplots(2, 2)
-    for place, setting in zip(axes.flat, panels, strict=True):
-        _scatter(place, panels[setting], horizontal="wire_bytes_per_token")
-        place.set_xlabel("bytes on the wire per token")
-        place.set_ylabel("stall ratio")
-    figure.legend(*_unique(axes.flat), loc="outside lower center", ncols=4)
-    return figure
-
-
-def stalls_figure(results: Sequence[Results]) -> Figure:
-    """Draw how much of the time is spent in gaps longer than any length."""
-    figure = Figure(figsize=(3.6, 3.1))
-    place = figure.subplots()
-    for result in results:
+def lengths_figure(results: Sequence[Results]) -> Figure:
+    """Draw how much of the time is spent in gaps longer than any length: a panel for each scheme, the others in grey."""
+    shown = [
+        result
+        for series in in_series([result.point.scheme for result in results])
+        for result in results
+        if result.point.scheme == series.names[0]
+    ]
+    curves = [_lengths(result) for result in shown]
+    rows = -(-len(shown) // _COLUMNS)
+    figure = Figure(figsize=(7.2, 1.35 * rows + 0.7))
+    axes = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
+    for place, result, curve in zip(axes.flat, shown, curves, strict=False):
         scheme = schemes.get(result.point.scheme)
-        total = sum(length * count for length, count in result.gaps_ms.items())
-        left, steps = total, [(0, 1.0)]
-        for length, count in sorted(result.gaps_ms.items()):
-            left -= length * count
-            steps.append((length, left / total))
-        place.step(*zip(*steps, strict=True), where="post", color=scheme.colour, label=scheme.label, linewidth=1.2)
-    place.set(
-        xlabel="gap in ms", ylabel="share of the time in longer gaps", xlim=(90, 4000), xscale="log", yscale="log"
-    )
-    place.set_ylim(1e-3, 1.1)
-    place.legend(fontsize=7, handlelength=1.2)
+        for other in curves:
+            place.step(*other, where="post", color="#d0d0d0", linewidth=0.6)
+        place.step(*curve, where="post", color=scheme.colour, linewidth=1.6)
+        place.set_title(scheme.label, fontsize=7.5, pad=3)
+        place.axvline(STALL_THRESHOLD * 1e3, color="black", linewidth=0.6, linestyle=":")
+        place.set(xlim=(90, 5000), xscale="log", yscale="log", ylim=(1e-3, 1.3))
+        place.set_xticks([100, 1000], ["100 ms", "1 s"])
+        place.minorticks_off()
+        place.tick_params(labelsize=7)
+    for place in axes.flat[len(shown) :]:
+        place.set_axis_off()
+    figure.supxlabel("length of a gap between two tokens (dotted: 200 ms)", fontsize=9)
+    figure.supylabel("share of the time in longer gaps", fontsize=9)
     return figure
+
+
+def _lengths(result: Results) -> tuple[list[float], list[float]]:
+    """Return the lengths of gaps in milliseconds, and the share of the time in longer ones."""
+    total = left = sum(length * count for length, count in result.gaps_ms.items())
+    lengths, shares = [0.0], [1.0]
+    for length, count in sorted(result.gaps_ms.items()):
+        left -= length * count
+        lengths.append(length)
+        shares.append(left / total)
+    return lengths, shares
+
+
+def limit_figure(found: Sequence[limit.Found]) -> Figure:
+    """Draw the limit of §3.3: left the tokens that a packet has to hold, right where ten are too few."""
+    figure = Figure(figsize=(7.2, 4.2))
+    left, right = figure.subplots(1, 2)
+    _draw_need(left, [item for item in found if not item.case.limit])
+    _draw_map(right, [item for item in found if item.case.limit])
+    return figure
+
+
+def _draw_need(place: Axes, found: Sequence[limit.Found]) -> None:
+    for gap, colour, marker in zip(limit.GAPS, ("#0072b2", "#009e73", "#e69f00", "#cc79a7"), "osv^", strict=True):
+        cases = [item for item in found if item.case.gap == gap]
+        needed = [item.needed for item in cases]
+        label = f"{1 / gap:g} tokens/s"
+        place.plot([limit.printed_need(item.case) for item in cases], needed, marker, color=colour, ms=4, label=label)
+    ends = [2, 150]
+    place.plot(ends, ends, color="black", linewidth=0.8, linestyle=":", label="equal")
+    place.set(xscale="log", yscale="log", xlabel="T by the printed formula", ylabel="T that was needed")
+    place.set_title("least T that does not overflow", fontsize=9)
+    for axis in (place.xaxis, place.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+    place.legend(fontsize=7.5, loc="upper left")
+
+
+def _draw_map(place: Axes, found: Sequence[limit.Found]) -> None:
+    kinds = {
+        "all fit": ([item for item in found if item.needed <= limit.LIMIT], "#0072b2", "o", "none"),
+        "overflow, nobody waits": (
+            [item for item in found if item.needed > limit.LIMIT and not item.is_held_up],
+            "#e69f00",
+            "s",
+            "none",
+        ),
+        "overflow, tokens wait": ([item for item in found if item.is_held_up], "#d55e00", "s", "#d55e00"),
+    }
+    for label, (items, colour, marker, face) in kinds.items():
+        across = [item.case.rtt * 1e3 for item in items]
+        up = [item.case.outage * 1e3 for item in items]
+        place.plot(across, up, marker, color=colour, markerfacecolor=face, markersize=4, label=label)
+    edge = (limit.LIMIT - 1) * limit.GAP * 1e3
+    rtts = [0.0, 650.0]
+    place.plot(rtts, [edge - 2 * rtt for rtt in rtts], "-", color="black", linewidth=0.9, label="G (T − 1) = 2 RTT + L")
+    place.plot(
+        rtts, [edge + limit.GAP * 1e3 - rtt for rtt in rtts], "--", color="black", linewidth=0.9, label="G T = RTT + L"
+    )
+    place.set(xlim=(0, 650), ylim=(0, 1300), xlabel="RTT in ms", ylabel="outage L in ms")
+    place.set_title(f"T = {limit.LIMIT}, a token every {limit.GAP * 1e3:g} ms", fontsize=9)
+    place.grid(visible=False)
+    place.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.0)
 
 
 def timeline_figure(columns: Sequence[Column]) -> Figure:
@@ -136,46 +189,11 @@ def _timeline(place: Axes, column: Column) -> None:
     place.axvline(1, color="black", linewidth=0.8)
 
 
-def _scatter(place: Axes, results: Sequence[Results], *, horizontal: str) -> None:
-    setting = results[0].point.scenario
-    for result in results:
-        scheme, figures = schemes.get(result.point.scheme), result.figures()
-        across, ratio = getattr(figures, horizontal), figures.stall_ratio
-        if across is None or ratio is None:
-            continue
-        low, high = figures.stall_ratio_ci95 or (ratio, ratio)
-        marker = "*" if scheme.name == "eloquent" else "D" if scheme.kind == "bound" else "o"
-        place.errorbar(
-            across,
-            ratio,
-            yerr=[[ratio - low], [high - ratio]],
-            color=scheme.colour,
-            label=scheme.label,
-            marker=marker,
-            markersize=9 if marker == "*" else 5,
-            capsize=2,
-            linewidth=1,
-            linestyle="none",
-        )
-    place.axhline(stall_ratio_bound(setting.loss_down), color="black", linewidth=0.8, linestyle=":")
-    place.set_title(f"{setting.name}, RTT {setting.rtt * 1e3:g} ms", fontsize=9)
-    place.set_ylim(bottom=0)
-    place.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-def _unique(axes: Sequence[Axes] | Iterator[Axes]) -> tuple[list[Any], list[str]]:
-    """Return one handle for each label of all axes."""
-    found: dict[str, Any] = {}
-    for place in axes:
-        for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
-
-
 def _save(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure in both forms, without a date or a version."""
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     paths = [stem.with_suffix(f".{form}") for form in metadata]
     for path, values in zip(paths, metadata.values(), strict=True):
         figure.savefig(path, dpi=_DPI, metadata=values)
+        figure.set_layout_engine("none")  # it stays as it has been laid out for the first form
     return paths

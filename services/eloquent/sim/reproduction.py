@@ -1,93 +1,23 @@
-"""The paper's results from seeds: figures 2, 5 and 6, the printed reductions beside ours, and what other choices give.
+"""The paper's results from seeds: what is simulated for which table and figure, and the files that come of it.
 
-What is printed in the paper stands in this file, and nothing of it enters a simulation.
+Figures 2, 5, 6 and 7, the printed reductions beside ours, what other choices give, the limit of §3.3, and the exact bound.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from eloquent import scenarios
-from eloquent.protocol import schemes
-from eloquent.qoe.ratios import ratio
 from eloquent.report.run_directory import write_whole
-from eloquent.sim import timeline
+from eloquent.sim import limit, reductions, replay, timeline
 from eloquent.sim.batch import Point
-from eloquent.sim.bound import stall_ratio_bound
-from eloquent.sim.choices import Choices
 from eloquent.sim.experiment import Results, run
+from eloquent.sim.paper import OURS, PANELS, PAPER, PRINTED, SESSION, VARIATIONS
 from eloquent.sim.session import constant_rate
 from eloquent.sim.tables import Cell, Table, figures_table, gaps_table, show
 
-SESSION = 30.0  # seconds (Eloquent §4.1)
-SESSIONS = 30  # of each setting (§4.1)
-TCP = "tcp-simple"
-OURS = "eloquent"
-DUPLICATES = ("duplicate-2", "duplicate-3", "duplicate-4", "duplicate-5")
-SCHEMES = (TCP, *DUPLICATES, OURS, "bound")
-PANELS = {
-    "figure-5": ("paper-default", "paper-default-rtt100"),
-    "figure-6": ("paper-frequent", "paper-long"),
-}
-PAPER = Choices(phase="random")
-"""The choices of the figures: those under which the printed reductions come out best (docs/reproduction.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """A reduction of the stall ratio that the paper prints (§4.2).
-
-    Attributes:
-        scenario: The setting.
-        baselines: Against which scheme; where the paper does not say which, all that it may be.
-        reduction: What is printed, in percent.
-        tolerance: How far ours may be from it, in points.
-    """
-
-    scenario: str
-    baselines: tuple[str, ...]
-    reduction: float
-    tolerance: float
-
-
-PRINTED = (
-    Printed("paper-default", (TCP,), -71.0, 3.0),
-    Printed("paper-default-rtt100", (TCP,), -60.0, 3.0),
-    Printed("paper-default", DUPLICATES, -31.6, 5.0),
-    Printed("paper-default-rtt100", DUPLICATES, -31.3, 5.0),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Variation:
-    """One other choice.
-
-    Attributes:
-        name: What it is called in the table.
-        choices: What the simulation assumes.
-        spacing: Time between copies, as in the names of schemes.
-        measure: Which stall seconds count.
-    """
-
-    name: str
-    choices: Choices = PAPER
-    spacing: str = ""
-    measure: str = "stall_s"
-
-
-VARIATIONS = (
-    Variation("as in the figures"),
-    Variation("slots aligned with tokens", replace(PAPER, phase="aligned")),
-    Variation("acknowledgements are lost too", replace(PAPER, ack_loss=True)),
-    Variation("copies back to back", spacing="-0ms"),
-    Variation("copies 60 ms apart", spacing="-60ms"),
-    Variation("threshold 210 ms", measure="stall_210_s"),
-    Variation("excess over 200 ms instead of the whole gap", measure="excess_s"),
-    Variation("1 ms of jitter", replace(PAPER, jitter=0.001)),
-    Variation("1 ms of jitter, threshold 210 ms", replace(PAPER, jitter=0.001), measure="stall_210_s"),
-    Variation("packets take time to send (10 Mbit/s)", replace(PAPER, rate_limited=True)),
-)
+_LONG = {"gaps", "limit", "limit-map"}  # tables that are only written as CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +26,15 @@ class Reproduction:
 
     Attributes:
         panels: The results of each panel of figures 5 and 6, by scenario.
+        replayed: The results of figure 7, by trace, those of all traces first.
+        limits: The sweep of §3.3.
         timeline: The runs of figure 2.
         tables: Every table, in the order of the report.
     """
 
     panels: Mapping[str, Sequence[Results]]
+    replayed: Mapping[str, Sequence[Results]]
+    limits: Sequence[limit.Found]
     timeline: Sequence[timeline.Column]
     tables: Sequence[Table]
 
@@ -110,37 +44,39 @@ class Plan:
 
     Args:
         names: Schemes of the figures.
-        sessions: Sessions of a point in the figures.
+        sessions: Sessions of a point in the figures; in figure 7 of a scheme over all traces.
         headline: Sessions of a point of the printed reductions.
         varied: Sessions of a point of the table of choices.
+        traces: Folder of the traces of figure 7; None for the shipped ones.
+
+    Raises:
+        ConfigurationError: The folder holds something else.
     """
 
-    def __init__(self, names: Sequence[str], *, sessions: int, headline: int, varied: int) -> None:
+    def __init__(
+        self, names: Sequence[str], *, sessions: int, headline: int, varied: int, traces: Path | None = None
+    ) -> None:
         self.names, self.figure, self.headline, self.varied = tuple(names), sessions, headline, varied
+        self.traces = replay.read_traces(traces)
         self.wanted: dict[Point, int] = {}
         for scenario in (scenario for panel in PANELS.values() for scenario in panel):
             for name in self.names:
                 self._want(Point(name, scenarios.load(scenario), PAPER), sessions)
         for printed in PRINTED:
-            for name in (*printed.baselines, OURS):
+            for name in (*printed.baselines, *reductions.TCPS, OURS):
                 self._want(Point(name, scenarios.load(printed.scenario), PAPER), headline)
         for variation in VARIATIONS:
-            for point in points_of(variation):
+            for point in reductions.points_of(variation):
                 self._want(point, varied)
 
     @property
     def total(self) -> int:
         """Sessions in all."""
-        return sum(self.wanted.values())
+        replayed = replay.sessions_each(self.figure, self.traces) * len(self.traces) * len(self.names)
+        return sum(self.wanted.values()) + replayed
 
     def _want(self, point: Point, sessions: int) -> None:
         self.wanted[point] = max(sessions, self.wanted.get(point, 0))
-
-
-def points_of(variation: Variation) -> list[Point]:
-    """Return what a variation compares: TCP, the duplications and ours, on both settings of figure 5."""
-    names = (TCP, *(name + variation.spacing for name in DUPLICATES), OURS)
-    return [Point(name, scenarios.load(setting), variation.choices) for setting in PANELS["figure-5"] for name in names]
 
 
 def reproduce(
@@ -160,13 +96,14 @@ def reproduce(
         executor: Who computes; None for this process.
         progress: Called with the number of sessions that have just been done.
     """
+    generated_s = constant_rate(session_s)
     done: dict[Point, Results] = {}
     for sessions in sorted(set(plan.wanted.values()), reverse=True):
         points = [point for point, count in plan.wanted.items() if count == sessions]
         results = run(
             points,
             sessions=sessions,
-            generated_s=constant_rate(session_s),
+            generated_s=generated_s,
             seed=seed,
             keep=plan.figure,
             executor=executor,
@@ -178,9 +115,31 @@ def reproduce(
         for panel in PANELS.values()
         for scenario in panel
     }
-    runs = timeline.columns()
-    tables = [
-        printed_table(done),
+    replayed = replay.replay(
+        plan.names,
+        plan.traces,
+        sessions=plan.figure,
+        generated_s=generated_s,
+        seed=seed,
+        executor=executor,
+        progress=progress,
+    )
+    limits, runs = limit.sweep(executor), timeline.columns()
+    tables = _tables(done, panels, replayed, limits, runs)
+    return Reproduction(panels, replayed, limits, runs, tables)
+
+
+def _tables(
+    done: Mapping[Point, Results],
+    panels: Mapping[str, Sequence[Results]],
+    replayed: Mapping[str, Sequence[Results]],
+    limits: list[limit.Found],
+    runs: list[timeline.Column],
+) -> list[Table]:
+    """Return every table, in the order of the report."""
+    return [
+        reductions.printed_table(done),
+        reductions.tcp_table(done),
         *(
             figures_table(
                 [result for scenario in panel for result in panels[scenario]],
@@ -189,118 +148,43 @@ def reproduce(
             )
             for figure, panel in PANELS.items()
         ),
-        bound_table(panels),
-        choices_table(done),
+        figures_table(
+            [result for results in replayed.values() for result in results],
+            name="figure-7",
+            title="Figure 7: recorded losses",
+        ),
+        replay.printed_table(replayed),
+        reductions.bound_table(panels),
+        reductions.choices_table(done),
         timeline.table(runs),
+        limit.need_table(limits),
+        limit.map_table(limits),
         gaps_table(panels["paper-default"], name="gaps", title="Gaps on paper-default"),
     ]
-    return Reproduction(panels, runs, tables)
 
 
-def printed_table(done: Mapping[Point, Results]) -> Table:
-    """Return the printed reductions beside ours."""
-    rows: list[tuple[Cell, ...]] = []
-    for printed in PRINTED:
-        scenario = scenarios.load(printed.scenario)
-        ours = done[Point(OURS, scenario, PAPER)]
-        for name in printed.baselines:
-            baseline = done[Point(name, scenario, PAPER)]
-            relative = ours.relative_to(baseline)
-            reduction = None if relative is None else (relative.ratio - 1) * 100
-            low, high = (None, None) if relative is None or relative.ci95 is None else relative.ci95
-            rows.append(
-                (
-                    f"{scenario.rtt * 1e3:g} ms",
-                    schemes.get(name).label,
-                    printed.reduction,
-                    reduction,
-                    None if low is None else (low - 1) * 100,
-                    None if high is None else (high - 1) * 100,
-                    "yes"
-                    if reduction is not None and abs(reduction - printed.reduction) <= printed.tolerance
-                    else "no",
-                    ours.figures().redundancy_rate,
-                    baseline.figures().redundancy_rate,
-                    ours.figures().sessions,
-                )
-            )
-    headings = (
-        "RTT",
-        "against",
-        "printed_percent",
-        "ours_percent",
-        "low",
-        "high",
-        "within_tolerance",
-        "redundancy_eloquent",
-        "redundancy_baseline",
-        "sessions",
-    )
-    return Table("reductions", "Reduction of the stall ratio by Eloquent, printed and ours", headings, tuple(rows))
-
-
-def bound_table(panels: Mapping[str, Sequence[Results]]) -> Table:
-    """Return the exact bound of each panel beside what the schemes reach."""
-    rows: list[tuple[Cell, ...]] = []
-    for scenario, results in panels.items():
-        exact = stall_ratio_bound(scenarios.load(scenario).loss_down)
-        for result in results:
-            reached = result.figures().stall_ratio
-            rows.append((scenario, result.point.scheme, exact, reached, None if reached is None else reached / exact))
-    headings = ("scenario", "scheme", "exact_bound", "stall_ratio", "over_bound")
-    return Table("bound", "The exact bound at one packet a token", headings, tuple(rows))
-
-
-def choices_table(done: Mapping[Point, Results]) -> Table:
-    """Return the reductions by Eloquent under each variation."""
-    rows: list[tuple[Cell, ...]] = []
-    for variation in VARIATIONS:
-        points = points_of(variation)
-        for start in range(0, len(points), len(points) // 2):
-            *baselines, ours = (done[point] for point in points[start : start + len(points) // 2])
-            relatives = [ours.relative_to(baseline, variation.measure) for baseline in baselines]
-            rows.append(
-                (
-                    variation.name,
-                    f"{ours.point.scenario.rtt * 1e3:g} ms",
-                    *(
-                        ratio(result.column(variation.measure), result.column("stream_s"))
-                        for result in (baselines[0], ours)
-                    ),
-                    *(None if relative is None else (relative.ratio - 1) * 100 for relative in relatives),
-                    ours.figures().sessions,
-                )
-            )
-    headings = (
-        "choice",
-        "RTT",
-        "TCP_stall_ratio",
-        "Eloquent_stall_ratio",
-        *(f"{label}_percent" for label in ("TCP", "×2", "×3", "×4", "×5")),
-        "sessions",
-    )
-    return Table(
-        "choices", "What other choices give: reductions by Eloquent against each baseline", headings, tuple(rows)
-    )
-
-
-def write(reproduction: Reproduction, folder: Path) -> None:
+def write(tables: Sequence[Table], folder: Path, *, name: str = "reproduction", title: str) -> None:
     """Write every table as CSV, and all but the long ones as one page of Markdown.
 
     Args:
-        reproduction: What was computed.
+        tables: What was computed.
         folder: Where to.
+        name: Name of the page, without an ending.
+        title: Its heading.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for table in reproduction.tables:
+    for table in tables:
         table.write(folder)
-    page = [table.to_markdown() for table in reproduction.tables if table.name != "gaps"]
-    write_whole(folder / "reproduction.md", "# The paper's results, from seeds\n\n" + "\n".join(page))
+    page = [table.to_markdown() for table in tables if table.name not in _LONG]
+    write_whole(folder / f"{name}.md", f"# {title}\n\n" + "\n".join(page))
 
 
-def summary_lines(reproduction: Reproduction) -> list[tuple[str, ...]]:
-    """Return a heading and rows of the printed and our reductions, for the screen."""
-    table = reproduction.tables[0]
+def summary_lines(table: Table) -> list[tuple[str, ...]]:
+    """Return a heading and rows of the printed and our reductions, for the screen.
+
+    Args:
+        table: That of the printed reductions.
+    """
     wanted = ("RTT", "against", "printed_percent", "ours_percent", "low", "high", "redundancy_baseline", "sessions")
     places = [table.headings.index(name) for name in wanted]
     headings = ("RTT", "against", "printed", "ours", "95 %\nfrom", "\nto", "its redun-\ndancy", "sessions")

@@ -1,0 +1,26 @@
+"""Which schemes stand in the figures, and on which line."""
+
+from eloquent.protocol import schemes
+from eloquent.sim.paper import DUPLICATES, LADDERS, OURS, TCP, in_series, scheme_names
+
+
+def test_every_registered_family_with_endpoints_is_in_the_figures():
+    names = set(scheme_names())
+    assert {TCP, *DUPLICATES, OURS, "tcp", "tcp-bbr", "bound"} <= names
+    for family in schemes.FAMILIES:
+        if schemes.get(family.default).kind != "kernel":
+            assert any(family.pattern.fullmatch(name) for name in names), family.form
+
+
+def test_no_scheme_stands_there_twice_and_ladders_are_whole():
+    names = scheme_names()
+    assert len(set(names)) == len(names)
+    for ladder in LADDERS:
+        assert set(ladder.names) <= set(names)
+        assert len(ladder.steps) == len(ladder.names)
+
+
+def test_a_ladder_is_one_line_and_any_other_scheme_a_point():
+    series = in_series(["tcp", "red-1", OURS, "red-4"])
+    assert [line.names[0] for line in series] == ["tcp", "red-1", OURS]
+    assert series[0].label == schemes.get("tcp").label
