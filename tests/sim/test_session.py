@@ -65,6 +65,33 @@ def test_the_packets_are_recorded():
     assert all(row.arrived_s is not None and row.tokens == () for row in up)  # acknowledgements are not lost by default
 
 
+@pytest.mark.parametrize("name", ["tcp", "tcp-bbr", "ssp", "fec-8-1", "eloquent", "duplicate-2"])
+@pytest.mark.parametrize("token_bytes", [0, 18, 100, 700])
+def test_the_tokens_of_each_packet_are_known_whatever_the_scheme(name: str, token_bytes: int):
+    """Tokens of one instant fill several packets; those sent for the first time share no token."""
+    log = PacketLog()
+    choices = Choices(token_bytes=token_bytes)
+    generated = tuple(round(0.1 * (index // 7), 9) for index in range(140))
+    trace = run_session(schemes.get(name), LOSSY, seed=3, generated_s=generated, choices=choices, record=log)
+    down = [row for row in log.rows if row.direction is Direction.DOWN and row.tokens]
+    assert trace.outcome == "ok"
+    assert {index for row in down for index in row.tokens} == set(range(140))
+    assert sum(len(row.tokens) for row in down) > 140  # some were sent again, alone or beside new ones
+    seen: set[int] = set()
+    for row in down:
+        assert row.is_retransmission == seen.issuperset(row.tokens)
+        assert all(row.sent_s >= generated[index] for index in row.tokens)
+        seen.update(row.tokens)
+
+
+@pytest.mark.parametrize("name", ["tcp", "duplicate-2"])
+def test_what_is_sent_again_adds_up_to_the_account(name: str):
+    log = PacketLog()
+    trace = run_session(schemes.get(name), LOSSY, seed=3, generated_s=constant_rate(10.0), record=log)
+    again = sum(len(row.tokens) for row in log.rows if row.is_retransmission)
+    assert again * Choices().token_bytes == trace.account.redundant_bytes > 0
+
+
 def test_the_slots_decide_what_is_lost_and_a_random_phase_shifts_them():
     alternating = parse_line("rtt=100ms loss=markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=100ms)")
 

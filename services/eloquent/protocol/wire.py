@@ -6,7 +6,6 @@ docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one 
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, decode_varint, encode_varint
@@ -24,7 +23,8 @@ _DIGEST_SIZE = 4
 FRAGMENT_OVERHEAD = _TYPE_SIZE + MAX_VARINT_SIZE + 4  # bytes, worst case: type, index, length with flags
 
 
-class Fragment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fragment:
     """A token, or a part of one that is too large for a datagram.
 
     Attributes:

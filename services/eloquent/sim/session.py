@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from eloquent.channel.link import LinkModel
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction, Schedule
-from eloquent.errors import ConfigurationError, MalformedPacket, RemoteProtocolError
+from eloquent.errors import ConfigurationError, RemoteProtocolError
 from eloquent.protocol.endpoint import (
     Endpoint,
     PeerLost,
@@ -34,7 +34,7 @@ from eloquent.protocol.endpoint import (
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes import Scheme
 from eloquent.protocol.schemes.bound import BoundSender
-from eloquent.protocol.wire import Data, decode_payload
+from eloquent.protocol.schemes.scheme import PacketReader, read_indices
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.choices import Choices
 
@@ -52,8 +52,8 @@ class PacketRow(NamedTuple):
         arrived_s: When it arrived; None where it was lost.
         direction: Direction on the link.
         size_bytes: Its size with headers.
-        tokens: Indices of the tokens in it (of fragments, where tokens are long); none for an acknowledgement or a packet
-            that carries no token as such, like parity.
+        tokens: Indices of the tokens in it (of fragments, where tokens are long), as the scheme's reader finds them; none
+            for an acknowledgement or a packet that carries no token as such, like parity.
         is_retransmission: Whether it carries tokens and all of them were sent before.
     """
 
@@ -75,19 +75,17 @@ class PacketLog:
 
     rows: list[PacketRow] = field(default_factory=list)
     _sent: set[int] = field(default_factory=set)
+    _read: PacketReader = read_indices
+
+    def begin(self, scheme: Scheme) -> None:
+        """Learn by which scheme the packets will be."""
+        self._read = scheme.reader()
 
     def add(
         self, *, sent_s: float, arrived_s: float | None, direction: Direction, data: bytes, size_bytes: int
     ) -> None:
         """Note one packet."""
-        tokens: tuple[int, ...] = ()
-        if direction is Direction.DOWN:
-            try:
-                payload = decode_payload(data)
-            except MalformedPacket:  # a scheme with packets of its own
-                payload = Data(())
-            if isinstance(payload, Data):
-                tokens = tuple(fragment.index for fragment in payload.fragments)
+        tokens = self._read(data) if direction is Direction.DOWN else ()
         repeated = bool(tokens) and self._sent.issuperset(tokens)
         self._sent.update(tokens)
         self.rows.append(PacketRow(sent_s, arrived_s, direction, size_bytes, tokens, repeated))
@@ -255,6 +253,8 @@ class _Session:
     ) -> None:
         self._generated = tuple(generated_s)
         self._record = record
+        if record is not None:
+            record.begin(scheme)
         self._token = bytes(choices.token_bytes)
         self._now = 0.0
         self._rendered: list[float] = []

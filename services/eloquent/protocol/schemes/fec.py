@@ -20,7 +20,7 @@ from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.fec_code import Decoder, Parity, combine
 from eloquent.protocol.schemes.retransmit import RetransmitSender
-from eloquent.protocol.schemes.scheme import Family, Scheme
+from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import Sender
 from eloquent.protocol.varint import Reader, encode_varint
 from eloquent.protocol.wire import Data, DataBuilder, Fragment, decode_payload, encode_payload
@@ -119,6 +119,10 @@ def _split(data: bytes) -> tuple[list[Parity], bytes]:
     return parities, reader.rest()
 
 
+def _read(datagram: bytes) -> tuple[int, ...]:
+    return read_indices(_split(datagram)[1])
+
+
 def _build(match: re.Match[str]) -> Scheme:
     window, parities = int(match["window"]), int(match["parities"])
     if not (1 <= window <= MAX_WINDOW and 1 <= parities <= MAX_PARITIES):
@@ -131,7 +135,7 @@ def _build(match: re.Match[str]) -> Scheme:
         return FecSender(budget=budget, rtt=rtt, window=window, parities=parities)
 
     label = f"FEC, {parities} over {window}"
-    return Scheme(match[0], label, "#44aa99", "datagram", make_sender, FecReceiver)
+    return Scheme(match[0], label, "#44aa99", "datagram", make_sender, FecReceiver, lambda: _read)
 
 
 FAMILY = Family("fec-N-K", re.compile(r"fec-(?P<window>\d{1,2})-(?P<parities>\d)"), _build, "fec-8-1")

@@ -10,11 +10,25 @@ from eloquent.protocol.endpoint import Endpoint, SenderEndpoint
 from eloquent.protocol.packet import PAYLOAD_BUDGET
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.wire import Data, decode_payload
 
 SenderFactory = Callable[[int, RttEstimator], SenderEndpoint]
 """Takes the payload budget in bytes and the estimator of the path."""
 
 ReceiverFactory = Callable[[], Endpoint]
+
+PacketReader = Callable[[bytes], tuple[int, ...]]
+"""Takes a sender's datagrams in the order of sending, and tells the indices of the tokens (or their fragments) in each."""
+
+
+def read_indices(datagram: bytes) -> tuple[int, ...]:
+    """Return the indices of the fragments in an ordinary `Data`.
+
+    Raises:
+        MalformedPacket: It is the encoding of nothing.
+    """
+    payload = decode_payload(datagram)
+    return tuple(fragment.index for fragment in payload.fragments) if isinstance(payload, Data) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class Scheme:
             (endpoints for the simulator alone, whose sender is told what arrives).
         sender: Makes a sender; None for kind `kernel`.
         receiver: Makes a receiver that speaks the sender's language.
+        reader: Makes what an onlooker reads the sender's datagrams with; schemes with packets of their own name theirs.
     """
 
     name: str
@@ -37,6 +52,7 @@ class Scheme:
     kind: Literal["datagram", "kernel", "bound"]
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver
+    reader: Callable[[], PacketReader] = lambda: read_indices
 
     def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> SenderEndpoint:
         """Make a new sender.

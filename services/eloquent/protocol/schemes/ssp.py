@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.schemes.scheme import Family, Scheme
+from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import GIVE_UP_AFTER, Sender
 from eloquent.protocol.varint import Reader
 from eloquent.protocol.wire import Data, DataBuilder, decode_payload
@@ -232,11 +232,15 @@ def _split(data: bytes) -> tuple[int, bytes]:
     return int.from_bytes(reader.take(_STAMP_SIZE)), reader.rest()
 
 
+def _read(datagram: bytes) -> tuple[int, ...]:
+    return read_indices(_split(datagram)[1])
+
+
 def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return SspSender(budget=budget, rtt=rtt)
 
-    return Scheme(match[0], "SSP (Mosh)", "#117733", "datagram", make_sender, SspReceiver)
+    return Scheme(match[0], "SSP (Mosh)", "#117733", "datagram", make_sender, SspReceiver, lambda: _read)
 
 
 FAMILY = Family("ssp", re.compile("ssp"), _build, "ssp")

@@ -31,6 +31,7 @@ from eloquent.protocol.schemes.tcp_segment import (
     HEADER_SIZE,
     Segment,
     SegmentAck,
+    SegmentReader,
     decode_segment,
     encode_end,
     encode_segment,
@@ -337,7 +338,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
         return TcpSender(budget=budget, rtt=rtt, window=window())
 
-    return Scheme(match[0], label, colour, "datagram", make_sender, TcpReceiver)
+    return Scheme(match[0], label, colour, "datagram", make_sender, TcpReceiver, SegmentReader)
 
 
 _WINDOWS: dict[str | None, tuple[Callable[[], Window], str, str]] = {

@@ -9,11 +9,12 @@ Rules of this file
   the trailer's length (varint) and the trailer.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from zlib import crc32
 
 from eloquent.errors import MalformedPacket, RemoteProtocolError
-from eloquent.protocol.varint import MAX_VARINT, encode_varint
+from eloquent.protocol.varint import MAX_VARINT, decode_varint, encode_varint
 from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
 HEADER_SIZE = 24  # bytes
@@ -104,6 +105,39 @@ def encode_token(token: bytes) -> tuple[bytes, bytes]:
 def encode_end(digest: int, trailer: bytes) -> bytes:
     """Return the end of a stream as it lies in it."""
     return encode_varint(0) + digest.to_bytes(DIGEST_SIZE) + encode_varint(len(trailer)) + trailer
+
+
+class SegmentReader:
+    """Tell which tokens the segments of a sender carry, from all of them in the order of sending.
+
+    A token that is cut belongs to the segment with its last byte, so that no two segments sent for the first time share one.
+    """
+
+    def __init__(self) -> None:
+        self._stream = b""
+        self._next = 0  # offset of the first record whose length is not known
+        self._stops: list[int] = []  # offset after each token
+
+    def __call__(self, datagram: bytes) -> tuple[int, ...]:
+        """Return the indices of the tokens in a segment; none for an acknowledgement."""
+        segment = decode_segment(datagram)
+        if not isinstance(segment, Segment):
+            return ()
+        stop = segment.offset + len(segment.data)
+        self._stream += segment.data[max(len(self._stream) - segment.offset, 0) :]
+        self._find_tokens()
+        return tuple(range(bisect_right(self._stops, segment.offset), bisect_right(self._stops, stop)))
+
+    def _find_tokens(self) -> None:
+        while self._next < len(self._stream):
+            try:
+                size, content = decode_varint(self._stream, self._next)
+            except MalformedPacket:  # the next segment brings the rest of it
+                return
+            if not size:  # the end
+                return
+            self._next = content + size - 1
+            self._stops.append(self._next)
 
 
 class RecordParser:
