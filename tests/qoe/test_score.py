@@ -14,8 +14,23 @@ def test_a_reader_who_never_waits_has_a_qoe_of_one():
 
 
 def test_qoe_by_hand():
-    # Expected at 1.0, 1.1, 1.2; taken in at 1.0, 1.4, 1.5: waited 0.3 + 0.3 of 0.5 + 0.4 + 0.3.
-    assert andes_qoe(0.0, [1.0, 1.4, 1.4], PACE) == pytest.approx(1 - 0.6 / 1.2)
+    # Expected at 1.0, 1.1, 1.2; taken in at 1.0, 1.4, 1.5: waited 0.3 + 0.3 of 0.55 + 0.45 + 0.35.
+    assert andes_qoe(0.0, [1.0, 1.4, 1.4], PACE) == pytest.approx(1 - 0.6 / 1.35)
+
+
+@given(st.lists(st.integers(0, 30_000), min_size=2, max_size=80).map(sorted))
+def test_qoe_is_the_ratio_of_two_areas(at_ms: list[int]):
+    """The integrals themselves, of Andes's curves, for readers who are never early: tokens flow at the reader's pace."""
+    rendered = [max(at / 1e3, 1.0 + index / 10) for index, at in enumerate(at_ms)]
+    area = taken_in = waiting = 0.0
+    for at, following in zip(rendered, [*rendered[1:], 1e6], strict=True):
+        waiting += 1
+        flowing = min(waiting * 0.1, following - at)  # seconds in which the curve rises
+        area += flowing * (taken_in + flowing / 0.1 / 2)
+        taken_in, waiting, last = taken_in + flowing / 0.1, waiting - flowing / 0.1, at + flowing
+        area += (following - last) * taken_in if following < 1e6 else 0.0
+    expected = len(rendered) ** 2 * 0.1 / 2 + len(rendered) * (last - 1.0 - len(rendered) * 0.1)
+    assert andes_qoe(0.0, rendered, PACE) == pytest.approx(area / expected)
 
 
 def test_everything_at_the_end_is_worth_little():

@@ -2,7 +2,7 @@
 
 Rules of this file (docs/measures.md, Beyond stalls, has the formulas):
 
-- `andes_qoe` is 1 for a reader who never waited and 0 for one who got everything at the very end. It compares areas under
+- `andes_qoe` is 1 for a reader who never waited and near 0 for one who got everything at the very end. It compares areas under
   two curves of tokens over time: those expected, and those delivered at no more than reading speed.
 - `stall_burden` weighs a stall of x seconds as x^k: with k > 1 (convex) one long stall is worse than the same seconds in
   short ones, with k < 1 (concave) it is better, as Eloquent §5.2 supposes readers may feel; with k = 1 it is the stall time.
@@ -33,16 +33,18 @@ class Expectation:
 
 
 def andes_qoe(requested_s: float, rendered_s: Sequence[float], expectation: Expectation) -> float | None:
-    """Return 1 - (area between expected and actual delivery) / (area under the expected one), 0..1.
+    """Return the area under the curve of tokens taken in over that under the expected curve, 0..1.
 
-    The reader takes in token i at s_i = max(r_i, s_(i-1) + token time), however much faster it was rendered, and expected
-    it at e_i = request + TTFT + i x token time. A token before its time gains nothing. Both areas end with the session, at
-    the later of the last s and the last e. As steps of one token:
+    The reader takes in a token in one token time: token i from s_i = max(r_i, s_(i-1) + token time) on, however much faster
+    it was rendered, and expected it from e_i = request + TTFT + i x token time on. Both areas end when all is taken in and
+    was expected, a token time after the later of the last s and the last e, which is z. So
 
-        QoE = 1 - sum(max(0, s_i - e_i)) / sum(end - e_i)
+        QoE = 1 - sum(max(0, s_i - e_i)) / sum(z + token time / 2 - e_i)
 
     Source: Andes (Liu et al., "Defining and Enhancing Quality-of-Experience in LLM-Based Text Streaming Services",
-    arXiv:2404.16283, section 3), whose curves are continuous; the steps and the end of the areas are stated here.
+    arXiv:2404.16283): the ratio of the integrals of the two curves, of which the actual one rises no faster than the expected
+    one. The sums are those integrals, token by token. Ours is that a token before its time gains nothing: there, being
+    early once can make up for being late elsewhere, and a ratio above 1 counts as 1.
 
     Args:
         requested_s: When the answer was asked for, in seconds.
@@ -61,7 +63,7 @@ def andes_qoe(requested_s: float, rendered_s: Sequence[float], expectation: Expe
     expected = [requested_s + expectation.ttft + index * expectation.token_time for index in range(len(rendered_s))]
     end = max(taken_in[-1], expected[-1])
     waited = sum(max(0.0, taken - due) for taken, due in zip(taken_in, expected, strict=True))
-    whole = sum(end - due for due in expected)
+    whole = sum(end + expectation.token_time / 2 - due for due in expected)
     return 1.0 - waited / whole if whole > 0 else 1.0
 
 
