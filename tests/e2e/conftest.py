@@ -1,6 +1,7 @@
 """Testbeds for end-to-end tests: the real command line, in a state folder and with a port of its own."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from eloquent.watch.panels import Dashboard
 
 FREE_PORTS = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
 EXPERIMENT_TIMEOUT = 240  # seconds; an 8-client lab takes about 60
@@ -92,15 +95,17 @@ class TestbedUnderTest:
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
 
     def prometheus(self, query: str) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self.ask_prometheus("query", query=query)["result"]
+        return result
+
+    def ask_prometheus(self, what: str, **words: str) -> dict[str, Any]:
         url = re.search(r"Prometheus: +(http://127.0.0.1:\d+)", self.output)
         assert url, self.output
-        with urllib.request.urlopen(
-            f"{url[1]}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=20
-        ) as answer:
+        with urllib.request.urlopen(f"{url[1]}/api/v1/{what}?{urllib.parse.urlencode(words)}", timeout=20) as answer:
             body = json.load(answer)
         assert body["status"] == "success"
-        result: list[dict[str, Any]] = body["data"]["result"]
-        return result
+        data: dict[str, Any] = body["data"]
+        return data
 
     def outermost(self) -> int:
         return int((self.folder / "state" / "pid").read_text().split()[0])
@@ -167,3 +172,34 @@ def experiment(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> It
     under_test.up()
     yield under_test
     under_test.call("down")
+
+
+@pytest.fixture(scope="module")
+def watched(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestbedUnderTest]:
+    """A testbed of two clients, after a short round: up, with its background load on."""
+    under_test = TestbedUnderTest(tmp_path_factory.mktemp("watched"))
+    under_test.up("--clients", "2", "--session", "6", "--background")
+    yield under_test
+    under_test.call("down")
+
+
+@pytest.fixture
+def check_panels(wait_until: Callable[[Callable[[], bool]], None]) -> Callable[[TestbedUnderTest, Dashboard], None]:
+    """Ask a testbed's Prometheus every query of a dashboard: each has data, and every value is a sane one."""
+
+    def check(testbed: TestbedUnderTest, dashboard: Dashboard) -> None:
+        for panel in dashboard.panels:
+            for query in panel.queries:
+                expr = query.fill(window="2m")  # so that it holds a whole stream and the pause after it
+                values: list[float] = []
+
+                def has_data(expr: str = expr, values: list[float] = values) -> bool:
+                    """A percentile is not a number until something was observed."""
+                    values[:] = (float(one["value"][1]) for one in testbed.prometheus(expr))
+                    return bool(values) and not any(map(math.isnan, values))
+
+                wait_until(has_data)
+                low, high = query.sane
+                assert all(low <= value <= high for value in values), f"{panel.title}: {expr} gives {values}"
+
+    return check

@@ -1,0 +1,47 @@
+"""Every query of every panel, asked of a real Prometheus while streams cross impaired links.
+
+The Load dashboard needs a running load: its test calls `check_panels` with LOAD.
+"""
+
+import pytest
+
+from eloquent.watch.panels import NETWORK, RELAYS, STALLS
+
+pytestmark = pytest.mark.lab
+
+CLIENTS = {"c1", "c2"}
+SCHEMES = {"grpc", "duplicate-2", "eloquent"}
+
+
+@pytest.mark.parametrize("dashboard", [STALLS, NETWORK, RELAYS], ids=lambda dashboard: dashboard.title)
+def test_every_query_of_every_panel_has_data_that_makes_sense(watched, check_panels, dashboard):
+    check_panels(watched, dashboard)
+
+
+def test_the_variables_have_values(watched):
+    info = watched.prometheus("eloquent_run_info")
+    assert [(one["metric"]["job"], one["metric"]["scenario"]) for one in info] == [("eloquent", "paper-default")]
+    assert {one["metric"]["client"] for one in watched.prometheus("eloquent_link_probes_total")} == CLIENTS
+    assert {one["metric"]["scheme"] for one in watched.prometheus("eloquent_rendered_tokens_total")} == SCHEMES
+
+
+def test_rules_and_alerts_are_loaded_and_healthy(watched):
+    rules = [rule for group in watched.ask_prometheus("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}  # unknown: not evaluated yet
+    assert sum(rule["type"] == "alerting" for rule in rules) == 5
+    assert sum(rule["type"] == "recording" for rule in rules) == 6
+
+
+def test_the_alert_of_stalls_fires_for_tcp(watched, wait_until):
+    """About half of the time of TCP is stalls on these links; the schedules of the seed are the same each time."""
+    query = 'max_over_time(ALERTS{alertname="StallRatioHigh",scheme="grpc",alertstate="firing"}[10m])'
+    wait_until(lambda: bool(watched.prometheus(query)))
+
+
+def test_the_alert_of_a_dead_process_fires(watched, wait_until):
+    """The last test of this testbed: it is broken afterwards."""
+    query = 'ALERTS{alertname="TargetDown",alertstate="firing"}'
+    assert watched.prometheus(query) == []
+    watched.kill_one("eloquent.nodes.edge_relay")
+    wait_until(lambda: bool(watched.prometheus(query)))
+    assert {one["metric"]["role"] for one in watched.prometheus(query)} == {"edge_relay"}
