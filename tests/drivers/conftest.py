@@ -1,6 +1,9 @@
 """A loop whose clock jumps to the next deadline, and UDP that never leaves the process."""
 
 import asyncio
+import heapq
+import itertools
+import random
 import selectors
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -8,7 +11,87 @@ from typing import Any
 
 import pytest
 
+from eloquent.protocol.session import ClientSession, ServerSession
+
 Address = tuple[str, int]
+Fate = Callable[[Any, bytes], list[float]]
+
+ID = b"sessionA"
+SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
+
+# A recorded script: (seconds, side, what). The client's requests and a cancel, and the server's tokens.
+SCRIPT: list[tuple[float, str, str, Any]] = [
+    *((0.013 * i, "client", "open", scheme) for i, scheme in enumerate(SCHEMES)),
+    *(
+        (5.0 + 0.0371 * i, "server", "token", (i % 3, f"token {i} ".encode() * (400 if i == 20 else 1)))
+        for i in range(90)
+    ),
+    (6.5, "client", "cancel", 2),
+    (8.9, "server", "finish", 0),
+    (9.0, "server", "finish", 1),
+    (30.0, "client", "close", None),
+]
+
+
+def fate(seed: int = 1) -> Fate:
+    """The same odds for the same sequence of datagrams: deliver .7, drop .1, duplicate .1, delay .1."""
+    draw = random.Random(seed)
+
+    def judge(_sender: Any, _data: bytes) -> list[float]:
+        what = draw.random()
+        delay = 0.1 + draw.random() * 0.01
+        if what < 0.7:
+            return [delay]
+        return [] if what < 0.8 else [delay, delay + 0.05] if what < 0.9 else [delay + 0.3]
+
+    return judge
+
+
+def act(client: ClientSession, server: ServerSession | None, what: str, argument: Any, now: float) -> None:
+    match what:
+        case "open":
+            client.open_stream(b"request", scheme=argument, now=now)
+        case "cancel":
+            client.cancel_stream(argument, now=now)
+        case "close":
+            client.close(now=now)
+        case "token":
+            assert server is not None
+            server.send_token(argument[0], argument[1], now=now)
+        case "finish":
+            assert server is not None
+            server.finish(argument, now=now)
+
+
+def by_event_heap(judge: Fate) -> list[tuple[float, str, bytes]]:
+    """Play the script as a simulator does: an event heap, in virtual time."""
+    ends: dict[str, Any] = {"client": ClientSession(ID), "server": ServerSession(ID)}
+    order = itertools.count()
+    heap: list[Any] = [(at, next(order), side, what, argument) for at, side, what, argument in SCRIPT]
+    heapq.heapify(heap)
+    log = []
+    now = 0.0
+    while heap:
+        timers = [(timer, side) for side, end in ends.items() if (timer := end.get_timer()) is not None]
+        if timers and min(timers)[0] < heap[0][0]:
+            timer, side = min(timers)
+            now = max(now, timer)  # a new estimate of the round trip may have moved a timer into the past
+            ends[side].handle_timer(now=now)
+        else:
+            now, _, side, what, argument = heapq.heappop(heap)
+            if what == "arrive":
+                ends[side].receive_datagram(argument, now=now)
+            else:
+                act(ends["client"], ends["server"], what, argument, now)
+        for data in ends[side].datagrams_to_send(now=now):
+            log.append((now, side, data))
+            for delay in judge(side, data):
+                heapq.heappush(
+                    heap, (now + delay, next(order), "server" if side == "client" else "client", "arrive", data)
+                )
+        while ends[side].next_event() is not None:
+            pass
+    return log
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -91,3 +174,9 @@ def virtual() -> Iterator[Any]:
     yield SimpleNamespace(run=run)
     for loop in loops:
         loop.close()
+
+
+@pytest.fixture
+def recorded() -> Any:
+    """The recorded script, and the datagrams that an event heap makes of it."""
+    return SimpleNamespace(ID=ID, SCRIPT=SCRIPT, fate=fate, act=act, by_event_heap=by_event_heap)

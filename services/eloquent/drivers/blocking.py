@@ -1,0 +1,244 @@
+"""A client session over a blocking UDP socket: for threads, and for greenlets where gevent has patched the library.
+
+Rules of this file
+- No protocol logic, as in `eloquent.drivers.udp`: after each input, send what waits, hand out the events, look at the timer.
+- One loop, `run`, in a thread or greenlet of its owner's making, receives and pulls the timer. Any other may open streams
+  and read them. The lock is never held while somebody waits.
+- A stream ends with `StreamEnded`, or by raising `StreamLost`; whoever stops reading early says so with `close`.
+"""
+
+import logging
+import queue
+import selectors
+import socket
+import threading
+import time
+from typing import Self
+
+from eloquent.errors import EloquentError, RemoteProtocolError
+from eloquent.protocol.session import ClientSession, SessionLost, StreamEnded, StreamFailed, StreamToken
+
+MAX_WAITING = 4096  # tokens of one stream that wait for its reader
+_DATAGRAM = 65536  # bytes, more than any
+
+_log = logging.getLogger(__name__)
+
+
+class StreamLost(EloquentError):
+    """The stream is over without a proper end."""
+
+
+class Stream:
+    """One answer: an iterator of `StreamToken`, and of `StreamEnded` as the last event.
+
+    Args:
+        client: Where it comes from.
+        stream_id: Its number there.
+    """
+
+    def __init__(self, client: "BlockingUdpClient", stream_id: int) -> None:
+        self._client = client
+        self._stream_id = stream_id
+        self._over = False
+        self._waiting: queue.SimpleQueue[StreamToken | StreamEnded | StreamFailed] = queue.SimpleQueue()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamToken | StreamEnded:
+        return self.next_event()
+
+    def next_event(self, timeout: float | None = None) -> StreamToken | StreamEnded:
+        """Wait for the next event, at most so many seconds.
+
+        Raises:
+            StopIteration: The stream has ended before.
+            StreamLost: It is over without a proper end.
+            TimeoutError: Nothing came in time; the stream goes on.
+        """
+        if self._over:
+            raise StopIteration
+        try:
+            event = self._waiting.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"nothing came in {timeout:g} s") from None
+        self._over = not isinstance(event, StreamToken)
+        if isinstance(event, StreamFailed):
+            raise StreamLost(event.reason)
+        return event
+
+    def close(self) -> None:
+        """Tell the server that nobody wants the rest; does nothing after the end."""
+        self._over = True
+        self._client.cancel(self._stream_id)
+
+    def put(self, event: StreamToken | StreamEnded | StreamFailed) -> bool:
+        """Queue an event; tell whether there was room."""
+        room = self._waiting.qsize() < MAX_WAITING
+        self._waiting.put(event if room else StreamFailed(self._stream_id, f"{MAX_WAITING} tokens were left unread"))
+        return room
+
+
+class BlockingUdpClient:
+    """One client session on one UDP socket.
+
+    Args:
+        address: Host and port of the server.
+        session: A new session; call its methods only through this object.
+
+    Attributes:
+        malformed: Datagrams dropped because they were malformed or broke the protocol.
+
+    Raises:
+        OSError: There is no way to that address.
+    """
+
+    def __init__(self, address: tuple[str, int], session: ClientSession) -> None:
+        self.malformed = 0
+        self._session = session
+        self._streams: dict[int, Stream] = {}
+        self._lock = threading.Lock()
+        self._running = False
+        self._wakes_at: float | None = None  # when `run` looks at the timer next; None is never
+        self._socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        self._bell, self._ear = socket.socketpair()
+        for each in (self._socket, self._bell, self._ear):
+            each.settimeout(0)
+        try:
+            self._socket.connect(address)
+        except OSError:
+            self._release()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether new streams can be opened."""
+        return not self._session.closed
+
+    def open(self, request: bytes, *, scheme: str) -> Stream:
+        """Send a request and return its answer.
+
+        Raises:
+            ConfigurationError: There is no such scheme, or it is not carried by datagrams.
+            LocalProtocolError: The session is over, the request is too long, or too many streams are open.
+        """
+        with self._lock:
+            now = time.monotonic()
+            stream_id = self._session.open_stream(request, scheme=scheme, now=now)
+            stream = self._streams[stream_id] = Stream(self, stream_id)
+            self._pump(now)
+        return stream
+
+    def cancel(self, stream_id: int) -> None:
+        """Give up a stream, if it is still open."""
+        with self._lock:
+            if self._streams.pop(stream_id, None) is not None:
+                now = time.monotonic()
+                self._session.cancel_stream(stream_id, now=now)
+                self._pump(now)
+
+    def run(self) -> None:
+        """Receive, and do what is due, until the session is over."""
+        with self._lock:
+            self._running = True
+            if not self.alive:
+                return
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._socket, selectors.EVENT_READ)
+                selector.register(self._ear, selectors.EVENT_READ)
+                while self.alive:
+                    selector.select(self._time_to_wait())
+                    self._hear()
+        finally:
+            self._release()
+
+    def close(self) -> None:
+        """Close the session, telling the server, and end `run`; streams that are still open are lost."""
+        with self._lock:
+            self._session.close(now=time.monotonic())
+            for stream_id, stream in self._streams.items():
+                stream.put(StreamFailed(stream_id, "closed by the client"))
+            self._streams.clear()
+            self._pump(time.monotonic())
+            if self._running:
+                self._ring()
+            else:
+                self._release()
+
+    def _time_to_wait(self) -> float | None:
+        with self._lock:
+            self._wakes_at = self._session.get_timer()
+            return None if self._wakes_at is None else max(0.0, self._wakes_at - time.monotonic())
+
+    def _hear(self) -> None:
+        """Take all that has come, then do what is due."""
+        with self._lock:
+            self._wakes_at = float("-inf")  # awake: no need to ring
+        _receive(self._ear)
+        while (data := _receive(self._socket)) is not None:
+            with self._lock:
+                self._take(data, time.monotonic())
+        with self._lock:
+            now = time.monotonic()
+            self._session.handle_timer(now=now)
+            self._pump(now)
+
+    def _take(self, data: bytes, now: float) -> None:
+        try:
+            self._session.receive_datagram(data, now=now)
+        except RemoteProtocolError as error:
+            self.malformed += 1
+            _log.debug("< dropped: %s", error)
+        else:
+            self._pump(now)
+
+    def _pump(self, now: float) -> None:
+        """Send what waits, hand out the events, and ring if `run` would sleep too long."""
+        self._send_all(now)
+        while (event := self._session.next_event()) is not None:
+            self._hand_out(event, now)
+            self._send_all(now)
+        timer = self._session.get_timer()
+        if timer is not None and (self._wakes_at is None or timer < self._wakes_at):
+            self._ring()
+
+    def _send_all(self, now: float) -> None:
+        for datagram in self._session.datagrams_to_send(now=now):
+            try:
+                self._socket.send(datagram)
+            except OSError as error:  # an ICMP error, or a full buffer: one datagram was lost, which the timers mend
+                _log.debug("> not sent: %s", error)
+
+    def _hand_out(self, event: object, now: float) -> None:
+        match event:
+            case StreamToken(stream_id):
+                if (stream := self._streams.get(stream_id)) is not None and not stream.put(event):
+                    del self._streams[stream_id]
+                    self._session.cancel_stream(stream_id, now=now)
+            case StreamEnded(stream_id) | StreamFailed(stream_id):
+                if (stream := self._streams.pop(stream_id, None)) is not None:
+                    stream.put(event)
+            case SessionLost():
+                pass  # its streams have failed before
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send(b"!")
+        except OSError as error:  # it rings already, or `run` is over
+            _log.debug("= not rung: %s", error)
+
+    def _release(self) -> None:
+        for each in (self._socket, self._bell, self._ear):
+            each.close()
+
+
+def _receive(source: socket.socket) -> bytes | None:
+    """Return what waits at a socket, or None."""
+    try:
+        return source.recv(_DATAGRAM)
+    except BlockingIOError:
+        return None
+    except OSError as error:  # an ICMP error is unauthenticated, and the session's own timers know better
+        _log.debug("= %s", error)
+        return None
