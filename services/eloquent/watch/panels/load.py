@@ -4,6 +4,12 @@ from eloquent.watch.panels.definition import LINK, STREAM, Dashboard, Panel, Que
 
 _LAG_LEVELS = (Threshold(0.01, "warning"), Threshold(0.02, "bad"))
 
+
+def _lag(histogram: str) -> Query:
+    buckets = f"sum by (le, client) (rate({histogram}_bucket{{{LINK}}}[$window]))"
+    return Query(f"histogram_quantile(0.99, {buckets})", "{{client}}", sane=(0, 1))
+
+
 LOAD = Dashboard(
     uid="eloquent-load",
     title="Load",
@@ -24,13 +30,28 @@ LOAD = Dashboard(
             queries=(Query(f"sum by (scheme) (eloquent_active_streams{{{STREAM}}})", "{{scheme}}", sane=(0, 100000)),),
         ),
         Panel(
-            title="Failures",
-            description="Streams of the load that failed, by scheme and outcome.",
+            title="Streams ended",
+            description="Answers that came to an end, by outcome: ok, cancelled by their reader, or what went wrong.",
             unit="cps",
             kind="timeseries",
             queries=(
                 Query(
-                    f"sum by (scheme, outcome) (rate(eloquent_load_failures_total{{{STREAM}}}[$window]))",
+                    f"sum by (scheme, outcome) (rate(eloquent_streams_total{{{STREAM}}}[$window]))",
+                    "{{scheme}} {{outcome}}",
+                    sane=(0, 1000),
+                ),
+            ),
+        ),
+        Panel(
+            title="Failures",
+            description="Streams of the load that failed, by scheme and outcome; 0 where a scheme has users and none "
+            "has failed.",
+            unit="cps",
+            kind="timeseries",
+            queries=(
+                Query(
+                    f"sum by (scheme, outcome) (rate(eloquent_load_failures_total{{{STREAM}}}[$window]))"
+                    f" or on (scheme) 0 * sum by (scheme) (eloquent_load_users{{{STREAM}}})",
                     "{{scheme}} {{outcome}}",
                     sane=(0, 1000),
                 ),
@@ -42,14 +63,15 @@ LOAD = Dashboard(
             "the stalls it reports may be its own.",
             unit="s",
             kind="timeseries",
-            queries=(
-                Query(
-                    "histogram_quantile(0.99, sum by (le, client) "
-                    f"(rate(eloquent_load_lag_seconds_bucket{{{LINK}}}[$window])))",
-                    "{{client}}",
-                    sane=(0, 1),
-                ),
-            ),
+            queries=(_lag("eloquent_load_lag_seconds"),),
+            thresholds=_LAG_LEVELS,
+        ),
+        Panel(
+            title="Lag of the viewers",
+            description="The same for the viewers, which stream in rounds and in the background of a load.",
+            unit="s",
+            kind="timeseries",
+            queries=(_lag("eloquent_loop_lag_seconds"),),
             thresholds=_LAG_LEVELS,
         ),
     ),
