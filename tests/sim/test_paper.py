@@ -1,6 +1,12 @@
 """Which schemes stand in the figures, and on which line."""
 
+import re
+from dataclasses import replace
+
+import pytest
+
 from eloquent.protocol import schemes
+from eloquent.protocol.schemes import Family
 from eloquent.sim.paper import DUPLICATES, LADDERS, OURS, TCP, in_series, scheme_names
 
 
@@ -24,3 +30,10 @@ def test_a_ladder_is_one_line_and_any_other_scheme_a_point():
     series = in_series(["tcp", "red-1", OURS, "red-4"])
     assert [line.names[0] for line in series] == ["tcp", "red-1", OURS]
     assert series[0].label == schemes.get("tcp").label
+
+
+def test_a_newly_registered_scheme_is_in_the_figures(monkeypatch: pytest.MonkeyPatch):
+    fresh = Family("fresh", re.compile("fresh"), lambda match: replace(schemes.get("red-2"), name=match[0]), "fresh")
+    monkeypatch.setattr(schemes, "FAMILIES", (*schemes.FAMILIES, fresh))
+    assert scheme_names()[-1] == "fresh"
+    assert in_series(scheme_names())[-1].names == ("fresh",)
