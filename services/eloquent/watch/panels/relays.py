@@ -80,7 +80,8 @@ RELAYS = Dashboard(
         ),
         Panel(
             title="Processor time",
-            description="Processor seconds a second of every process of the testbed; at 1 a process is at its limit.",
+            description="Processor seconds a second of each relay, and of every other process of the testbed that "
+            "shows metrics of its own; at 100 % a process is at its limit.",
             unit="percentunit",
             kind="timeseries",
             queries=(
@@ -94,7 +95,7 @@ RELAYS = Dashboard(
         ),
         Panel(
             title="Memory",
-            description="Resident memory of every process of the testbed.",
+            description="Resident memory of the same processes.",
             unit="bytes",
             kind="timeseries",
             queries=(
