@@ -108,6 +108,7 @@ def test_every_part_stands_in_the_table():
         "report",
         "commands",
         "scenarios",
+        "watch",
     ],
 )
 def test_the_tests_mirror_the_sources(folder: str):
