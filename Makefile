@@ -78,6 +78,15 @@ down: ## End the testbed; safe to repeat
 check-host: testbed ## Show what this machine can do for the testbed, with remedies
 	@$(BIN)/eloquent check-host
 
+.PHONY: report
+report: testbed ## Write RUN=DIR's report.html, one page to read anywhere
+	@$(BIN)/eloquent report "$(or $(RUN),runs/latest)"
+
+.PHONY: compare
+compare: testbed ## Tell what differs beyond noise between two runs, A=DIR and B=DIR
+	@$(BIN)/eloquent compare "$(or $(A),$(error name two runs: make compare A=runs/one B=runs/other))" \
+		"$(or $(B),$(error name two runs: make compare A=runs/one B=runs/other))"
+
 # --- the paper
 
 OUT ?= runs/reproduction

@@ -302,7 +302,11 @@ def _curve(ordered: Sequence[float], *, falling: bool) -> tuple[list[float], lis
     kept = [point for number, point in enumerate(points[:-1]) if number % -(-len(points) // STEPS) == 0]
     kept.append(points[-1])
     across, share = [value for value, _ in kept], [place / count for _, place in kept]
-    return (across, [1 - value for value in share]) if falling else ([ordered[0], *across], [0.0, *share])
+    if not falling:
+        return [ordered[0], *across], [0.0, *share]
+    if across[0] > SHORTEST_GAP_MS:
+        across, share = [SHORTEST_GAP_MS, *across], [0.0, *share]
+    return across, [1 - value for value in share]
 
 
 def _length(milliseconds: float, _: Any) -> str:

@@ -61,11 +61,12 @@ def strip(run: RunData, client: str, start: float, end: float) -> Figure:
     names = list(run.summary.schemes)
     figure = Figure(figsize=(WIDTH, 0.5 + 0.25 * len(names)))
     place = figure.subplots()
+    by_loss: dict[float, list[tuple[float, float]]] = {}
     for from_s, to_s, loss in bad_stretches(run, client):
         if from_s < end and to_s > start:
-            place.axvspan(
-                max(from_s, start), min(to_s, end), color=BAD, alpha=round(0.06 + 0.22 * loss, 2), linewidth=0
-            )
+            by_loss.setdefault(round(0.06 + 0.22 * loss, 2), []).append((from_s, to_s - from_s))
+    for alpha, bars in by_loss.items():
+        place.broken_barh(bars, (-0.55, len(names) + 0.1), color=BAD, alpha=alpha, linewidth=0)
     shades = colours(names)
     for row, name in enumerate(names):
         answers = [answer for answer in run.of(name) if answer.row.client == client]

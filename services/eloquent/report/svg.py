@@ -51,7 +51,7 @@ STYLE: dict[Any, Any] = {
 }
 
 _NAMESPACE = re.compile(r"\{[^}]*\}")
-_FONT = re.compile(r"font: (?:(\d+) )?([\d.]+px)[^;]*")
+_FONT = re.compile(r"font: (?:(\d+) )?([\d.]+px)[^;]*|font-family: [^;]*;?\s*")
 _REFERENCE = re.compile(r"#(?![0-9a-f]{6}\b)([A-Za-z_][\w.-]*)")
 
 
@@ -67,6 +67,7 @@ def inline(figure: Figure, *, name: str, title: str, colours: Mapping[str, str])
     body = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page's font draws the text, not ours
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")  # names too long for a plot
         figure.savefig(body, format="svg", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(body.getvalue())  # noqa: S314 - matplotlib wrote it a moment ago
     for parent in list(root.iter()):
@@ -94,5 +95,7 @@ def _make_native(element: ET.Element, name: str, colours: Mapping[str, str]) -> 
 
 
 def _size_only(match: re.Match[str]) -> str:
+    if match[2] is None:
+        return ""
     weight = f"font-weight: {match[1]}; " if match[1] else ""
     return f"{weight}font-size: {match[2]}"
