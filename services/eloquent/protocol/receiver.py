@@ -28,6 +28,18 @@ from eloquent.protocol.wire import (
 )
 
 
+def decode_data(data: bytes) -> Data:
+    """Decode what a sender says about a stream.
+
+    Raises:
+        RemoteProtocolError: It is malformed, or an acknowledgement.
+    """
+    payload = decode_payload(data)
+    if not isinstance(payload, Data):
+        raise RemoteProtocolError("a sender acknowledged tokens")
+    return payload
+
+
 class Receiver:
     """Release the tokens of one stream in order and acknowledge them."""
 
@@ -51,9 +63,10 @@ class Receiver:
         Raises:
             RemoteProtocolError: It is malformed, or an acknowledgement.
         """
-        payload = decode_payload(data)
-        if not isinstance(payload, Data):
-            raise RemoteProtocolError("a sender acknowledged tokens")
+        self._take(decode_data(data))
+
+    def _take(self, payload: Data) -> None:
+        """Keep what is new, and release what is whole."""
         if self._broken:
             return
         self._ack_due = True

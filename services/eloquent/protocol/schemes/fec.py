@@ -16,14 +16,14 @@ import re
 from collections import deque
 
 from eloquent.errors import ConfigurationError, MalformedPacket
-from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.receiver import Receiver, decode_data
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.fec_code import Decoder, Parity, combine
 from eloquent.protocol.schemes.retransmit import RetransmitSender
 from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import Sender
 from eloquent.protocol.varint import Reader, encode_varint
-from eloquent.protocol.wire import Data, DataBuilder, Fragment, decode_payload, encode_payload
+from eloquent.protocol.wire import Data, DataBuilder, Fragment
 
 MAX_WINDOW = 64  # fragments
 MAX_PARITIES = 8  # in a packet
@@ -81,22 +81,22 @@ class FecReceiver(Receiver):
         super().__init__()
         self._decoder = Decoder()
 
-    def receive_datagram(self, data: bytes, *, now: float) -> None:
+    def receive_datagram(self, data: bytes, *, now: float) -> None:  # noqa: ARG002 - the contract gives the time to each call
         """Take a packet of tokens and parities.
 
         Raises:
             RemoteProtocolError: It is malformed, or an acknowledgement.
         """
-        parities, data = _split(data)
-        payload = decode_payload(data)
-        super().receive_datagram(data, now=now)
-        if not isinstance(payload, Data) or self._finished or self._broken:
+        parities, rest = _split(data)
+        payload = decode_data(rest)
+        self._take(payload)
+        if self._finished or self._broken:
             return
         self._decoder.learn(payload.fragments)
         for parity in parities:
             self._decoder.add(parity)
         if found := self._decoder.solve(self._next):
-            super().receive_datagram(encode_payload(Data(tuple(found))), now=now)
+            self._take(Data(tuple(found)))
 
 
 def _encode(parity: Parity) -> bytes:

@@ -29,12 +29,12 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.receiver import Receiver, decode_data
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import GIVE_UP_AFTER, Sender
 from eloquent.protocol.varint import Reader
-from eloquent.protocol.wire import Data, DataBuilder, decode_payload
+from eloquent.protocol.wire import DataBuilder
 
 SEND_INTERVAL_MIN, SEND_INTERVAL_MAX = 0.020, 0.250  # seconds between frames
 MIN_DELAY = 0.008  # seconds a frame waits for more of the same change
@@ -202,11 +202,11 @@ class SspReceiver(Receiver):
             RemoteProtocolError: It is malformed, or an acknowledgement.
         """
         stamp, payload = _split(data)
-        instruction = decode_payload(payload)
-        if isinstance(instruction, Data) and instruction.fragments and instruction.fragments[0].index > self._next:
+        instruction = decode_data(payload)
+        if instruction.fragments and instruction.fragments[0].index > self._next:
             return
         was_due = self._ack_due
-        super().receive_datagram(payload, now=now)
+        self._take(instruction)
         self._stamp, self._stamped_at = stamp, now
         if not was_due:
             self._ack_at = now + ACK_DELAY
