@@ -136,7 +136,7 @@ class Agreement:
         if beyond:
             raise DisagreementError(
                 f"the lab's stall ratio at 210 ms differs from the simulator's by more than {tolerance * 100:g} %:"
-                f" {', '.join(beyond)}"
+                f" {', '.join(beyond)}; docs/agreement.md names the causes that are known"
             )
 
     def table(self) -> Table:
@@ -169,7 +169,7 @@ class Agreement:
         """Return what the lab was made of and how well it ran, as far as its manifest says."""
         entries = self.run.read_manifest().model_extra or {}
         summary = compute(self.run)
-        facts = [f"each session was replayed {self.repeats} times"]
+        facts = [f"replays of each session: {self.repeats}"]
         if "congestion_control" in entries:
             facts.append(f"kernel {entries.get('kernel')}, congestion control {entries['congestion_control']}")
         if processor := entries.get("processor"):
