@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from eloquent.measure.losses import StreamFates
     from eloquent.report.run_directory import RunDirectory
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Study real streams: token times, packet captures, loss traces.",
+)
 console = Console()
 errors = Console(stderr=True)
 
