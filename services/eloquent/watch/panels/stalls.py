@@ -104,7 +104,7 @@ STALLS = Dashboard(
         ),
         Panel(
             title="Lengths of stalls",
-            description="How many stalls of which length ended, by the second; the darker, the more.",
+            description="How many stalls of which length ended, by the second; the stronger the colour, the more.",
             unit="s",
             kind="heatmap",
             queries=(
