@@ -22,11 +22,12 @@ MAY_IMPORT = {
     "telemetry": BASE,
     "report": BASE | {"protocol", "channel", "qoe"},
     "nodes": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report"},
-    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes"},
+    "load": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "nodes"},
+    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load"},
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
     "watch": BASE | {"protocol", "telemetry"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
-    "commands": BASE | {"report"},
+    "commands": BASE | {"emulation", "load", "report"},
     "cli": BASE | {"commands", "emulation", "report", "sim", "scenarios", "measure"},
 }
 PURE = {"protocol", "channel", "qoe"}

@@ -1,0 +1,41 @@
+"""The ways to the answers, one file each: blocking, and friendly to gevent.
+
+`connect` gives the way of a scheme. Many users share a `Client`; a session that the kernel carries has a connection to itself.
+"""
+
+from eloquent.drivers.udp import Address
+from eloquent.errors import ConfigurationError
+from eloquent.load.clients.base import AskFailed, Client, Question, Token
+from eloquent.load.clients.grpc import GrpcClient
+from eloquent.load.clients.library import LibraryClient
+from eloquent.load.clients.sse import SseClient
+from eloquent.load.job import LoadJob
+from eloquent.protocol import schemes
+
+__all__ = ["AskFailed", "Client", "Question", "Token", "connect"]
+
+
+def connect(scheme: str, job: LoadJob) -> Client:
+    """Return the way to the answers by a scheme; nothing is sent yet.
+
+    Args:
+        scheme: Name of the scheme.
+        job: Where servers and relays are.
+
+    Raises:
+        ConfigurationError: There is no such scheme, or an address is malformed.
+    """
+    if scheme == "sse":
+        return SseClient(_address(job.http_server), scheme)
+    if schemes.get(scheme).kind == "kernel":
+        return GrpcClient(job.token_server, scheme)
+    if job.options.via == "library":
+        return LibraryClient(_address(job.origin_relay), scheme)
+    return GrpcClient(job.edge_relay, scheme, shared=True)
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigurationError(f"'{text}' is not an address: write HOST:PORT")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,83 @@
+"""Eloquent in the client's own process: the blocking driver speaks to the origin relay, and no edge relay stands between.
+
+As in the edge relay, the sessions share one connection id, made when first needed and again when it was lost.
+"""
+
+import secrets
+import threading
+from collections.abc import Generator
+
+from google.protobuf.message import DecodeError
+
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls import names
+from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
+from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
+from eloquent.drivers.udp import Address
+from eloquent.errors import LocalProtocolError
+from eloquent.load.clients.base import AskFailed, Deadline, Question, Token, in_order
+from eloquent.protocol.session import ClientSession, StreamToken
+
+
+class LibraryClient:
+    """Asks the origin relay itself.
+
+    Args:
+        address: Host and port of the origin relay.
+        scheme: Name of the scheme.
+    """
+
+    def __init__(self, address: Address, scheme: str) -> None:
+        self._address = address
+        self._scheme = scheme
+        self._lock = threading.Lock()
+        self._udp: BlockingUdpClient | None = None
+
+    def ask(self, question: Question, *, client: str, session: str) -> Generator[Token, None, None]:
+        """See `Client`."""
+        metadata = names.owner_metadata(client=client, scheme=self._scheme, session=session)
+        return in_order(self._tokens(question, dict(metadata)))
+
+    def close(self) -> None:
+        """See `Client`."""
+        with self._lock:
+            if self._udp is not None:
+                self._udp.close()
+
+    def _tokens(self, question: Question, metadata: dict[str, str]) -> Generator[Token, None, None]:
+        deadline = Deadline(question.timeout_s)
+        stream = self._open(question, metadata)
+        try:
+            while isinstance(event := stream.next_event(deadline.left()), StreamToken):
+                token = GenerateResponse.FromString(event.data)
+                yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+            code, message = status_of_trailer(event.trailer)
+        except TimeoutError as error:
+            raise deadline.passed() from error
+        except DecodeError as error:
+            raise AskFailed("data_loss", "a token cannot be decoded") from error
+        except StreamLost as error:
+            code, message = status_of_loss(str(error))
+        finally:
+            stream.close()
+        if code.value[0]:
+            raise AskFailed(code.name.lower(), message)
+
+    def _open(self, question: Question, metadata: dict[str, str]) -> Stream:
+        body = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
+        body.token_gap.FromNanoseconds(round(question.token_gap_s * 1e9))
+        request = generate_request(body.SerializeToString(), metadata, question.timeout_s)
+        try:
+            with self._lock:
+                return self._session().open(request, scheme=self._scheme)
+        except LocalProtocolError as error:
+            raise AskFailed("resource_exhausted", str(error)) from error
+        except OSError as error:
+            raise AskFailed("unavailable", f"no way to the origin relay: {error.strerror}") from error
+
+    def _session(self) -> BlockingUdpClient:
+        """Return the session, a new one if there is none or it was lost."""
+        if self._udp is None or not self._udp.alive:
+            self._udp = BlockingUdpClient(self._address, ClientSession(secrets.token_bytes(8)))
+            threading.Thread(target=self._udp.run, daemon=True).start()
+        return self._udp

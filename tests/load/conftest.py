@@ -1,0 +1,53 @@
+"""A token server and both relays as processes, for clients that block."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+
+@contextmanager
+def _node(module: str, *flags: object) -> Iterator[subprocess.Popen[bytes]]:
+    words = [sys.executable, "-m", f"eloquent.nodes.{module}", *map(str, flags)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _free_port() -> int:
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port that is free for TCP and UDP."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[SimpleNamespace]:
+    """Addresses of a token server for 20 streams, its metrics, and of the relays in front of it."""
+    names = ("grpc", "http", "metrics", "origin", "edge")
+    addresses = SimpleNamespace(**{name: f"127.0.0.1:{_free_port()}" for name in names})
+    with ExitStack() as nodes:
+        doors = ("--listen", addresses.grpc, "--http", addresses.http, "--metrics", addresses.metrics)
+        nodes.enter_context(_node("token_server", *doors, "--max-streams", 20))
+        nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc))
+        nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin))
+        yield addresses
