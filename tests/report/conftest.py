@@ -1,5 +1,7 @@
 """A run small enough to work out its figures by hand."""
 
+from random import Random
+
 import pytest
 
 from eloquent.report.rows import LagRow, ProbeRow, SessionRow, StreamRow, TokenRow
@@ -99,3 +101,68 @@ def run(tmp_path):
         lags.write(LagRow(at_s=99.0, lag_s=7.0))
         lags.write(LagRow(at_s=106.0, lag_s=7.0))
     return run
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Makes whole runs: tokens every 100 ms, some of them 500 ms after the one before, by a seeded coin."""
+
+    def make(
+        name="whole",
+        *,
+        clients=("c1", "c2"),
+        chances=None,
+        rounds=1,
+        seed=1,
+        schedule="same",
+        made=None,
+        tokens=60,
+    ):
+        chances = {"grpc": 0.3, "eloquent": 0.1} if chances is None else chances
+        run = RunDirectory.create(tmp_path / "made", name)
+        links = [
+            {
+                "name": client,
+                "self_test": {"rtt_s": 0.4004, "rtt_expected_s": 0.4, "bad_loss": 0.91, "bad_loss_expected": 0.9},
+                "schedule": {
+                    "down": {"digest": f"{schedule} {client}", "stretches": [[0.0, 3.0], [0.9, 0.5], [0.0, 9.0]]},
+                    "up": {"digest": "up", "stretches": [[0.0, 12.5]]},
+                },
+            }
+            for client in clients
+        ]
+        manifest = {
+            "run": name,
+            "scenario": {"name": "always", "line": LINE},
+            "seed": 1,
+            "schemes": list(chances),
+            "options": {"clients": len(clients), "rounds": rounds, "session_s": 6.0},
+            "carrier": {"name": "wire", "why": "no netem"},
+            "links": links,
+            "epoch_s": 100.0,
+            "rounds_s": 20.0 * rounds,
+            "lateness": {"p99_s": 0.0004, "max_s": 0.001},
+            "processor": {"busy": 0.6, "stolen": 0.02},
+            "warnings": [],
+        }
+        run.write_manifest(manifest | (made or {}))
+        coin = Random(seed)
+        with run.stream_writer("origin") as streams:
+            for client in clients:
+                with run.session_writer(client) as sessions, run.token_writer(client) as log:
+                    for number in range(1, rounds + 1):
+                        for scheme, chance in chances.items():
+                            session, begin = f"{client}.{scheme}.r{number}", 100.0 + 20.0 * (number - 1)
+                            at = begin + 0.4
+                            for index in range(tokens):
+                                at += 0.5 if coin.random() < chance else 0.1
+                                log.write(TokenRow(session, index, begin + index / 10, at))
+                            sessions.write(SessionRow(session, client, scheme, number, begin, at, "ok", tokens))
+                            streams.write(StreamRow(session, client, scheme, tokens, 1000, 250, tokens, 60 * tokens))
+                with run.probe_writer(client) as probes:
+                    for sequence in range(50):
+                        at, lost = 100.0 + sequence / 10, sequence % 5 == 0
+                        probes.write(ProbeRow(sequence, at, None if lost else at + 0.2, None if lost else 0.4))
+        return run
+
+    return make

@@ -9,7 +9,7 @@ from typing import Any
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.qoe.session import SessionMeasures, gaps, measure
-from eloquent.report.figures import SUCCESS, Summary, compute
+from eloquent.report.figures import ENDED_WELL, Summary, compute
 from eloquent.report.rows import ProbeRow, SessionRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
 
@@ -91,27 +91,10 @@ def load(path: Path) -> RunData:
     Raises:
         ConfigurationError: The directory holds no run, or a log cannot be read.
     """
-    run = RunDirectory(path)
-    manifest = run.read_manifest()
-    tokens: dict[str, list[TokenRow]] = defaultdict(list)
-    for token in run.tokens():
-        tokens[token.session].append(token)
-    logged = tuple(run.sessions())
-    first = min((row.requested_s for row in logged), default=0.0)
-    last = max((row.ended_s for row in logged), default=0.0)
-    probes: dict[str, list[ProbeRow]] = defaultdict(list)
-    for client, probe in run.probes():
-        if first <= probe.sent_s <= last:
-            probes[client].append(probe)
-    return RunData(
-        path=path,
-        manifest=manifest,
-        made=manifest.model_extra or {},
-        summary=compute(run),
-        answers=tuple(_answer(row, tokens[row.session]) for row in logged if row.outcome == SUCCESS),
-        logged=logged,
-        probes={client: tuple(rows) for client, rows in probes.items()},
-    )
+    try:
+        return _read(RunDirectory(path))
+    except ValueError as error:  # such as times that run backwards
+        raise ConfigurationError(f"the logs of {path} make no sense: {error}") from None
 
 
 def label(name: str) -> str:
@@ -138,6 +121,29 @@ def colours(names: Iterable[str]) -> dict[str, str]:
         free = [colour for colour in (*wanted, *SPARE_COLOURS) if colour not in found.values()]
         found[name] = free[0] if free else f"#{0x70 + len(found):02x}7070"
     return found
+
+
+def _read(run: RunDirectory) -> RunData:
+    manifest = run.read_manifest()
+    tokens: dict[str, list[TokenRow]] = defaultdict(list)
+    for token in run.tokens():
+        tokens[token.session].append(token)
+    logged = tuple(run.sessions())
+    first = min((row.requested_s for row in logged), default=0.0)
+    last = max((row.ended_s for row in logged), default=0.0)
+    probes: dict[str, list[ProbeRow]] = defaultdict(list)
+    for client, probe in run.probes():
+        if first <= probe.sent_s <= last:
+            probes[client].append(probe)
+    return RunData(
+        path=run.path,
+        manifest=manifest,
+        made=manifest.model_extra or {},
+        summary=compute(run),
+        answers=tuple(_answer(row, tokens[row.session]) for row in logged if row.outcome in ENDED_WELL),
+        logged=logged,
+        probes={client: tuple(rows) for client, rows in probes.items()},
+    )
 
 
 def _answer(row: SessionRow, tokens: list[TokenRow]) -> Answer:
