@@ -77,7 +77,7 @@ def test_the_answer_is_as_long_as_was_asked_for(way: Client) -> None:
 
 
 def test_an_answer_that_is_closed_is_cancelled_at_the_server(way: Client, servers: Any) -> None:
-    tokens = way.ask(question("Count to 1000"), **OWNER)
+    tokens = way.ask(question("Count to 1000", most=2000, gap=0.1), **OWNER)
     assert next(tokens).text == "1"
     assert generating(servers) == 1
     tokens.close()
@@ -87,7 +87,7 @@ def test_an_answer_that_is_closed_is_cancelled_at_the_server(way: Client, server
 
 def test_a_deadline_that_passes_is_an_outcome(way: Client, servers: Any) -> None:
     with pytest.raises(AskFailed) as caught:
-        list(way.ask(question("Count to 1000", gap=0.05, timeout=0.4), **OWNER))
+        list(way.ask(question("Count to 1000", most=2000, gap=0.05, timeout=0.4), **OWNER))
     assert caught.value.outcome == "deadline_exceeded"
     until(lambda: generating(servers) == 0)
 
@@ -96,7 +96,7 @@ def test_what_the_server_refuses_has_the_same_outcome_by_every_way(way: Client, 
     with pytest.raises(AskFailed) as caught:
         list(way.ask(question(gap=11.0), **OWNER))
     assert caught.value.outcome == "invalid_argument"
-    streams = [way.ask(question("Count to 1000"), **OWNER) for _ in range(20)]
+    streams = [way.ask(question("Count to 1000", most=2000, gap=0.1), **OWNER) for _ in range(20)]
     for stream in streams:
         next(stream)
     with pytest.raises(AskFailed) as caught:
