@@ -4,9 +4,9 @@ Rules of this file
 - New tokens go at once, and with them unacknowledged ones as far as the credit reaches (`adaptive_budget`): first those
   not sent for a round trip, then the newest, as most bursts of loss are short. In the packet all stand in ascending
   order, so that a run of neighbours needs one index; bytes are the only limit (Eloquent §3.3).
-- On a clean path the credit buys the newest few (one of 18 bytes, two or three of 5); on a lossy one (`adaptive_path`) usually all.
-- While something is overdue, the unacknowledged ones are repeated `REPEATS_PER_GAP` times between two tokens, out of what
-  the next token's packet will not need. When the source pauses or has ended, they are repeated at its own pace.
+- Repetitions between two tokens get only what that leaves over. While something is overdue the oldest are repeated
+  `REPEATS_PER_GAP` times, each time as much as one packet earns; when there is plenty, once without a sign of loss.
+- When the source pauses or has ended, they are repeated at its own pace.
 - When the credit is used up there is still the timeout of RFC 6298: the oldest alone, at intervals that double.
 - A silent peer gets no repetitions after `PATIENCE` but those of the timeout; new tokens and the stream end as in every
   `Sender` (RFC 8085 §3.1).
@@ -32,14 +32,12 @@ PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
 PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
 NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
-RESERVE = 10  # incomes of credit kept for the packets of new tokens, which go on through a burst of loss
 NEXT_PACKETS = 6  # packets of new tokens for which that is kept which they will cost beyond their income
-SURPLUS = 2  # incomes beyond all needs; what is above is spent half-way between tokens without any sign of loss
+SURPLUS = 2  # incomes beyond the reserve; what is above is spent half-way between tokens without any sign of loss
 FIRST_GAP = 0.1  # seconds between tokens, before it is known
 LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
 GAP_GAIN = 1 / 8
 _FIXED_SIZE = IP_UDP_HEADERS + 1 + 2  # bytes of a packet beside its fragments: headers, type, one index below 2^14
-_END_SIZE = 4 + 4 + 2  # bytes of an end beside its trailer, at most: count, digest, length
 
 
 @dataclass(slots=True)
@@ -81,6 +79,7 @@ class AdaptiveSender(Sender):
         self._timeouts = 0  # since the last acknowledgement
         self._held_until: float | None = None  # seconds; until then new tokens wait for their turn
         self._repeat_due = False
+        self._paced = False  # whether that is at the tokens' own pace
         self._timeout_due = False
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
@@ -128,10 +127,15 @@ class AdaptiveSender(Sender):
         packet = DataBuilder(self._budget)
         if self._end is not None and self._end_sent and not self._end_acked:
             packet.add_end(self._end)
-        by_need, room = self._by_need(list(self._unacked.values()), now), self.purse.room(self._budget)
-        if self._timeout_due and not self._repeat_due:
-            by_need, room = list(self._unacked.values())[:1], self._budget
-        return self._send(packet, by_need, room, now)
+        oldest_first = list(self._unacked.values())
+        if not self._repeat_due:
+            return self._send(packet, oldest_first[:1], self._budget, now)
+        if not self._paced:
+            room = max(self.purse.income, self._spare() / REPEATS_PER_GAP) - IP_UDP_HEADERS
+            return self._send(packet, oldest_first, int(min(room, self._budget)), now)
+        if self._end_sent:
+            self.purse.earn_tail()
+        return self._send(packet, self._by_need(oldest_first, now), self.purse.room(self._budget), now)
 
     def _by_need(self, older: list[Fragment], now: float) -> list[Fragment]:
         """Return unacknowledged fragments in the order in which a packet takes them.
@@ -144,13 +148,13 @@ class AdaptiveSender(Sender):
         return stale + [fragment for fragment in reversed(older) if self._flights[fragment.index].last > sent_before]
 
     def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
-        """Add to a packet what fits, in ascending order, and book it."""
+        """Add to a packet what fits, in ascending order, and book it; an empty one takes the first in any case."""
         chosen = {fragment.index: fragment for fragment in packet.fragments}
         size = len(packet.build()) if packet else 1
         redundant = 0
         for fragment in by_need:
             cost = _cost(fragment, chosen)
-            if size + cost > room:
+            if size + cost > room and (packet or chosen):
                 break
             chosen[fragment.index] = fragment
             size += cost
@@ -181,41 +185,45 @@ class AdaptiveSender(Sender):
         oldest = next(iter(self._flights.values()), None)
         return (self._last_packet if oldest is None else oldest.first) + self._path.patience
 
+    def _pace_at(self) -> float:
+        """Return when the next token would have come, had the source not paused or ended."""
+        last_new = self._last_new if self._last_new is not None else self._last_packet
+        return max(last_new + (1.0 if self._end_sent else PAUSE) * self._gap, self._last_packet + self._gap)
+
     def _repeat_at(self) -> float:
         """Return when the unacknowledged ones are to be repeated, or are found overdue; infinite for not at all."""
-        last_new = self._last_new if self._last_new is not None else self._last_packet
-        spacing = max(self._gap / REPEATS_PER_GAP, MIN_SPACING)
-        overdue = max(self._overdue_at(), self._last_packet + spacing)
-        pause = max(last_new + (1.0 if self._end_sent else PAUSE) * self._gap, self._last_packet + self._gap)
         spare = self._spare()
-        if spare < 0:
-            return overdue if not self._path.is_lossy(overdue) else math.inf
-        instant = min(
-            overdue, pause, self._last_packet + self._gap / 2 if spare >= SURPLUS * self.purse.income else math.inf
-        )
+        instant = self._pace_at() if spare >= 0 or self._end_sent else math.inf
+        overdue = max(self._overdue_at(), self._last_packet + max(self._gap / REPEATS_PER_GAP, MIN_SPACING))
+        if spare >= 0 or not self._path.is_lossy(overdue):
+            instant = min(instant, overdue)
+        if spare >= SURPLUS * self.purse.income:
+            instant = min(instant, self._last_packet + self._gap / 2)
         if self._limits.packets_per_s is not None:
+            last_new = self._last_new if self._last_new is not None else self._last_packet
             instant = max(instant, self.purse.turn)
             if instant > last_new + NEAR * self._gap and not self._end_sent:  # leave the turn to the next token
                 instant = max(instant, last_new + PAUSE * self._gap)
         return instant if instant - self._silent_since <= PATIENCE else math.inf
 
     def _spare(self) -> float:
-        """Return the credit beyond what repeating everything costs, and what is kept for the next tokens."""
+        """Return the credit that repetitions may use, less what the next one takes at least."""
+        income = self.purse.income
+        if self._end_sent:
+            return self.purse.credit - income
         fragments = self._unacked.values()
         full = _FIXED_SIZE + sum(varint_size(len(item.data) << 2) + len(item.data) for item in fragments)
-        if self._end is not None and self._end_sent:
-            full += _END_SIZE + len(self._end.trailer)
         full = min(full, self._budget + IP_UDP_HEADERS)
-        kept = RESERVE * self.purse.income + NEXT_PACKETS * max(full - self.purse.income, 0.0)
-        return self.purse.credit - full - (0.0 if self._end_sent else kept)
+        return self.purse.credit - self.purse.reserve - NEXT_PACKETS * max(full - income, 0.0) - income
 
     def _deadline_passed(self, now: float) -> None:
         self._repeat_due = self._repeat_at() <= now
+        self._paced = self._repeat_due and self._pace_at() <= now
         self._timeout_due = not self._repeat_due and self._timeout_at() <= now
         self._timeouts += self._timeout_due
         if self._overdue_at() <= now:
             self._loss_seen(now)
-            self._repeat_due &= self._spare() >= 0
+            self._repeat_due &= self._spare() >= 0 or (self._paced and self._end_sent)
 
     def _loss_seen(self, now: float) -> None:
         if not self._path.is_lossy(now):
@@ -247,7 +255,7 @@ def _build(match: re.Match[str]) -> Scheme:
     rate = match["rate"]
     if rate is not None and int(rate) == 0:
         raise ConfigurationError("'eloquent-adaptive-0pps' would send nothing: give at least one packet a second")
-    limits = Limits() if rate is None else Limits(packets_per_s=float(rate), lossy=None)
+    limits = Limits() if rate is None else Limits(packets_per_s=float(rate), copies=None)
     label = "Eloquent adaptive" + (f" (≤{int(rate)} packets/s)" if rate else "")
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:

@@ -2,9 +2,13 @@
 
 Rules of this file
 - Credit is in bytes on the wire. Each packet with something new earns at least its own size without redundancy, so new
-  tokens can always be paid for; what is over pays for redundancy. Apart from one `grant` when a clean path shows
-  loss, nothing else earns, so silence cannot run it up.
-- Only a timeout may spend what is not there; that is booked as `overdrawn`, and the credit stays at 0.
+  tokens can always be paid for; what is over pays for redundancy. On a lossy path it earns what it would cost to send
+  everything twice until it arrives: 2 / (1 - loss) packets, the price of `duplicate-2`.
+- A clean path puts a little aside with each packet, which its first sign of loss sets free. After the end of the stream,
+  until that is acknowledged, repetitions at the tokens' pace earn as new tokens would, until the peer is silent.
+- Repetitions between tokens leave a reserve untouched, so that the packets of new tokens never go short through a burst.
+- Only a timeout, or a fragment larger than all there is, may spend what is not there; that is booked as `overdrawn`,
+  and the credit stays at 0.
 - Invariant: bytes sent = `spent` <= `earned` + `overdrawn`.
 - With a limit of packets a second, a packet needs a turn. Turns come evenly, and one may be saved (a leaky bucket of two
   packets), so in any T seconds there are at most `packets_per_s` x T + 2 packets.
@@ -15,8 +19,8 @@ from dataclasses import dataclass
 
 from eloquent.protocol.sender import IP_UDP_HEADERS
 
-TCP_HEADERS = 40  # bytes, IPv4 and TCP without options: the yardstick of a clean path
-TAIL_PACKETS = 3  # packets without redundancy that the end of a stream earns, so that its tail can be repeated
+TCP_HEADERS = 52  # bytes, IPv4 (20) and TCP with timestamps (32), as Linux sends: the yardstick of a clean path
+ASIDE = 0.1  # of what a packet on a clean path earns is put aside in addition: a minute of ten tokens a second fills it
 MAX_LOSS = 0.7  # the loss above which a lossy path earns no more: whoever loses that much should not send more
 
 
@@ -27,19 +31,25 @@ class Limits:
     Attributes:
         packets_per_s: Packets a second, or None for no limit.
         clean: Bytes earned on a clean path, over those of a TCP packet with the same new tokens.
-        lossy: Bytes earned on a lossy path that loses nothing at present, over those of the packet without redundancy;
-            None for no limit but the size of a packet.
-        per_loss: Added to `lossy` for a loss of 1, and in proportion for less.
+        copies: How often a lossy path could send everything until it arrives, for what it earns; None for no limit but the
+            size of a packet.
+        start: Credit at the beginning, over what one packet earns.
         most: Credit that can be saved on a lossy path, over what one packet earns; half of it on a clean one.
-        grant: Credit there is after the first sign of loss on a clean path, over what one packet earns.
+        aside: Credit that a clean path can put aside for its first sign of loss, over what one packet earns.
+        reserve: Credit that repetitions between tokens leave for the packets of new tokens, over what one packet earns.
+        packet: What a packet of new tokens may take where the credit is low, over what one packet earns.
+        share: What it may take otherwise, over the credit.
     """
 
     packets_per_s: float | None = None
-    clean: float = 1.15
-    lossy: float | None = 1.7
-    per_loss: float = 5.2
-    most: float = 24.0
-    grant: float = 40.0
+    clean: float = 1.16
+    copies: float | None = 2.0
+    start: float = 8.0
+    most: float = 60.0
+    aside: float = 60.0
+    reserve: float = 16.0
+    packet: float = 1.6
+    share: float = 0.25
 
 
 class Purse:
@@ -65,12 +75,18 @@ class Purse:
         self.spent = 0.0
         self.overdrawn = 0.0
         self.turn = -math.inf
+        self._aside = 0.0
 
     @property
     def next_turn(self) -> float:
         """The earliest instant of a packet with new tokens."""
         rate = self._limits.packets_per_s
         return -math.inf if rate is None else self.turn - 1 / rate
+
+    @property
+    def reserve(self) -> float:
+        """Bytes of credit that are kept for the packets of new tokens."""
+        return self._limits.reserve * self.income
 
     def earn(self, *, alone: int, token_bytes: int, loss: float | None, end: bool) -> None:
         """Book a packet with something new, before it is spent.
@@ -79,36 +95,45 @@ class Purse:
             alone: Its bytes on the wire without redundancy.
             token_bytes: Bytes of new tokens in it.
             loss: Share of packets lost on a lossy path, 0..1; None on a clean one.
-            end: Whether it is the first with the end of the stream.
+            end: Whether it is the first with the end of the stream; it may be small, and earns no less than the one before.
         """
         limits = self._limits
-        if loss is not None and limits.lossy is None:
+        if loss is not None and limits.copies is None:
             self.credit = self.earned = math.inf
             return
         if math.isinf(self.credit):
             self.credit = 0.0
-        if loss is None or limits.lossy is None:
+        if loss is None or limits.copies is None:
             factor, most = limits.clean * (TCP_HEADERS + token_bytes) / alone, limits.most / 2
         else:
-            factor, most = limits.lossy + limits.per_loss * min(loss, MAX_LOSS), limits.most
-        self.income = max(factor, 1.0) * alone
-        tail = TAIL_PACKETS * alone if end else 0
-        self.credit = min(self.credit + self.income, most * self.income) + tail
-        self.earned += self.income + tail
+            factor, most = limits.copies / (1.0 - min(loss, MAX_LOSS)), limits.most
+        start = limits.start if self.income == 0 else 0.0
+        self.income = max(factor * alone, alone, self.income if end else 0.0)
+        if loss is None:
+            self._aside = min(self._aside + ASIDE * self.income, limits.aside * self.income)
+        gained = (1.0 + start) * self.income
+        self.credit = min(self.credit + gained, most * self.income)
+        self.earned += gained
+
+    def earn_tail(self) -> None:
+        """Book a repetition of the tail, before it is spent: it earns what the last new tokens did."""
+        self.credit += self.income
+        self.earned += self.income
 
     def grant(self) -> None:
-        """Fill the credit: the first sign of loss on a clean path finds nothing saved."""
-        filled = max(self.credit, self._limits.grant * self.income)
-        self.earned += filled - self.credit if math.isfinite(filled) else 0.0
-        self.credit = filled
+        """Pay out what a clean path has put aside, at its first sign of loss."""
+        self.credit += self._aside
+        self.earned += self._aside
+        self._aside = 0.0
 
     def room(self, budget: int) -> int:
-        """Return how many bytes the payload of a packet may take now.
+        """Return how many bytes the payload of a packet with new tokens may take now.
 
         Args:
             budget: Bytes that the payload of one datagram may take.
         """
-        return int(max(min(budget, self.credit - IP_UDP_HEADERS), 0))
+        free = max(self._limits.packet * self.income, self._limits.share * self.credit)
+        return int(max(min(budget, min(free, self.credit) - IP_UDP_HEADERS), 0))
 
     def spend(self, size: int, *, now: float) -> None:
         """Book a packet.
