@@ -66,6 +66,14 @@ UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$
 up: testbed ## Bring the testbed up, stream one round, print the comparison
 	@$(BIN)/eloquent up $(UP_FLAGS)
 
+LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(DURATION)") $(if $(SHAPE),--shape "$(SHAPE)") \
+	$(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)") $(if $(THINK),--think "$(THINK)") \
+	$(if $(SLO),--slo "$(SLO)") $(if $(SEED),--seed "$(SEED)") $(if $(ALLOW_LAG),--allow-lag)
+
+.PHONY: load
+load: testbed ## Let many users chat through the testbed that is up
+	@$(BIN)/eloquent load $(LOAD_FLAGS)
+
 .PHONY: status
 status: ## Tell what runs
 	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent status; else echo "no testbed is up"; fi

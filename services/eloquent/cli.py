@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from typer.core import TyperGroup
 
-from eloquent.commands import report
+from eloquent.commands import load, report
 from eloquent.errors import ConfigurationError, EloquentError
 from eloquent.measure.commands import app as measure
 
@@ -43,6 +43,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(measure, name="measure")
+app.command()(load.load)
 app.command()(report.report)
 app.command()(report.compare)
 

@@ -17,6 +17,7 @@ ORIGIN_RELAY_PORT = 7000
 PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
+LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
 CONTROLLER_PORT = 9105
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 GRACE = 3.0  # seconds that a node's open streams get when the testbed goes down
@@ -45,6 +46,16 @@ class Deployment:
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
         self.nodes: list[LabProcess] = []
         self.viewers: dict[str, LabProcess] = {}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where the nodes are asked: the fields of a load test's job."""
+        return {
+            "token_server": self._server_address,
+            "http_server": self._chat_address,
+            "edge_relay": EDGE_RELAY,
+            "origin_relay": self._origin_address,
+        }
 
     async def start(self) -> None:
         """Start all nodes and wait until each is ready.
@@ -115,6 +126,11 @@ class Deployment:
         for client in self._network.clients:
             yield Target("viewer", client.name, f"{client.management}:{METRICS_PORT}")
             yield Target("edge_relay", client.name, f"{client.management}:{METRICS_PORT + 1}")
+
+    def load_targets(self) -> Iterator[Target]:
+        """Yield the pages of metrics that are there while a load test runs."""
+        for client in self._network.clients:
+            yield Target("load_worker", client.name, f"{client.management}:{LOAD_METRICS_PORT}")
 
     async def stop(self) -> None:
         """End the viewers, whose cancellations still reach the servers, and then the nodes."""

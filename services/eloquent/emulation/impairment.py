@@ -6,6 +6,7 @@ input, and then commands, one a line, each answered by one line on standard outp
     {"force": "best"}         every direction at its lowest loss (for the self-test and the time before the first round)
     {"force": "worst"}        every direction at its highest loss (for the self-test)
     {"schedule": EPOCH}       from now on as the schedules say; slot 0 begins at EPOCH, a second of CLOCK_MONOTONIC
+    {"schedule": EPOCH, "loss": "markov(...)"}    likewise, but with another loss model towards the clients
     {"count": true}           the loss in force and the counters of each direction
     {"lateness": true}        how late the changes of state were applied since the schedule began
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eloquent.channel.loss import parse_loss
 from eloquent.channel.scenario import Scenario, parse_line
 from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import EmulationError
@@ -59,8 +61,15 @@ class ImpairedLink:
         """Parse the link's scenario."""
         return parse_line(self.scenario)
 
-    def schedule(self, direction: Direction) -> Schedule:
-        """Give the link's loss in one direction."""
+    def schedule(self, direction: Direction, loss: str | None = None) -> Schedule:
+        """Give the link's loss in one direction.
+
+        Args:
+            direction: Direction on the link.
+            loss: The loss model towards the client; None for the scenario's own.
+        """
+        if loss is not None and direction is Direction.DOWN:
+            return Schedule(parse_loss(loss), seed=self.seed, link=self.name, direction=direction)
         return self.parse_scenario().schedule(direction, seed=self.seed, link=self.name)
 
 
@@ -81,21 +90,23 @@ class LossScript:
     """When which direction changes its loss probability, in the order of time.
 
     Args:
-        schedules: One per direction; a direction is named by its place in this list.
+        schedules: One per direction, at first; a direction is named by its place in this list.
     """
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
-        self._schedules = schedules
+        self._own = self._schedules = schedules
         self._pending: Iterator[tuple[float, int, float]] = iter(())
         self._next: tuple[float, int, float] | None = None
 
     def force(self, *, worst: bool) -> list[float]:
         """Leave the schedule; give the loss of each direction's worst or best state."""
+        self._schedules = self._own
         self._pending, self._next = iter(()), None
         return [schedule.model.worst_loss if worst else schedule.model.best_loss for schedule in self._schedules]
 
-    def start(self, *, epoch: float, now: float) -> list[float]:
-        """Follow the schedule; give the loss of each direction at `now`, which may lie before the epoch."""
+    def start(self, *, epoch: float, now: float, schedules: Sequence[Schedule] | None = None) -> list[float]:
+        """Follow the schedules, or others; give the loss of each direction at `now`, which may lie before the epoch."""
+        self._schedules = self._own if schedules is None else schedules
         offset = max(0.0, now - epoch)
         self._pending = heapq.merge(
             *(self._changes(index, epoch, offset) for index in range(len(self._schedules))),
@@ -136,6 +147,7 @@ class Steering:
         set_loss: Callable[[int, float], None],
         count: Callable[[], list[dict[str, int]]],
     ) -> None:
+        self._links = links
         self._directions = [(link.name, direction) for link in links for direction in Direction]
         self._script = LossScript([link.schedule(direction) for link in links for direction in Direction])
         self._set_loss = set_loss
@@ -176,8 +188,10 @@ class Steering:
             case {"force": "best" | "worst" as state}:
                 self._apply(self._script.force(worst=state == "worst"))
             case {"schedule": float(epoch)}:
+                loss = command.get("loss")
+                schedules = [link.schedule(direction, loss) for link in self._links for direction in Direction]
                 self._lateness.clear()
-                self._apply(self._script.start(epoch=epoch, now=time.monotonic()))
+                self._apply(self._script.start(epoch=epoch, now=time.monotonic(), schedules=schedules))
             case {"count": True}:
                 answer = {"directions": self._describe()}
             case {"lateness": True}:  # sorts its samples, so it is asked once, when the rounds are over

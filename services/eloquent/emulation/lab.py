@@ -6,7 +6,7 @@ interface of it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from eloquent.emulation.deployment import CONTROLLER_PORT, METRICS_PORT, Deploym
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.links import CARRIERS, Carrier
+from eloquent.emulation.loads import LoadTest, Place
 from eloquent.emulation.monitoring import Targets, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
@@ -23,6 +24,9 @@ from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import start_open_vswitch
+from eloquent.errors import EmulationError
+from eloquent.load.options import LoadOptions
+from eloquent.report.run_directory import RunDirectory
 
 CONTROLLER_RESTART = 1.0  # seconds until the first restart; doubled for each one after
 LONGEST_RESTART = 60.0  # seconds
@@ -52,6 +56,7 @@ class Lab:
         self._tasks: list[asyncio.Task[None]] = []
         self._infrastructure: list[LabProcess] = []
         self._carrier: Carrier
+        self._load: LoadTest | None = None
         self._network: Network
         self._deployment: Deployment
 
@@ -191,6 +196,29 @@ class Lab:
         needed = [*self._infrastructure, *self._deployment.nodes]
         await rounds.run(needed=[process for process in needed if process.name != "the controller"])
 
+    async def run_load(self, options: LoadOptions, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Run a load test on the lab, which is up.
+
+        Args:
+            options: What was asked for.
+            tell: Gets what happens, and at the end what came of it.
+
+        Raises:
+            EmulationError: Another load test runs, or this one did not start.
+        """
+        if self._load is not None:
+            raise EmulationError("a load test is running already: wait for it, or interrupt it")
+        place = Place(
+            RunDirectory(self._folder), self._network.clients, self._deployment, self._carrier, self._infrastructure
+        )
+        self._load = LoadTest(options, place, tell)
+        try:
+            self.targets.write("load", self._deployment.load_targets())
+            tell(await self._load.run())
+        finally:
+            self.targets.write("load", ())
+            self._load = None
+
     def describe(self) -> dict[str, Any]:
         """Tell what runs, for `make status`."""
         processes = [*self._infrastructure, *self._deployment.nodes, *self._deployment.viewers.values()]
@@ -203,6 +231,7 @@ class Lab:
             "carrier": self._ledger.choice.carrier,
             "datapath": self._ledger.choice.datapath,
             "processes": {process.name: process.is_running for process in processes},
+            "load": None if self._load is None else self._load.options.model_dump(mode="json"),
             "warnings": self._ledger.warnings,
         }
 

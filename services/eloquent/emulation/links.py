@@ -69,9 +69,14 @@ class Carrier(ABC):
         """Hold every link in its worst or best state, until told otherwise."""
         await self._ask({"force": "worst" if worst else "best"})
 
-    async def follow_schedule(self, epoch: float) -> None:
-        """Follow the schedules from now on; slot 0 begins at `epoch`, a second of CLOCK_MONOTONIC."""
-        await self._ask({"schedule": epoch})
+    async def follow_schedule(self, epoch: float, *, loss: str | None = None) -> None:
+        """Follow the schedules from now on.
+
+        Args:
+            epoch: When slot 0 begins, in seconds of CLOCK_MONOTONIC.
+            loss: Another loss model towards the clients than the scenario's.
+        """
+        await self._ask({"schedule": epoch, "loss": loss})
 
     async def count(self) -> list[dict[str, Any]]:
         """Give the loss in force and the counters of each direction."""

@@ -58,17 +58,7 @@ class Options(BaseModel):
     @field_validator("schemes")
     @classmethod
     def _known_schemes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names:
-            raise ConfigurationError("SCHEMES is empty: name at least one, such as eloquent")
-        repeated = {name for name in names if names.count(name) > 1}
-        if repeated:
-            raise ConfigurationError(f"SCHEMES names {', '.join(sorted(repeated))} twice")
-        for name in names:
-            if schemes.get(name).kind == "bound":
-                raise ConfigurationError(
-                    f"SCHEMES: '{name}' knows what was lost, which no packet can; it is for the simulator"
-                )
-        return names
+        return schemes.check_choice(names)
 
     @field_validator("scenario")
     @classmethod

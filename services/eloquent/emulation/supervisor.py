@@ -24,6 +24,7 @@ from eloquent.emulation.lab import Lab
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.options import Options
 from eloquent.errors import EloquentError
+from eloquent.load.options import LoadOptions
 
 
 @dataclass(frozen=True)
@@ -146,14 +147,36 @@ class Supervisor:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request on the control socket."""
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
-            request = json.loads(await reader.readline())
-            if request == {"do": "stop"}:
-                self._stop.set()
-                answer: dict[str, Any] = {"stopping": True}
-            else:
-                answer = {"stage": self._stage, **(self._lab.describe() if self._stage != "starting" else {})}
-            writer.write(json.dumps(answer).encode() + b"\n")
+            match json.loads(await reader.readline()):
+                case {"do": "stop"}:
+                    self._stop.set()
+                    _say(writer, {"stopping": True})
+                case {"do": "load", "options": dict(options)}:
+                    await self._load(LoadOptions.model_validate(options), reader, writer)
+                case _:
+                    is_built = self._stage != "starting"
+                    _say(writer, {"stage": self._stage, **(self._lab.describe() if is_built else {})})
             await writer.drain()
+
+    async def _load(self, options: LoadOptions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Run a load test and tell of it; it ends when the one who asked hangs up."""
+        if self._stage != "up":
+            _say(writer, {"event": "error", "text": "the testbed's rounds are still running: try again when it is up"})
+            return
+        work = asyncio.create_task(self._lab.run_load(options, lambda event: _say(writer, event)))
+        hang_up = asyncio.create_task(reader.read())
+        await asyncio.wait((work, hang_up), return_when=asyncio.FIRST_COMPLETED)
+        hang_up.cancel()
+        work.cancel()
+        await asyncio.wait((work,))
+        if not work.cancelled() and (error := work.exception()) is not None:
+            if not isinstance(error, EloquentError):
+                traceback.print_exception(error)
+            _say(writer, {"event": "error", "text": str(error) or repr(error)})
+
+
+def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
 
 
 async def _main() -> int:

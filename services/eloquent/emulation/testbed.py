@@ -23,6 +23,7 @@ from eloquent.emulation.options import Options
 from eloquent.emulation.processes import in_namespace
 from eloquent.emulation.supervisor import Orders
 from eloquent.errors import ConfigurationError, EmulationError
+from eloquent.load.options import LoadOptions
 from eloquent.report.run_directory import RunDirectory
 
 STATE = Path(os.environ.get("ELOQUENT_STATE", "/run/eloquent"))
@@ -144,6 +145,32 @@ class Testbed:
         """
         return self._ask({"do": "status"}) if self.is_up() else None
 
+    def load(self, options: LoadOptions) -> Iterator[dict[str, Any]]:
+        """Run a load test on the lab that is up; it ends early, with partial results, when the events are no longer read.
+
+        Args:
+            options: What to run.
+
+        Yields:
+            What happens: `stage`, `load_started`, `users`, `ride`, `warning` and at the end `load_ended`.
+
+        Raises:
+            ConfigurationError: No testbed is up.
+            EmulationError: The load test did not start, or the lab ended meanwhile.
+        """
+        if not self.is_up():
+            raise ConfigurationError("no testbed is up: bring one up with make up")
+        with self._call({"do": "load", "options": options.model_dump(mode="json")}) as connection:
+            connection.settimeout(None)
+            for line in connection.makefile():
+                event = json.loads(line)
+                if event["event"] == "error":
+                    raise EmulationError(event["text"])
+                yield event
+                if event["event"] == "load_ended":
+                    return
+        raise EmulationError("the lab ended in the middle of the load test; what was measured is in its run directory")
+
     def command_in(self, host: str, *words: str) -> list[str]:
         """Give the command that runs `words` in a host of the lab, in the present folder.
 
@@ -199,17 +226,27 @@ class Testbed:
         return True
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(CONTROL_TIMEOUT)
-                connection.connect(str(self._control))
-                connection.sendall(json.dumps(request).encode() + b"\n")
+        with self._call(request) as connection:
+            try:
                 answer: dict[str, Any] = json.loads(connection.makefile().readline())
-        except PermissionError:
-            raise EmulationError("the testbed belongs to root: run it with sudo") from None
-        except (OSError, ValueError) as error:
-            raise EmulationError(f"the lab does not answer ({error}); end it with make down") from None
+            except (OSError, ValueError) as error:
+                raise EmulationError(f"the lab does not answer ({error}); end it with make down") from None
         return answer
+
+    def _call(self, request: dict[str, Any]) -> socket.socket:
+        """Ask the lab something, and give the connection that its answer comes by."""
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(CONTROL_TIMEOUT)
+            connection.connect(str(self._control))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+        except PermissionError:
+            connection.close()
+            raise EmulationError("the testbed belongs to root: run it with sudo") from None
+        except OSError as error:
+            connection.close()
+            raise EmulationError(f"the lab does not answer ({error}); end it with make down") from None
+        return connection
 
     def _kill(self) -> None:
         """Kill the lab's outermost process, if the process of that number is still the one that was started."""

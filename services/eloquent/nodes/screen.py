@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from eloquent import telemetry
-from eloquent.qoe.session import SessionMeter
+from eloquent.qoe.session import Rendering, SessionMeter
 from eloquent.report.rows import LagRow, RowWriter, SessionRow, TokenRow
 from eloquent.report.run_directory import RunDirectory
 
@@ -107,8 +107,8 @@ class Screen:
         metrics.active_streams.inc()
         metrics.waits(session, requested_s)
 
-    def render(self, *, generated_s: float, rendered_s: float) -> None:
-        """Render the next token, both instants in seconds of CLOCK_MONOTONIC."""
+    def render(self, *, generated_s: float, rendered_s: float) -> Rendering:
+        """Render the next token, both instants in seconds of CLOCK_MONOTONIC; give what it means for the reader."""
         metrics = self._metrics
         rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)
         metrics.waits(self._session, rendered_s)
@@ -128,12 +128,13 @@ class Screen:
         if self._log is not None:
             self._log.tokens.write(TokenRow(self._session, self.tokens, generated_s, rendered_s))
         self.tokens += 1
+        return rendering
 
     def end(self, outcome: str, *, ended_s: float) -> None:
         """Close the session.
 
         Args:
-            outcome: `ok`, or a gRPC status in lower case.
+            outcome: `ok`, `left` if the reader turned away, or a gRPC status in lower case.
             ended_s: When it ended, in seconds of CLOCK_MONOTONIC.
         """
         self._metrics.active_streams.dec()

@@ -20,6 +20,8 @@ from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
 
 SUCCESS = "ok"
+LEFT = "left"  # the reader turned away, or the load test was over: nothing failed
+ENDED_WELL = frozenset({SUCCESS, LEFT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def compute(run: RunDirectory) -> Summary:
     probes = [(client, probe) for client, probe in run.probes() if first <= probe.sent_s <= last]
     lags = [row.lag_s for row in run.lags() if first <= row.at_s <= last]
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
-    measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome == SUCCESS}
+    measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
     return Summary(
         schemes={
             name: _scheme_figures(
@@ -158,7 +160,7 @@ def _scheme_figures(
     unfinished: int,
     baseline: Sequence[SessionRow],
 ) -> SchemeFigures:
-    ended_well = [row for row in rows if row.outcome == SUCCESS]
+    ended_well = [row for row in rows if row.outcome in ENDED_WELL]
     rendered = [[token.rendered_s for token in tokens[row.session]] for row in ended_well]
     measures = [measured[row.session] for row in ended_well]
     tolerant = [_measure(tokens[row.session], threshold=TOLERANT_THRESHOLD) for row in ended_well]

@@ -30,7 +30,7 @@ class SessionRow:
         round: Number of the round, from 1.
         requested_s: When the question was sent.
         ended_s: When the answer was complete, or given up.
-        outcome: `ok`, or a gRPC status in lower case.
+        outcome: `ok`, `left` if the reader turned away, or a gRPC status in lower case.
         tokens: Tokens rendered.
     """
 

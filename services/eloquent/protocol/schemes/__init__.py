@@ -39,9 +39,31 @@ def get(name: str) -> Scheme:
     raise ConfigurationError(f"'{name}' is not a scheme: choose from {forms}")
 
 
+def check_choice(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, if they are a choice of schemes for real links.
+
+    Args:
+        names: Names of schemes.
+
+    Raises:
+        ConfigurationError: There is none, one is named twice or is unknown, or one is for the simulator alone.
+    """
+    if not names:
+        raise ConfigurationError("SCHEMES is empty: name at least one, such as eloquent")
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ConfigurationError(f"SCHEMES names {', '.join(sorted(repeated))} twice")
+    for name in names:
+        if get(name).kind == "bound":
+            raise ConfigurationError(
+                f"SCHEMES: '{name}' knows what was lost, which no packet can; it is for the simulator"
+            )
+    return names
+
+
 def defaults() -> list[Scheme]:
     """Return one scheme of each family, in the order of tables and legends."""
     return [get(family.default) for family in FAMILIES]
 
 
-__all__ = ["FAMILIES", "Family", "Scheme", "defaults", "get"]
+__all__ = ["FAMILIES", "Family", "Scheme", "check_choice", "defaults", "get"]

@@ -1,0 +1,70 @@
+"""What Locust loads: one class of users a scheme, the shape that was asked for, and what master and workers tell.
+
+`make load` runs it in the lab: one worker in each client's host, the master beside them. docs/load.md tells how to run it on more
+machines.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.env import Environment
+from locust.runners import MasterRunner
+from shapes import SHAPES
+
+from eloquent.load.job import CLIENT_VARIABLE, read_job
+from eloquent.load.worker import ChatUser, Worker
+
+PROMPTS = Path(__file__).with_name("prompts.txt")
+SIGN_OF_LIFE = 1.0  # seconds between two lines of the master
+
+JOB = read_job()
+
+
+class Shape(SHAPES[JOB.options.shape]):  # type: ignore[misc]  # chosen at run time
+    """The shape of this test."""
+
+    options = JOB.options
+
+
+if CLIENT_VARIABLE in os.environ:
+    ChatUser.worker = Worker(JOB, os.environ[CLIENT_VARIABLE], PROMPTS)
+
+for scheme in JOB.options.schemes:
+    name = f"{scheme.title().replace('-', '')}User"
+    globals()[name] = type(name, (ChatUser,), {"scheme": scheme, "__doc__": f"A user whose answers come by {scheme}."})
+
+
+@events.init.add_listener
+def start(environment: Environment, **_: Any) -> None:
+    """Begin what this process does beside its users."""
+    if isinstance(environment.runner, MasterRunner):
+        environment.events.test_start.add_listener(lambda **_: gevent.spawn(_tell_users, environment))
+        environment.events.test_stop.add_listener(lambda **_: _tell_end(environment))
+    else:
+        ChatUser.worker.start()
+        environment.events.quit.add_listener(lambda **_: ChatUser.worker.close())
+
+
+def _tell_users(environment: Environment) -> None:
+    """Tell the lab, on standard output, that the test has begun and how many users there are."""
+    began = time.monotonic()
+    _say({"event": "test_start"})
+    while True:
+        count = environment.runner.user_count if environment.runner else 0
+        _say({"event": "users", "elapsed": time.monotonic() - began, "users": count})
+        gevent.sleep(SIGN_OF_LIFE)
+
+
+def _tell_end(environment: Environment) -> None:
+    """Tell the lab whether the test has come to its end, or was stopped before, as its web page allows."""
+    shape = environment.shape_class
+    _say({"event": "test_stop", "complete": shape is not None and shape.tick() is None})
+
+
+def _say(event: dict[str, Any]) -> None:
+    print(json.dumps(event), flush=True)

@@ -1,0 +1,84 @@
+"""`eloquent load`: many chats through the testbed that is up."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from eloquent.errors import EmulationError
+
+console = Console()
+
+
+def load(
+    *,
+    users: Annotated[int, typer.Option(help="Chats at the same time, at the height of the shape.")] = 24,
+    duration: Annotated[float, typer.Option(help="Length of the test in seconds.")] = 60.0,
+    shape: Annotated[str, typer.Option(help="steady, ramp, spike or commuter.")] = "steady",
+    schemes: Annotated[str, typer.Option(help="Comma-separated; the users are divided among them.")] = "grpc,eloquent",
+    via: Annotated[str, typer.Option(help="Where datagrams end: edge (the relay) or library (the user).")] = "edge",
+    think: Annotated[float, typer.Option(help="Median pause before the next question, in seconds.")] = 4.0,
+    answer_tokens: Annotated[int, typer.Option(help="Median length of an answer, in tokens.")] = 120,
+    slo: Annotated[str, typer.Option(help="Bounds, such as stall_ratio=0.2,ttft_p95=2.0.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of what the users do.")] = 1,
+    allow_lag: Annotated[bool, typer.Option("--allow-lag", help="Only warn of starved load workers.")] = False,
+) -> None:
+    """Run a load test; exit status 1 where an objective is broken, a worker starved or the test ended early."""
+    from eloquent.emulation.testbed import Testbed
+    from eloquent.load.options import parse_load_options
+
+    options = parse_load_options(
+        users=users,
+        duration_s=duration,
+        shape=shape,
+        schemes=tuple(name for name in schemes.split(",") if name),
+        via=via,
+        think_s=think,
+        answer_tokens=answer_tokens,
+        slo=slo,
+        seed=seed,
+        allow_lag=allow_lag,
+    )
+    ended = _show(Testbed().load(options))
+    failures = [*ended["breaches"]]
+    if ended["partial"]:
+        failures.append("the test ended early, and its results are partial")
+    if ended["starved"] and not allow_lag:
+        failures.append("the load workers were starved (--allow-lag accepts that)")
+    if failures:
+        raise EmulationError("; ".join(failures))
+
+
+def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Show what happens, and the summary at the end; give how it ended."""
+    from eloquent.report.figures import compute
+    from eloquent.report.run_directory import RunDirectory
+    from eloquent.report.table import render
+
+    ended: dict[str, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[users]} users"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        bar: TaskID | None = None
+        for event in events:
+            match event:
+                case {"event": "stage", "text": text}:
+                    console.print(f"{escape(text)} ...", highlight=False)
+                case {"event": "load_started", "seconds": seconds}:
+                    bar = progress.add_task("chatting", total=seconds, users=0)
+                case {"event": "users", "elapsed": elapsed, "users": count} if bar is not None:
+                    progress.update(bar, completed=elapsed, users=count)
+                case {"event": "ride", "stage": stage, "scenario": scenario}:
+                    console.print(f"the train reaches the {stage} ({scenario})", highlight=False)
+                case {"event": "warning", "text": text}:
+                    console.print("[bold red]warning:[/]", escape(text), highlight=False, soft_wrap=True)
+                case {"event": "load_ended"}:
+                    ended = event
+    folder = Path(ended["folder"])
+    console.print()
+    console.print(render(compute(RunDirectory(folder))))
+    console.print(f"\nresults of the load test: {folder}", highlight=False, soft_wrap=True)
+    return ended

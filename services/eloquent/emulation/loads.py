@@ -1,0 +1,299 @@
+"""Load tests on a lab that is up: Locust's master in the lab's own namespace, one headless worker in each client's host.
+
+A load test leaves a run directory of its own in that of the run, `load-1` and so on: the workers' logs, the probes and the senders'
+accounts of its time, Locust's reports, and the summary of all of it. Whatever ends it early, what it has is kept, and is marked as
+partial.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from eloquent import scenarios
+from eloquent.channel.loss import format_loss
+from eloquent.emulation.deployment import LOAD_METRICS_PORT, Deployment
+from eloquent.emulation.doors import LOCUST
+from eloquent.emulation.ledger import ProcessorTime
+from eloquent.emulation.links import Carrier
+from eloquent.emulation.network import LAB_ADDRESS, LabHost
+from eloquent.emulation.options import REPOSITORY
+from eloquent.emulation.processes import LabProcess
+from eloquent.emulation.rounds import LAG_BOUND, SETTLE, STEAL_BOUND
+from eloquent.emulation.usage import Usage
+from eloquent.errors import EmulationError
+from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, LoadJob
+from eloquent.load.options import LoadOptions
+from eloquent.load.ride import RIDE
+from eloquent.load.slo import breaches, parse_slo
+from eloquent.report.run_directory import RunDirectory
+from eloquent.report.summary import summarise, to_json
+
+LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
+MASTER_PORT = 5557
+CONNECT_TIME = 60  # seconds for all workers to reach the master
+STOP_TIME = 20.0  # seconds for a master to write its reports when it is told to stop
+OVERTIME = 60.0  # seconds beyond the duration until a load test that does not end is ended
+
+
+@dataclass(frozen=True)
+class Place:
+    """The lab that a load test runs on.
+
+    Attributes:
+        run: The run's directory.
+        clients: The client hosts.
+        deployment: The nodes.
+        carrier: Impairs the links.
+        infrastructure: All other processes.
+    """
+
+    run: RunDirectory
+    clients: Sequence[LabHost]
+    deployment: Deployment
+    carrier: Carrier
+    infrastructure: Sequence[LabProcess]
+
+    @property
+    def processes(self) -> list[LabProcess]:
+        """Every process of the lab."""
+        return [*self.infrastructure, *self.deployment.nodes, *self.deployment.viewers.values()]
+
+
+class LoadTest:
+    """One load test.
+
+    Args:
+        options: What was asked for.
+        place: Where it runs.
+        tell: Gets an event, a small JSON object, whenever the user should see something.
+
+    Attributes:
+        options: What was asked for.
+    """
+
+    def __init__(self, options: LoadOptions, place: Place, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.options = options
+        self._place = place
+        self._tell = tell
+        self._number = len(list(place.run.path.glob("load-*"))) + 1
+        self._folder = place.run.path / f"load-{self._number}"
+        self._warnings: list[str] = []
+        self._is_partial = True  # until the master has ended by itself, with every worker there
+        (self._folder / "logs").mkdir(parents=True)
+        self._write_job()
+        self._master = self._make_master()
+        self._workers = [self._make_worker(client) for client in place.clients]
+        self._started = 0.0  # in seconds of CLOCK_MONOTONIC
+
+    async def run(self) -> dict[str, Any]:
+        """Run it, and give what came of it: the event `load_ended`.
+
+        Raises:
+            EmulationError: Locust did not start; nothing was measured.
+        """
+        self._tell({"event": "stage", "text": f"starting {len(self._workers)} load workers"})
+        await asyncio.gather(*(process.start() for process in (self._master, *self._workers)))
+        await self._wait_start()
+        observed = [*self._place.processes, self._master, *self._workers]
+        processor, usage = ProcessorTime.now(), Usage.of(observed)
+        try:
+            await self._follow()
+        finally:  # a user who interrupts the test wants its partial results all the more
+            found = {
+                "processor": processor.until(ProcessorTime.now()),
+                "processors_used": usage.until(Usage.of(observed)),
+            }
+            ended = await self._end(found)
+        return ended
+
+    # --- Locust's processes
+
+    def _make_master(self) -> LabProcess:
+        words = [
+            *self._locust("--master", "--master-bind-host", LAB_ADDRESS, "--master-bind-port", str(MASTER_PORT)),
+            *("--web-host", "127.0.0.1", "--web-port", str(LOCUST.inner_port), "--autostart", "--autoquit", "0"),
+            *("--expect-workers", str(len(self._place.clients)), "--expect-workers-max-wait", str(CONNECT_TIME)),
+            *("--csv", str(self._folder / "locust"), "--html", str(self._folder / "locust.html")),
+        ]
+        environment = {JOB_VARIABLE: str(self._job)}
+        return LabProcess("Locust's master", words, log=self._log("master"), talks=True, environment=environment)
+
+    def _make_worker(self, client: LabHost) -> LabProcess:
+        words = self._locust("--worker", "--master-host", LAB_ADDRESS, "--master-port", str(MASTER_PORT))
+        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name}
+        name = f"the load worker of {client.name}"
+        return LabProcess(name, client.command(*words), log=self._log(client.name), environment=environment)
+
+    def _locust(self, *flags: str) -> list[str]:
+        return [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--loglevel", "INFO", *flags]
+
+    def _log(self, name: str) -> Path:
+        return self._folder / "logs" / f"locust-{name}.log"
+
+    def _write_job(self) -> None:
+        job = LoadJob(
+            number=self._number,
+            options=self.options,
+            folder=self._folder,
+            **self._place.deployment.addresses,
+            metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in self._place.clients},
+        )
+        self._job.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+
+    @property
+    def _job(self) -> Path:
+        return self._folder / "job.json"
+
+    async def _wait_start(self) -> None:
+        """Wait until Locust starts the test."""
+        try:
+            async with asyncio.timeout(2 * CONNECT_TIME):
+                while (event := await _read_event(self._master)) is None or event["event"] != "test_start":
+                    pass
+        except (TimeoutError, EmulationError) as error:
+            tails = "".join(worker.log_tail() for worker in self._workers)
+            await self._stop_processes()
+            raise EmulationError(f"the load test did not start: {error or 'Locust said nothing'}{tails}") from None
+        self._started = time.monotonic()
+
+    # --- while it runs
+
+    async def _follow(self) -> None:
+        """Pass on what the master tells until it ends; drive the links of a ride."""
+        options = self.options
+        self._tell({"event": "load_started", "seconds": options.duration_s, "folder": str(self._folder)})
+        await self._place.carrier.follow_schedule(self._started)
+        beside = [asyncio.create_task(self._watch_worker(worker)) for worker in self._workers]
+        if options.shape == "commuter":
+            beside.append(asyncio.create_task(self._ride()))
+        try:
+            async with asyncio.timeout(options.duration_s + OVERTIME):
+                is_complete = await self._pass_on()
+            if not is_complete and not self._warnings:
+                self._warn("Locust's master ended before the test was over")
+            self._is_partial = bool(self._warnings)
+        except TimeoutError:
+            self._warn(f"Locust did not end within {OVERTIME:g} s after the test and was ended")
+        finally:
+            for task in beside:
+                task.cancel()
+
+    async def _pass_on(self) -> bool:
+        """Pass on what the master tells; give, when it has ended, whether the test came to its end."""
+        is_complete = False
+        with contextlib.suppress(EmulationError):  # the end of its output
+            while True:
+                event = await _read_event(self._master)
+                if event is not None:
+                    is_complete |= event == {"event": "test_stop", "complete": True}
+                    self._tell(event)
+        return is_complete
+
+    async def _watch_worker(self, worker: LabProcess) -> None:
+        status = await worker.process.wait()
+        await asyncio.sleep(1.0)  # at the end of the test the master is about to end too
+        self._warn(f"{worker.name} ended with exit status {status} before the test was over{worker.log_tail()}")
+
+    async def _ride(self) -> None:
+        """Take the links through the stages of the ride."""
+        due = self._started
+        for stage in RIDE:
+            await asyncio.sleep(due - time.monotonic())
+            loss = scenarios.load(stage.scenario).loss_down
+            await self._place.carrier.follow_schedule(due, loss=format_loss(loss))
+            self._tell({"event": "ride", "stage": stage.name, "scenario": stage.scenario})
+            due += stage.share * self.options.duration_s
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        self._tell({"event": "warning", "text": text})
+
+    # --- afterwards
+
+    async def _end(self, found: dict[str, Any]) -> dict[str, Any]:
+        """End what still runs, and leave manifest and summary; give the event `load_ended`."""
+        ended = time.monotonic()
+        found["lateness"] = await self._place.carrier.measure_lateness()
+        await self._stop_processes()
+        await self._place.carrier.follow_schedule(ended)  # a ride ends where the scenario is
+        await asyncio.sleep(SETTLE)
+        self._gather(ended)
+        self._write_manifest(found)
+        summary = to_json(summarise(self._folder))
+        self._judge(summary, found["processor"]["stolen"])
+        self._write_manifest(found)
+        broken = breaches(parse_slo(self.options.slo), cast("dict[str, Any]", summary["schemes"]))
+        return {
+            "event": "load_ended",
+            "folder": str(self._folder),
+            "partial": self._is_partial,
+            "starved": self._is_starved(summary),
+            "breaches": [str(breach) for breach in broken],
+        }
+
+    async def _stop_processes(self) -> None:
+        await self._master.stop(STOP_TIME)
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+
+    def _gather(self, ended: float) -> None:
+        """Take from the run's logs what belongs to this test."""
+        mine = RunDirectory(self._folder)
+        infix = f".l{self._number}u"
+        with mine.stream_writer("senders") as streams:
+            for stream in self._place.run.streams():
+                if infix in stream.session:
+                    streams.write(stream)
+        for client in self._place.clients:
+            with mine.probe_writer(client.name) as probes:
+                for name, probe in self._place.run.probes():
+                    if name == client.name and self._started <= probe.sent_s <= ended:
+                        probes.write(probe)
+
+    def _write_manifest(self, found: dict[str, Any]) -> None:
+        parent = json.loads((self._place.run.path / "manifest.json").read_bytes())
+        inherited = ("scenario", "seed", "carrier", "datapath", "kernel", "congestion_control", "versions")
+        on_a_ride = self.options.shape == "commuter"
+        RunDirectory(self._folder).write_manifest(
+            {
+                "run": f"{self._place.run.path.name}/{self._folder.name}",
+                **{key: parent[key] for key in inherited if key in parent},
+                "schemes": list(self.options.schemes),
+                "epoch_s": None if on_a_ride else self._started,  # the scenario says nothing about a ride's losses
+                "load": self.options.model_dump(mode="json"),
+                "partial": self._is_partial,
+                "warnings": self._warnings,
+                **found,
+            }
+        )
+
+    def _is_starved(self, summary: dict[str, Any]) -> bool:
+        lag = summary["load_lag_p99_s"]
+        return lag is None or lag > LAG_BOUND
+
+    def _judge(self, summary: dict[str, Any], stolen: float) -> None:
+        """Say what makes the numbers less than they claim to be."""
+        lag = summary["load_lag_p99_s"]
+        if lag is None:
+            self._warn("no lag of the load workers was measured")
+        elif lag > LAG_BOUND:
+            self._warn(
+                f"the load workers lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
+                " they are starved, and the stalls are partly their own; ask for fewer users"
+            )
+        if stolen > STEAL_BOUND:
+            self._warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the test")
+
+
+async def _read_event(master: LabProcess) -> dict[str, Any] | None:
+    """Read one line of the master; None for one that is not for us."""
+    line = await master.read_line(OVERTIME)
+    if not line.startswith("{"):
+        return None
+    event: dict[str, Any] = json.loads(line)
+    return event

@@ -1,0 +1,58 @@
+"""What Locust's processes of one load test are told: a file, whose path stands in the environment."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eloquent.errors import ConfigurationError
+from eloquent.load.options import LoadOptions
+
+JOB_VARIABLE = "ELOQUENT_LOAD"
+CLIENT_VARIABLE = "ELOQUENT_LOAD_CLIENT"
+
+
+class LoadJob(BaseModel):
+    """One load test, as its processes see it.
+
+    Attributes:
+        number: Its number in the run, part of the names of its sessions.
+        options: What was asked for.
+        folder: Where sessions, tokens and lag are logged.
+        token_server: HOST:PORT of gRPC at the token server.
+        http_server: HOST:PORT of HTTP at the token server.
+        edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
+        origin_relay: HOST:PORT of UDP at the origin relay.
+        metrics: HOST:PORT where the process of each client shows its metrics, by client.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    options: LoadOptions
+    folder: Path
+    token_server: str
+    http_server: str
+    edge_relay: str
+    origin_relay: str
+    metrics: dict[str, str]
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of the client hosts."""
+        return tuple(self.metrics)
+
+
+def read_job() -> LoadJob:
+    """Read the job of this process.
+
+    Raises:
+        ConfigurationError: Nobody gave it one, or it cannot be read.
+    """
+    path = os.environ.get(JOB_VARIABLE)
+    if path is None:
+        raise ConfigurationError(f"{JOB_VARIABLE} is not set: this locustfile is run by make load, or see docs/load.md")
+    try:
+        return LoadJob.model_validate_json(Path(path).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ConfigurationError(f"cannot read the load test's job {path}: {error}") from None
