@@ -85,7 +85,7 @@ def test_many_units_are_drawn_from_a_fixed_seed(compared):
 
 @pytest.mark.parametrize("compared", [compare_pairs, compare_groups])
 def test_chance_makes_any_difference_at_all_in_one_table_of_twenty(compared):
-    """Of 200 tables of 5 measures without a difference, 10 are expected to show one; 25 or more are so with 2e-5."""
+    """Of 200 tables of 5 measures without a difference, 10 are expected to show one; 25 or more have a probability of 3e-5."""
     rng = np.random.default_rng(7)
     count = 7 if compared is compare_pairs else 5
     wrong = sum(compared(units(rng, count, 5), units(rng, count, 5)).p.min() <= LEVEL for _ in range(200))

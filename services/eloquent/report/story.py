@@ -102,7 +102,7 @@ def self_tests(run: RunData) -> list[tuple[str, str, str, str, str]]:
             rows.append(
                 (
                     printable(str(_mapping(link).get("name"))),
-                    milliseconds(test.get("rtt_s")),
+                    milliseconds(test.get("rtt_s"), digits=1),
                     milliseconds(test.get("rtt_expected_s")),
                     share(test.get("bad_loss")),
                     share(test.get("bad_loss_expected")),
@@ -116,11 +116,11 @@ def share(value: Any) -> str:
     return f"{_number(value)}\N{NO-BREAK SPACE}%" if isinstance(value, int | float) else "-"
 
 
-def milliseconds(seconds: Any) -> str:
-    """Write a time in milliseconds."""
+def milliseconds(seconds: Any, *, digits: int = 0) -> str:
+    """Write a time in milliseconds, with so many decimals where it is 100 ms or longer."""
     if not isinstance(seconds, int | float):
         return "-"
-    return f"{seconds * 1e3:.0f} ms" if abs(seconds) >= 0.1 else f"{seconds * 1e3:.2g} ms"
+    return f"{seconds * 1e3:.{digits}f} ms" if abs(seconds) >= 0.1 else f"{seconds * 1e3:.2g} ms"
 
 
 def _hero(summary: Summary, measured: Mapping[str, SchemeFigures]) -> tuple[str, SchemeFigures]:

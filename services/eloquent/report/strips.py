@@ -64,7 +64,7 @@ def strip(run: RunData, client: str, start: float, end: float) -> Figure:
     by_loss: dict[float, list[tuple[float, float]]] = {}
     for from_s, to_s, loss in bad_stretches(run, client):
         if from_s < end and to_s > start:
-            by_loss.setdefault(round(0.06 + 0.22 * loss, 2), []).append((from_s, to_s - from_s))
+            by_loss.setdefault(round(0.08 + 0.32 * loss, 2), []).append((from_s, to_s - from_s))
     for alpha, bars in by_loss.items():
         place.broken_barh(bars, (-0.55, len(names) + 0.1), color=BAD, alpha=alpha, linewidth=0)
     shades = colours(names)
