@@ -10,6 +10,16 @@ def test_the_bad_states_are_the_manifests(make_run):
     assert list(bad_stretches(data, "nobody")) == []
 
 
+def test_without_a_note_they_follow_from_scenario_and_seed(make_run):
+    line = "name=x rtt=100ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
+    made = {"scenario": {"name": "x", "line": line}, "links": None}
+    stretches = list(bad_stretches(load(make_run(made=made).path), "c1", 10.0))
+    assert stretches
+    assert {loss for _, _, loss in stretches} == {0.9}
+    assert stretches[-1][1] <= 10.0
+    assert list(bad_stretches(load(make_run("ride", made=made | {"epoch_s": None}).path), "c1")) == []
+
+
 def test_a_stall_reaches_from_token_to_token(run):
     data = load(run.path)
     answers = [answer for answer in data.of("eloquent") if answer.row.client == "client1"]

@@ -266,8 +266,9 @@ def _made(run: RunData) -> dict[str, str]:
     """Return how a run was made, flat; names and places of directories are no part of that."""
     made = {"scenario": run.manifest.scenario.line, "seed": str(run.manifest.seed)}
     made["schemes"] = ", ".join(run.manifest.schemes)
-    options, versions = run.note("options"), run.note("versions")
-    for key, value in options.items() if isinstance(options, Mapping) else ():
+    options, load_options, versions = run.note("options"), run.note("load"), run.note("versions")
+    asked = [one for one in (options, load_options) if isinstance(one, Mapping)]
+    for key, value in (item for one in asked for item in one.items()):
         if key not in {"scenario", "seed", "schemes", "runs", "topology"} and not key.endswith("_port"):
             made[f"option {key}"] = str(value)
     for key in ("carrier", "datapath"):

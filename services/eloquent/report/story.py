@@ -151,7 +151,7 @@ def _asked(run: RunData) -> Iterator[Fact]:
     yield Fact("scenario", printable(run.manifest.scenario.line))
     yield Fact("seed", str(run.manifest.seed))
     yield Fact("schemes", ", ".join(printable(name) for name in run.manifest.schemes))
-    for key, value in _mapping(run.note("options")).items():
+    for key, value in {**_mapping(run.note("options")), **_mapping(run.note("load"))}.items():
         if key not in _TOLD_ELSEWHERE and value is not None:
             yield Fact(printable(key.removesuffix("_s").replace("_", " ")), printable(_option(key, value)))
 

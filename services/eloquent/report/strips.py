@@ -10,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eloquent.channel.scenario import parse_line
+from eloquent.channel.schedule import Direction
 from eloquent.qoe.ratios import ratio
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.report.plots import WIDTH, Plot, variables
@@ -62,7 +64,7 @@ def strip(run: RunData, client: str, start: float, end: float) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.5 + 0.25 * len(names)))
     place = figure.subplots()
     by_loss: dict[float, list[tuple[float, float]]] = {}
-    for from_s, to_s, loss in bad_stretches(run, client):
+    for from_s, to_s, loss in bad_stretches(run, client, end):
         if from_s < end and to_s > start:
             by_loss.setdefault(round(0.08 + 0.32 * loss, 2), []).append((from_s, to_s - from_s))
     for alpha, bars in by_loss.items():
@@ -86,12 +88,21 @@ def strip(run: RunData, client: str, start: float, end: float) -> Figure:
     return figure
 
 
-def bad_stretches(run: RunData, client: str) -> Iterator[tuple[float, float, float]]:
+def bad_stretches(run: RunData, client: str, end: float = LONGEST) -> Iterator[tuple[float, float, float]]:
     """Yield begin and end in seconds since the epoch, and loss, of each stretch in which the client's downlink loses.
 
-    They are the manifest's own, noted when the run began; a run without them has none.
+    They are the manifest's own, noted when the run began; where it notes none but an epoch, as of a load, they follow from the
+    scenario and the seed.
+
+    Args:
+        run: The run.
+        client: Name of the client.
+        end: Where to stop, in seconds since the epoch.
     """
     links = run.note("links")
+    if links is None and run.manifest.epoch_s is not None and end > 0:
+        schedule = parse_line(run.manifest.scenario.line).schedule(Direction.DOWN, seed=run.manifest.seed, link=client)
+        yield from ((one.start_s, one.end_s, one.loss) for one in schedule.states(0.0, end) if one.loss > 0)
     for link in links if isinstance(links, list) else []:
         if not isinstance(link, dict) or link.get("name") != client:
             continue
