@@ -74,6 +74,10 @@ LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(D
 load: testbed ## Let many users chat through the testbed that is up
 	@$(BIN)/eloquent load $(LOAD_FLAGS)
 
+.PHONY: load-capacity
+load-capacity: testbed ## Find how many streams this machine carries honestly, in the testbed that is up
+	@$(BIN)/eloquent load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
+
 .PHONY: status
 status: ## Tell what runs
 	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent status; else echo "no testbed is up"; fi

@@ -44,6 +44,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(measure, name="measure")
 app.command()(load.load)
+app.command()(load.load_capacity)
 app.command()(report.report)
 app.command()(report.compare)
 

@@ -1,6 +1,8 @@
-"""`eloquent load`: many chats through the testbed that is up."""
+"""`eloquent load` and `eloquent load-capacity`: many chats through the testbed that is up."""
 
+import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,3 +84,41 @@ def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
     console.print(render(compute(RunDirectory(folder))))
     console.print(f"\nresults of the load test: {folder}", highlight=False, soft_wrap=True)
     return ended
+
+
+def load_capacity(
+    *,
+    schemes: Annotated[str, typer.Option(help="Comma-separated; each is searched alone.")] = "grpc,sse,eloquent",
+    via: Annotated[str, typer.Option(help="Where datagrams end: edge (the relay) or library (the user).")] = "edge",
+    first: Annotated[int, typer.Option(min=1, help="Streams of the first step.")] = 16,
+    most: Annotated[int, typer.Option(min=1, help="Streams that are not exceeded.")] = 400,
+    duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
+) -> None:
+    """Find how many concurrent streams this machine carries honestly, scheme by scheme, and write the table."""
+    from eloquent.emulation.rounds import LAG_BOUND
+    from eloquent.emulation.testbed import Testbed
+    from eloquent.load import capacity
+    from eloquent.load.options import parse_load_options
+    from eloquent.report.run_directory import write_whole
+
+    testbed, steps, folder = Testbed(), [], Path()
+
+    def run(scheme: str, streams: int) -> capacity.Step:
+        nonlocal folder
+        options = parse_load_options(
+            users=streams, duration_s=duration, schemes=(scheme,), via=via, think_s=0, answer_tokens=600, allow_lag=True
+        )
+        *_, ended = testbed.load(options)
+        folder = Path(ended["folder"])
+        summary, manifest = (json.loads((folder / name).read_bytes()) for name in ("summary.json", "manifest.json"))
+        return capacity.Step.read(scheme, streams, summary, manifest, lag_bound_s=LAG_BOUND)
+
+    for scheme in parse_load_options(schemes=tuple(name for name in schemes.split(",") if name)).schemes:
+        for step in capacity.search(partial(run, scheme), first=first, most=most):
+            steps.append(step)
+            verdict = "[red]" + ", ".join(step.refusals) + "[/]" if step.refusals else "[green]carried[/]"
+            console.print(f"{scheme}: {step.streams} streams: {verdict}", highlight=False)
+    table = capacity.markdown(steps)
+    write_whole(folder.parent / "capacity.md", table)
+    console.print(table, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written to {folder.parent / 'capacity.md'}", highlight=False, soft_wrap=True)

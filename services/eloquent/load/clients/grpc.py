@@ -57,7 +57,7 @@ class GrpcClient:
     ) -> Generator[Token, None, None]:
         request = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
         request.token_gap.FromNanoseconds(round(question.token_gap_s * 1e9))
-        generate: "grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse]" = channel.unary_stream(
+        generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
             names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
         )
         try:

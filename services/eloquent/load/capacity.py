@@ -1,0 +1,155 @@
+"""How many concurrent streams a machine carries honestly: steps up until one is not honest, then steps between.
+
+A step is honest if nothing failed, the load workers' lag stays within its bound, so that no stall is the tester's own, and the
+links changed their state in time, so that no stall is the emulator's.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GROWTH = 2.0  # from step to step while all is well
+CLOSE = 1.2  # the search ends when the first dishonest step is at most so many times the last honest one
+LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One load test of the search.
+
+    Attributes:
+        scheme: Name of the scheme.
+        streams: Concurrent streams that were asked for.
+        tokens_per_s: Tokens rendered in a second.
+        lag_p99_s: 99th percentile of the load workers' lag in seconds; None where it was not measured.
+        lateness_p99_s: 99th percentile of the lateness of the links' state changes; None where there were none.
+        failed: Sessions that failed.
+        is_partial: Whether the test ended early.
+        stall_ratio: The scheme's stall ratio.
+        busiest: The role that used most processor time, and how many processors it kept busy.
+        processors: Processors that the whole lab kept busy.
+        lag_bound_s: The largest lag that is honest.
+    """
+
+    scheme: str
+    streams: int
+    tokens_per_s: float
+    lag_p99_s: float | None
+    lateness_p99_s: float | None
+    failed: int
+    is_partial: bool
+    stall_ratio: float | None
+    busiest: tuple[str, float]
+    processors: float
+    lag_bound_s: float
+
+    @property
+    def refusals(self) -> list[str]:
+        """What is not honest about it; empty where all is."""
+        found = []
+        if self.is_partial:
+            found.append("ended early")
+        if self.failed:
+            found.append(f"{self.failed} failed")
+        if self.lag_p99_s is None or self.lag_p99_s > self.lag_bound_s:
+            found.append("lag" if self.lag_p99_s is None else f"lag {self.lag_p99_s * 1e3:.0f} ms")
+        if self.lateness_p99_s is not None and self.lateness_p99_s > LATENESS_BOUND:
+            found.append(f"links late by {self.lateness_p99_s * 1e3:.1f} ms")
+        return found
+
+    @classmethod
+    def read(
+        cls, scheme: str, streams: int, summary: dict[str, Any], manifest: dict[str, Any], *, lag_bound_s: float
+    ) -> "Step":
+        """Read it from what a load test has left.
+
+        Args:
+            scheme: Name of the scheme.
+            streams: Streams that were asked for.
+            summary: `summary.json`.
+            manifest: `manifest.json`.
+            lag_bound_s: The largest lag that is honest.
+        """
+        figures, used = summary["schemes"][scheme], manifest["processors_used"]
+        return cls(
+            scheme=scheme,
+            streams=streams,
+            tokens_per_s=figures["tokens"] / manifest["load"]["duration_s"],
+            lag_p99_s=summary["load_lag_p99_s"],
+            lateness_p99_s=manifest["lateness"]["p99_s"],
+            failed=figures["failed"],
+            is_partial=manifest["partial"],
+            stall_ratio=figures["stall_ratio"],
+            busiest=next(iter(used.items()), ("nothing", 0.0)),
+            processors=sum(used.values()),
+            lag_bound_s=lag_bound_s,
+        )
+
+
+def search(run: Callable[[int], Step], *, first: int, most: int) -> Iterator[Step]:
+    """Yield the steps of a search for the largest honest number of streams.
+
+    Args:
+        run: Runs a step with so many streams.
+        first: Streams of the first step.
+        most: Streams that are not exceeded.
+    """
+    honest, dishonest, streams = 0, 0, first
+    while True:
+        step = run(streams)
+        yield step
+        if step.refusals:
+            dishonest = streams
+        else:
+            honest = streams
+        if honest >= most or (dishonest and (honest * CLOSE >= dishonest or dishonest <= 1)):
+            return
+        following = round((honest + dishonest) / 2) if dishonest else min(most, round(honest * GROWTH))
+        if following in {honest, dishonest}:
+            return
+        streams = following
+
+
+def markdown(steps: Sequence[Step]) -> str:
+    """Write the table of a search: each step, and for each scheme what was carried.
+
+    Args:
+        steps: All steps, scheme by scheme.
+    """
+    lines = ["# Streams that this machine carries honestly", ""]
+    for scheme in dict.fromkeys(step.scheme for step in steps):
+        carried = [step for step in steps if step.scheme == scheme and not step.refusals]
+        if carried:
+            best = max(carried, key=lambda step: step.streams)
+            role, share = best.busiest
+            lines.append(
+                f"- `{scheme}`: **{best.streams}** streams, {best.tokens_per_s:.0f} tokens a second;"
+                f" the busiest there is the {role} ({share:.0%} of a processor, of {best.processors:.1f} in use)"
+            )
+        else:
+            lines.append(f"- `{scheme}`: none of the steps")
+    lines += [
+        "",
+        "| scheme | streams | tokens/s | lag p99 ms | links late p99 ms | failed | stall ratio | busiest | processors in use | |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |",
+    ]
+    for step in steps:
+        role, share = step.busiest
+        cells = (
+            step.scheme,
+            str(step.streams),
+            f"{step.tokens_per_s:.0f}",
+            _milliseconds(step.lag_p99_s),
+            _milliseconds(step.lateness_p99_s),
+            str(step.failed),
+            "-" if step.stall_ratio is None else f"{step.stall_ratio:.3f}",
+            f"{role} {share:.0%}",
+            f"{step.processors:.2f}",
+            ", ".join(step.refusals) or "carried",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.1f}"
