@@ -197,12 +197,22 @@ def test_ten_packets_a_second_come_near_the_bound(name: str) -> None:
     assert ratio <= 1.06 * oracle
 
 
-@pytest.mark.parametrize("name", ["paper-frequent", "paper-frequent-rtt100", "paper-long-rtt100"])
-def test_better_than_eloquent_for_the_bytes_of_duplication(name: str) -> None:
-    scenario = scenarios.load(name)
-    ratio, wire = sums("eloquent-adaptive", scenario, 6)
-    assert ratio <= 0.95 * sums("eloquent", scenario, 6)[0]
-    assert wire <= 1.1 * sums("duplicate-2", scenario, 6)[1]
+@pytest.mark.parametrize(
+    ("name", "size", "most"),
+    [
+        ("paper-frequent", 5, 0.90),
+        ("paper-frequent-rtt100", 5, 0.92),
+        ("paper-long-rtt100", 5, 0.95),
+        ("paper-default-rtt100", 18, 0.98),
+        ("paper-frequent", 18, 1.0),
+    ],
+)
+def test_better_than_eloquent_within_the_bytes_of_duplication(name: str, size: int, most: float) -> None:
+    """8 paired sessions of fixed seeds; the bounds leave 5 to 12 % above the ratios of docs/adaptive.md for chance."""
+    scenario, choices = scenarios.load(name), Choices(ack_loss=True, token_bytes=size)
+    ratio, wire = sums("eloquent-adaptive", scenario, 8, choices)
+    assert ratio <= most * sums("eloquent", scenario, 8, choices)[0]
+    assert wire <= sums("duplicate-2", scenario, 8, choices)[1]
 
 
 def test_names() -> None:
