@@ -189,12 +189,12 @@ def sums(name: str, scenario: Scenario, sessions: int, choices: Choices = LOSSY_
 
 @pytest.mark.parametrize("name", ["paper-default", "paper-frequent-rtt100", "paper-long"])
 def test_ten_packets_a_second_come_near_the_bound(name: str) -> None:
-    """8 sessions of 30 s; 6 % because that is chance, over the same sessions with an oracle. docs/adaptive.md has more."""
+    """8 sessions of 30 s; over the same losses with an oracle there is next to no chance: docs/adaptive.md has 0.1 %."""
     scenario = scenarios.load(name)
     ratio, _ = sums("eloquent-adaptive-10pps", scenario, 8)
     oracle, _ = sums("bound", scenario, 8)
     assert oracle == pytest.approx(stall_ratio_bound(scenario.loss_down), rel=0.4)
-    assert ratio <= 1.06 * oracle
+    assert ratio <= 1.02 * oracle
 
 
 @pytest.mark.parametrize(
