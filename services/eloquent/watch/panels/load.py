@@ -3,12 +3,7 @@
 from eloquent.watch.panels.definition import LINK, STREAM, Dashboard, Panel, Query, Threshold
 
 _LAG_LEVELS = (Threshold(0.01, "warning"), Threshold(0.02, "bad"))
-
-
-def _lag(histogram: str) -> Query:
-    buckets = f"sum by (le, client) (rate({histogram}_bucket{{{LINK}}}[$window]))"
-    return Query(f"histogram_quantile(0.99, {buckets})", "{{client}}", sane=(0, 1))
-
+_LAG = f"sum by (le, client) (rate(eloquent_load_lag_seconds_bucket{{{LINK}}}[$window]))"
 
 LOAD = Dashboard(
     uid="eloquent-load",
@@ -63,15 +58,8 @@ LOAD = Dashboard(
             "the stalls it reports may be its own.",
             unit="s",
             kind="timeseries",
-            queries=(_lag("eloquent_load_lag_seconds"),),
-            thresholds=_LAG_LEVELS,
-        ),
-        Panel(
-            title="Lag of the viewers",
-            description="The same for the viewers, which stream in rounds and in the background of a load.",
-            unit="s",
-            kind="timeseries",
-            queries=(_lag("eloquent_loop_lag_seconds"),),
+            queries=(Query(f"histogram_quantile(0.99, {_LAG}) >= 0", "{{client}}", sane=(0, 1)),),
+            width=24,
             thresholds=_LAG_LEVELS,
         ),
     ),

@@ -13,7 +13,8 @@ def _ratio(numerator: str, denominator: str, *, by: str) -> str:
 
 
 def _percentile(share: float, metric: str) -> str:
-    return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', by='le, scheme')})"
+    """Give a percentile; where nothing was observed, which Prometheus calls NaN, the comparison leaves no value."""
+    return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', by='le, scheme')}) >= 0"
 
 
 def _stall_ratio(*, by: str) -> str:
@@ -143,7 +144,7 @@ STALLS = Dashboard(
             description="Tokens a second, by scheme: what the ratios on this page stand on.",
             unit="cps",
             kind="timeseries",
-            queries=(Query(_rate("eloquent_rendered_tokens_total", by="scheme"), "{{scheme}}", sane=(0.01, 1e5)),),
+            queries=(Query(_rate("eloquent_rendered_tokens_total", by="scheme"), "{{scheme}}", sane=(0, 1e5)),),
         ),
     ),
 )
