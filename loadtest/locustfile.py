@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import events
+from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner
 from shapes import SHAPES
 
 from eloquent.load.job import CLIENT_VARIABLE, read_job
 from eloquent.load.worker import ChatUser, Worker
+
+# Locust gives a silent worker up after 3 s, which a machine under full load may take to schedule it; the lab itself watches for
+# workers that end, and the lag of one that is starved is measured.
+runners.HEARTBEAT_LIVENESS = 30
 
 PROMPTS = Path(__file__).with_name("prompts.txt")
 SIGN_OF_LIFE = 1.0  # seconds between two lines of the master

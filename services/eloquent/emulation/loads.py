@@ -90,6 +90,7 @@ class LoadTest:
         self._master = self._make_master()
         self._workers = [self._make_worker(client) for client in place.clients]
         self._started = 0.0  # in seconds of CLOCK_MONOTONIC
+        self._usage: Usage  # the latest account of all, Locust's processes among them, which end with the test
 
     async def run(self) -> dict[str, Any]:
         """Run it, and give what came of it: the event `load_ended`.
@@ -100,17 +101,20 @@ class LoadTest:
         self._tell({"event": "stage", "text": f"starting {len(self._workers)} load workers"})
         await asyncio.gather(*(process.start() for process in (self._master, *self._workers)))
         await self._wait_start()
-        observed = [*self._place.processes, self._master, *self._workers]
-        processor, usage = ProcessorTime.now(), Usage.of(observed)
+        processor, usage = ProcessorTime.now(), self._take_usage()
+        self._usage = usage
         try:
             await self._follow()
         finally:  # a user who interrupts the test wants its partial results all the more
             found = {
                 "processor": processor.until(ProcessorTime.now()),
-                "processors_used": usage.until(Usage.of(observed)),
+                "processors_used": usage.until(self._usage),
             }
             ended = await self._end(found)
         return ended
+
+    def _take_usage(self) -> Usage:
+        return Usage.of([*self._place.processes, self._master, *self._workers])
 
     # --- Locust's processes
 
@@ -191,6 +195,8 @@ class LoadTest:
             while True:
                 event = await _read_event(self._master)
                 if event is not None:
+                    if event["event"] == "users":
+                        self._usage = self._take_usage()
                     is_complete |= event == {"event": "test_stop", "complete": True}
                     self._tell(event)
         return is_complete
