@@ -1,7 +1,6 @@
 """Testbeds for end-to-end tests: the real command line, in a state folder and with a port of its own."""
 
 import json
-import math
 import os
 import re
 import signal
@@ -94,8 +93,10 @@ class TestbedUnderTest:
         paths = sorted((self.folder / "runs").glob("*/logs/*.log"))
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
 
-    def prometheus(self, query: str) -> list[dict[str, Any]]:
-        result: list[dict[str, Any]] = self.ask_prometheus("query", query=query)["result"]
+    def prometheus(self, query: str, *, at: float | None = None) -> list[dict[str, Any]]:
+        """Ask a query for now, or for an instant in seconds of the epoch."""
+        words = {"query": query} if at is None else {"query": query, "time": str(at)}
+        result: list[dict[str, Any]] = self.ask_prometheus("query", **words)["result"]
         return result
 
     def ask_prometheus(self, what: str, **words: str) -> dict[str, Any]:
@@ -184,21 +185,17 @@ def watched(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def check_panels(wait_until: Callable[[Callable[[], bool]], None]) -> Callable[[TestbedUnderTest, Dashboard], None]:
+def check_panels(wait_until: Callable[[Callable[[], bool]], None]) -> Callable[..., None]:
     """Ask a testbed's Prometheus every query of a dashboard: each has data, and every value is a sane one."""
 
-    def check(testbed: TestbedUnderTest, dashboard: Dashboard) -> None:
+    def check(testbed: TestbedUnderTest, dashboard: Dashboard, *, at: float | None = None) -> None:
         for panel in dashboard.panels:
             for query in panel.queries:
                 expr = query.fill(window="2m")  # so that it holds a whole stream and the pause after it
-                values: list[float] = []
-
-                def has_data(expr: str = expr, values: list[float] = values) -> bool:
-                    """A percentile is not a number until something was observed."""
-                    values[:] = (float(one["value"][1]) for one in testbed.prometheus(expr))
-                    return bool(values) and not any(map(math.isnan, values))
-
-                wait_until(has_data)
+                if at is None:
+                    wait_until(lambda expr=expr: bool(testbed.prometheus(expr)))
+                values = [float(one["value"][1]) for one in testbed.prometheus(expr, at=at)]
+                assert values, f"{panel.title}: {expr} has no data"
                 low, high = query.sane
                 assert all(low <= value <= high for value in values), f"{panel.title}: {expr} gives {values}"
 
