@@ -23,11 +23,11 @@ MAY_IMPORT = {
     "report": BASE | {"protocol", "channel", "qoe"},
     "nodes": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report"},
     "load": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "nodes"},
-    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load"},
+    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
-    "watch": BASE | {"protocol", "telemetry"},
+    "watch": BASE | {"protocol", "channel", "telemetry", "nodes"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
-    "commands": BASE | {"emulation", "load", "report"},
+    "commands": BASE | {"emulation", "load", "report", "watch"},
     "cli": BASE | {"commands", "emulation", "report", "sim", "scenarios", "measure"},
 }
 PURE = {"protocol", "channel", "qoe"}
@@ -38,9 +38,11 @@ HOMES = {
     "mininet": {"emulation"},
     "pyroute2": {"emulation", "nodes"},
     "typer": {"cli", "commands", "measure"},
-    "rich": {"cli", "commands", "report", "measure"},
+    "rich": {"cli", "commands", "report", "measure", "watch"},
+    "starlette": {"watch"},
+    "uvicorn": {"watch"},
 }
-HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes"}}
+HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes", "watch"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}
 
 

@@ -19,6 +19,7 @@ PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
 LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
 CONTROLLER_PORT = 9105
+BOARD_METRICS_PORT = 9106
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 GRACE = 3.0  # seconds that a node's open streams get when the testbed goes down
 
@@ -120,6 +121,7 @@ class Deployment:
         """Yield every page of metrics of the lab."""
         yield Target("carrier", "lab", f"{LAB_ADDRESS}:{METRICS_PORT}")
         yield Target("controller", "lab", f"{LAB_ADDRESS}:{CONTROLLER_PORT}")
+        yield Target("board", "lab", f"{LAB_ADDRESS}:{BOARD_METRICS_PORT}")
         yield Target("token_server", "server", f"{self._server.management}:{METRICS_PORT}")
         yield Target("origin_relay", "origin", f"{self._origin.management}:{METRICS_PORT}")
         yield Target("link_probe", "origin", f"{self._origin.management}:{METRICS_PORT + 1}")

@@ -12,12 +12,12 @@ from typing import Any
 
 from eloquent import telemetry
 from eloquent.channel.scenario import Scenario
-from eloquent.emulation.deployment import CONTROLLER_PORT, METRICS_PORT, Deployment
+from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.links import CARRIERS, Carrier
 from eloquent.emulation.loads import LoadTest, Place
-from eloquent.emulation.monitoring import Targets, make_prometheus
+from eloquent.emulation.monitoring import Targets, make_board, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.processes import LabProcess, run_command
@@ -27,6 +27,7 @@ from eloquent.emulation.switches import start_open_vswitch
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.report.run_directory import RunDirectory
+from eloquent.watch.facts import RunFacts
 
 CONTROLLER_RESTART = 1.0  # seconds until the first restart; doubled for each one after
 LONGEST_RESTART = 60.0  # seconds
@@ -41,22 +42,27 @@ class Lab:
         scenario: The scenario of the links.
         ledger: Where everything is noted.
         folder: The run directory, which exists.
+        urls: Where the doors of the lab are, by name.
 
     Attributes:
         targets: What Prometheus scrapes.
     """
 
-    def __init__(self, options: Options, scenario: Scenario, ledger: Ledger, folder: Path) -> None:
+    def __init__(
+        self, options: Options, scenario: Scenario, ledger: Ledger, folder: Path, urls: dict[str, str]
+    ) -> None:
         self._options = options
         self._scenario = scenario
         self._ledger = ledger
         self._folder = folder
         self._logs = folder / "logs"
+        self._urls = urls
         self.targets = Targets(folder / "prometheus", scenario.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._infrastructure: list[LabProcess] = []
         self._carrier: Carrier
         self._load: LoadTest | None = None
+        self._board: LabProcess  # nothing that is measured needs it, and its end ends nothing
         self._network: Network
         self._deployment: Deployment
 
@@ -83,6 +89,7 @@ class Lab:
         self._deployment = Deployment(self._network, self._options, self._folder)
         await self._deployment.start()
         await self._start_prometheus()
+        await self._start_board()
         self._ledger.write()
 
     async def _build_network(self) -> None:
@@ -160,6 +167,27 @@ class Lab:
         telemetry.serve(f"{LAB_ADDRESS}:{METRICS_PORT}")
         self._watch("the export of the carrier's counters", self._export_carrier())
 
+    async def _start_board(self) -> None:
+        addresses = self._deployment.addresses
+        facts = RunFacts(
+            folder=self._folder,
+            scenario=self._scenario.name,
+            link=self._scenario.to_line(),
+            seed=self._options.seed,
+            carrier=self._ledger.choice.carrier,
+            datapath=self._ledger.choice.datapath,
+            schemes=self._options.schemes,
+            token_gap_s=self._options.token_gap_s,
+            clients={client.name: tuple(client.command()) for client in self._network.clients},
+            server=addresses["token_server"],
+            http=addresses["http_server"],
+            edge=addresses["edge_relay"],
+            schedule=self._carrier.schedule,
+            urls=self._urls,
+        )
+        self._board = make_board(facts, metrics=f"{LAB_ADDRESS}:{BOARD_METRICS_PORT}", logs=self._logs)
+        await start_ready(self._board)
+
     async def _export_carrier(self) -> None:
         """Show Prometheus what the carrier does to the links."""
         metrics = telemetry.CarrierMetrics()
@@ -221,9 +249,10 @@ class Lab:
 
     def describe(self) -> dict[str, Any]:
         """Tell what runs, for `make status`."""
-        processes = [*self._infrastructure, *self._deployment.nodes, *self._deployment.viewers.values()]
+        processes = [*self._infrastructure, *self._deployment.nodes, *self._deployment.viewers.values(), self._board]
         return {
             "run": str(self._folder),
+            "urls": self._urls,
             "clients": [client.name for client in self._network.clients],
             "hosts": {host.name: host.pid for host in self._network.hosts.values()},
             "schemes": list(self._options.schemes),

@@ -37,6 +37,7 @@ class Carrier(ABC):
     Attributes:
         links: The same links.
         process: The process that impairs them; with it end the devices that it made.
+        schedule: File that says which schedule the links follow now; there is none before they follow one.
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Carrier(ABC):
 
     def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
         self.links = list(links)
+        self.schedule = logs / "schedule.json"
         self._conversation = asyncio.Lock()  # an answer belongs to the question before it
         self.process = LabProcess(
             f"the {self.name} carrier", [sys.executable, "-m", self.module], log=logs / f"{self.name}.log", talks=True
@@ -77,6 +79,9 @@ class Carrier(ABC):
             loss: Another loss model towards the clients than the scenario's.
         """
         await self._ask({"schedule": epoch, "loss": loss})
+        unfinished = self.schedule.with_suffix(".new")
+        unfinished.write_text(json.dumps({"epoch_s": epoch, "loss": loss}), encoding="utf-8")
+        unfinished.replace(self.schedule)  # at once: nobody reads half a file
 
     async def count(self) -> list[dict[str, Any]]:
         """Give the loss in force and the counters of each direction."""

@@ -1,15 +1,17 @@
-"""Prometheus in the lab's management network: its configuration, its targets and its process."""
+"""What watches the lab from its management network: Prometheus, with its configuration and targets, and the board."""
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from eloquent.emulation.doors import PROMETHEUS
+from eloquent.emulation.doors import BOARD, PROMETHEUS
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
+from eloquent.watch.facts import RunFacts
 
 CONFIGURATION = REPOSITORY / "dashboards" / "prometheus" / "prometheus.yml"
 RETENTION = "7d"
@@ -89,4 +91,24 @@ def make_prometheus(folder: Path, *, logs: Path) -> LabProcess:
             "--log.level=warn",
         ],
         log=logs / "prometheus.log",
+    )
+
+
+def make_board(facts: RunFacts, *, metrics: str, logs: Path) -> LabProcess:
+    """Write down what runs and give the board's process, not yet started.
+
+    Args:
+        facts: What runs.
+        metrics: HOST:PORT of the board's own metrics, those of the chats that it shows.
+        logs: Folder of the log files.
+    """
+    path = logs / "facts.json"
+    path.write_text(facts.model_dump_json(indent=1), encoding="utf-8")
+    return LabProcess(
+        "the board",
+        [
+            *(sys.executable, "-m", "eloquent.watch.board", "--facts", str(path), "--metrics", metrics),
+            *("--listen", f"127.0.0.1:{BOARD.inner_port}", "--prometheus", f"http://127.0.0.1:{PROMETHEUS.inner_port}"),
+        ],
+        log=logs / "board.log",
     )

@@ -86,7 +86,9 @@ class Supervisor:
         self._orders = orders
         scenario = orders.options.load_scenario()
         ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
-        self._lab = Lab(orders.options, scenario, ledger, orders.folder)
+        self._doors = [(door, socket.socket(fileno=number)) for door, number in zip(DOORS, orders.doors, strict=True)]
+        urls = {door.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for door, outside in self._doors}
+        self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls)
         self._stop = asyncio.Event()
         self._is_heard = True
         self._stage = "starting"
@@ -107,10 +109,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         control = await asyncio.start_unix_server(self._answer, path=self._orders.control)
-        doors = [
-            await door.carry(socket.socket(fileno=outside))
-            for door, outside in zip(DOORS, self._orders.doors, strict=True)
-        ]
+        doors = [await door.carry(outside) for door, outside in self._doors]
         work = asyncio.create_task(self._work())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)

@@ -4,22 +4,26 @@ Rules of this file: connections are made ahead and kept open, and each session h
 account of a connection is a session's. Nothing retries. Every failure is a `LaneError` with an outcome.
 """
 
+import argparse
 import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc.aio
 import httpx
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, names
-from eloquent.errors import EloquentError
+from eloquent.errors import ConfigurationError, EloquentError
+from eloquent.nodes import runtime
 from eloquent.nodes.sources.counting import counting_prompt
+from eloquent.protocol import schemes
 
+SSE = "sse"
 _CONNECT_TIME = 15.0  # seconds for a connection before the first round
 _MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
 # gRPC must not retry behind our back, nor share one connection between two channels.
@@ -32,15 +36,17 @@ Connection = TypeVar("Connection")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a viewer asks for in each session.
+    """What is asked for in a session.
 
     Attributes:
         length: Seconds from the first token to the last, about.
         token_gap: Seconds between two tokens.
+        words: What a person asks; empty for the paper's prompt.
     """
 
     length: float
     token_gap: float
+    words: str = ""
 
     @property
     def deadline(self) -> float:
@@ -49,8 +55,17 @@ class Ask:
 
     @property
     def prompt(self) -> str:
-        """The paper's prompt, to count as far as the time goes."""
-        return counting_prompt(max(1, int(self.length / self.token_gap + 1e-9)))
+        """The words, or the paper's prompt, to count as far as the time goes."""
+        return self.words or counting_prompt(self._tokens)
+
+    @property
+    def max_tokens(self) -> int:
+        """Where the answer is cut off; 0 for the paper's prompt, whose answer ends by itself."""
+        return self._tokens if self.words else 0
+
+    @property
+    def _tokens(self) -> int:
+        return max(1, int(self.length / self.token_gap + 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +159,7 @@ class GrpcLane(Lane[grpc.aio.Channel]):
 
     async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
         """See `Lane`."""
-        request = GenerateRequest(prompt=ask.prompt)
+        request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
         request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
         async with self._connection() as channel:
             generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
@@ -174,7 +189,7 @@ class SseLane(Lane[httpx.AsyncClient]):
 
     async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
         """See `Lane`."""
-        question = chat.question(ask.prompt, token_gap_s=ask.token_gap)
+        question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
         try:
             async with (
@@ -205,3 +220,39 @@ class SseLane(Lane[httpx.AsyncClient]):
 
     async def _close(self, connection: httpx.AsyncClient) -> None:
         await connection.aclose()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say by which schemes to ask, and where."""
+    add = parser.add_argument
+    add("--client", required=True, help="name of this client, the label of its metrics and logs")
+    add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
+    add("--server", metavar="HOST:PORT", help="token server, for the scheme grpc")
+    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the scheme sse")
+    add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
+
+
+def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
+    """Find where to ask for each scheme.
+
+    Args:
+        flags: What `add_flags` added.
+
+    Raises:
+        ConfigurationError: A scheme is unknown, or the address that it needs is not given.
+    """
+    lanes: dict[str, Lane[Any]] = {}
+    make: type[Lane[Any]]
+    for name in flags.schemes:
+        if name == SSE:
+            flag, target, make = "--http", flags.http, SseLane
+        elif schemes.get(name).kind == "kernel":
+            flag, target, make = "--server", flags.server, GrpcLane
+        else:
+            flag, target, make = "--edge", flags.edge, GrpcLane
+        if not target:
+            raise ConfigurationError(f"the scheme '{name}' needs {flag}")
+        lanes[name] = make(target)
+    if not lanes:
+        raise ConfigurationError("name at least one scheme with --schemes")
+    return lanes

@@ -13,20 +13,25 @@ from eloquent.errors import EloquentError
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
 
 
-def parser(module: str, description: str | None, *, drains: bool = True) -> argparse.ArgumentParser:
+def parser(
+    module: str, description: str | None, *, drains: bool = True, metered: bool = True
+) -> argparse.ArgumentParser:
     """Return a parser with the flags that the nodes share.
 
     Args:
         module: Name under `eloquent.nodes`.
         description: The module's docstring; its first line is shown.
         drains: Whether the node serves others, who get time to end their streams.
+        metered: Whether the node has metrics to show.
     """
     flags = argparse.ArgumentParser(
         prog=f"python -m eloquent.nodes.{module}",
         description=(description or "").partition("\n")[0],
         allow_abbrev=False,
     )
-    flags.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics here; port 0 takes a free one")
+    if metered:
+        text = "serve Prometheus metrics here; port 0 takes a free one"
+        flags.add_argument("--metrics", metavar="HOST:PORT", help=text)
     if drains:
         text = "seconds for open streams after SIGTERM (%(default)s)"
         flags.add_argument("--grace", type=seconds, default=GRACE, help=text)

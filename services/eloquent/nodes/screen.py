@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from eloquent import telemetry
-from eloquent.qoe.session import Rendering, SessionMeter
+from eloquent.qoe.session import Rendering, SessionMeasures, SessionMeter
 from eloquent.report.rows import LagRow, RowWriter, SessionRow, TokenRow
 from eloquent.report.run_directory import RunDirectory
 
@@ -106,6 +106,11 @@ class Screen:
         self.tokens = 0
         metrics.active_streams.inc()
         metrics.waits(session, requested_s)
+
+    @property
+    def measures(self) -> SessionMeasures:
+        """What this answer felt like so far."""
+        return self._meter.measures()
 
     def render(self, *, generated_s: float, rendered_s: float) -> Rendering:
         """Render the next token, both instants in seconds of CLOCK_MONOTONIC; give what it means for the reader."""

@@ -21,14 +21,12 @@ from eloquent import telemetry
 from eloquent.calls import names
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
-from eloquent.nodes.lanes import Ask, GrpcLane, Lane, LaneError, SseLane
+from eloquent.nodes.lanes import Ask, Lane, LaneError, add_flags, make_lanes
 from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
 from eloquent.nodes.sources.counting import CountingSource
-from eloquent.protocol import schemes
 from eloquent.report.rows import LagRow
 
 LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
-SSE = "sse"
 _BREAK = 10.0  # seconds between the length of a session and the start of the next round
 
 _logger = logging.getLogger(__name__)
@@ -148,32 +146,9 @@ def _print_event(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
-    """Find where to ask for each scheme.
-
-    Raises:
-        ConfigurationError: A scheme is unknown, or the address that it needs is not given.
-    """
-    lanes: dict[str, Lane[Any]] = {}
-    make: type[Lane[Any]]
-    for name in flags.schemes:
-        if name == SSE:
-            flag, target, make = "--http", flags.http, SseLane
-        elif schemes.get(name).kind == "kernel":
-            flag, target, make = "--server", flags.server, GrpcLane
-        else:
-            flag, target, make = "--edge", flags.edge, GrpcLane
-        if not target:
-            raise ConfigurationError(f"the scheme '{name}' needs {flag}")
-        lanes[name] = make(target)
-    if not lanes:
-        raise ConfigurationError("name at least one scheme with --schemes")
-    return lanes
-
-
 async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Run the rounds, then the background load if that is wanted; stop at once when told to."""
-    lanes = _lanes(flags)
+    lanes = make_lanes(flags)
     log = ViewerLog(flags.run_dir, flags.client) if flags.run_dir else None
     viewer = Viewer(flags.client, lanes, telemetry.ViewerMetrics(), log)
     if flags.metrics:
@@ -232,12 +207,8 @@ async def _start_order() -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node."""
     parser = runtime.parser("viewer", __doc__, drains=False)
+    add_flags(parser)
     add = parser.add_argument
-    add("--client", required=True, help="name of this client, the label of its metrics and logs")
-    add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
-    add("--server", metavar="HOST:PORT", help="token server, for the scheme grpc")
-    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the scheme sse")
-    add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
     add("--rounds", type=int, default=1, help="rounds (%(default)s)")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")

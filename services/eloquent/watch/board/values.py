@@ -1,0 +1,112 @@
+"""What Prometheus knows, in the form in which a page draws it.
+
+Rules of this file: all charts of an answer share one row of instants, whole multiples of the step, so that a chart moves by whole
+points. A value that is missing or not a number is null. Names and colours of schemes come from the registry.
+"""
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from eloquent.errors import ConfigurationError
+from eloquent.protocol import schemes
+from eloquent.watch.board.choice import Choice
+from eloquent.watch.panels import Panel, Query
+from eloquent.watch.prometheus import Prometheus, Series
+
+_FIELD = re.compile(r"\{\{(\w+)\}\}")
+
+
+async def read_values(prometheus: Prometheus, choice: Choice, *, now: float | None = None) -> dict[str, Any]:
+    """Ask everything that the chosen panels show.
+
+    Args:
+        prometheus: Whom to ask.
+        choice: What the page wants.
+        now: End of the charts, in seconds of Unix time.
+
+    Returns:
+        `times`, the shared instants, and `panels` with the series of each.
+
+    Raises:
+        PrometheusError: It does not answer.
+    """
+    step = choice.step
+    end = (time.time() if now is None else now) // step * step
+    times = [end - step * back for back in reversed(range(round(choice.span / step) + 1))]
+    panels = await asyncio.gather(
+        *(_panel(prometheus, choice, place, panel, times) for place, panel in choice.panels.items())
+    )
+    return {"times": times, "step": step, "panels": panels}
+
+
+async def _panel(
+    prometheus: Prometheus, choice: Choice, place: int, panel: Panel, times: Sequence[float]
+) -> dict[str, Any]:
+    answers = await asyncio.gather(*(_ask(prometheus, choice, query, times) for query in panel.queries))
+    found = [(number, query, one) for number, query in enumerate(panel.queries) for one in answers[number]]
+    if panel.kind == "heatmap":
+        return {"panel": place, **_buckets([one for *_, one in found], times)}
+    shown = [_describe(number, query, one, times) for number, query, one in found]
+    return {"panel": place, "series": sorted(shown, key=lambda one: _natural(one["name"]))}
+
+
+async def _ask(prometheus: Prometheus, choice: Choice, query: Query, times: Sequence[float]) -> list[Series]:
+    expr = choice.fill(query)
+    if query.instant:
+        return await prometheus.instant(expr)
+    return await prometheus.range(expr, start=times[0], end=times[-1], step=choice.step)
+
+
+def _describe(number: int, query: Query, series: Series, times: Sequence[float]) -> dict[str, Any]:
+    """Give a series its name, its colour and its values; `query` is the place of its query in the panel."""
+    described: dict[str, Any] = {
+        "name": _FIELD.sub(lambda field: _shown(field[1], series.labels.get(field[1], "")), query.legend).strip(),
+        "colour": _colour(series.labels.get("scheme", "")),
+        "query": number,
+    }
+    if query.instant:
+        return {**described, "value": series.latest}
+    return {**described, "values": _align(series, times)}
+
+
+def _align(series: Series, times: Sequence[float]) -> list[float | None]:
+    values = {round(at, 3): value for at, value in series.points}
+    return [values.get(round(at, 3)) for at in times]
+
+
+def _buckets(cumulative: list[Series], times: Sequence[float]) -> dict[str, Any]:
+    """Turn the cumulative buckets of a histogram into rows of their own, the lowest first."""
+    ordered = sorted(cumulative, key=lambda series: float(series.labels["le"]))
+    nothing: list[float | None] = [0.0] * len(times)
+    rows = []
+    for below, row in itertools.pairwise([nothing, *(_align(series, times) for series in ordered)]):
+        rows.append(
+            [None if high is None else max(0.0, high - (low or 0.0)) for low, high in zip(below, row, strict=True)]
+        )
+    return {"bounds": [series.labels["le"] for series in ordered], "rows": rows}
+
+
+def _shown(label: str, value: str) -> str:
+    return describe_scheme(value)["label"] if label == "scheme" else value
+
+
+def _colour(scheme: str) -> str | None:
+    return describe_scheme(scheme)["colour"] or None
+
+
+def describe_scheme(name: str) -> dict[str, str]:
+    """Give name, label and colour of a scheme; one that is not registered, such as `other`, has no colour."""
+    try:
+        scheme = schemes.get(name)
+    except ConfigurationError:
+        return {"name": name, "label": name, "colour": ""}
+    return {"name": scheme.name, "label": scheme.label, "colour": scheme.colour}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort c2 before c10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,99 @@
+"""What runs: written by the lab when it stands, read by the board."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eloquent.channel.loss import parse_loss
+from eloquent.channel.scenario import parse_line
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.errors import ConfigurationError
+
+
+class RunFacts(BaseModel):
+    """One run, as those see it who watch.
+
+    Attributes:
+        folder: The run directory.
+        scenario: Name of the scenario.
+        link: The scenario in a line.
+        seed: Seed of the links' schedules.
+        carrier: What impairs the links.
+        datapath: Open vSwitch's.
+        schemes: What carries the streams.
+        token_gap_s: Seconds between two tokens.
+        clients: The words before a command that let it run in a client's network, by client.
+        server: HOST:PORT of gRPC at the token server.
+        http: HOST:PORT of HTTP at the token server.
+        edge: HOST:PORT of the edge relay, in each client's network.
+        schedule: File in which the carrier tells which schedule it follows.
+        urls: Where the user reaches what the testbed serves, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    scenario: str
+    link: str
+    seed: int
+    carrier: str
+    datapath: str
+    schemes: tuple[str, ...]
+    token_gap_s: float
+    clients: dict[str, tuple[str, ...]]
+    server: str
+    http: str
+    edge: str
+    schedule: Path
+    urls: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "RunFacts":
+        """Read what the lab wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ConfigurationError(f"cannot read what runs from {path}: {error}") from None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run warns of so far."""
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
+        except (OSError, ValueError):
+            return []
+        return [str(warning) for warning in manifest.get("warnings", [])]
+
+    def link_states(self, client: str, *, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
+        """Tell what the carrier does to a client's link, towards the client.
+
+        Args:
+            client: Its name.
+            from_s: Begin, in seconds of CLOCK_MONOTONIC.
+            to_s: End, likewise.
+
+        Returns:
+            Begin and end of each stretch in seconds since `from_s`, and the probability of loss in it; nothing while the
+            carrier follows no schedule.
+        """
+        try:
+            told = json.loads(self.schedule.read_bytes())
+            epoch, loss = float(told["epoch_s"]), told["loss"]
+        except (OSError, ValueError, KeyError):
+            return []
+        direction = Direction.DOWN
+        if loss is None:
+            schedule = parse_line(self.link).schedule(direction, seed=self.seed, link=client)
+        else:
+            schedule = Schedule(parse_loss(loss), seed=self.seed, link=client, direction=direction)
+        stretches = schedule.states(max(0.0, from_s - epoch), max(0.0, to_s - epoch))
+        return [(part.start_s + epoch - from_s, part.end_s + epoch - from_s, part.loss) for part in stretches]
