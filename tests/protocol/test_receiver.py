@@ -4,7 +4,18 @@ from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.digest import extend_digest
 from eloquent.protocol.endpoint import StreamBroken, StreamFinished, TokenReceived
 from eloquent.protocol.receiver import Receiver
-from eloquent.protocol.wire import MAX_RANGES, WINDOW, Ack, Data, End, Fragment, decode_payload, encode_payload
+from eloquent.protocol.wire import (
+    MAX_BUFFERED,
+    MAX_RANGES,
+    WINDOW,
+    Ack,
+    Data,
+    End,
+    Fragment,
+    ReaderState,
+    decode_payload,
+    encode_payload,
+)
 
 
 def take(receiver: Receiver, *fragments: Fragment, end: End | None = None) -> Ack | None:
@@ -84,6 +95,42 @@ def test_memory_is_bounded() -> None:
     for index in range(1000):
         take(endless, Fragment(index, bytes(1100), more=True))
     assert [type(event) for event in events(endless)] == [StreamBroken]
+
+
+def answer(receiver: Receiver, now: float) -> Ack | None:
+    datagrams = receiver.datagrams_to_send(now=now)
+    assert len(datagrams) <= 1
+    payload = decode_payload(datagrams[0]) if datagrams else None
+    assert payload is None or isinstance(payload, Ack)
+    return payload
+
+
+def test_a_report_goes_with_every_acknowledgement_and_ages() -> None:
+    receiver = Receiver()
+    fragments = [encode_payload(Data((Fragment(index, b"x"),))) for index in range(4)]
+    receiver.receive_datagram(fragments[0], now=0.0)
+    assert answer(receiver, 0.0) == Ack(1)
+    receiver.report(ReaderState(1.5), now=1.0)
+    assert answer(receiver, 1.0) is None
+    found = []
+    for index, now in ((1, 1.0), (2, 1.25), (3, 9.0)):
+        receiver.receive_datagram(fragments[index], now=now)
+        found.append(answer(receiver, now))
+    assert found == [Ack(index, reader=ReaderState(left)) for index, left in ((2, 1.5), (3, 1.25), (4, 0.0))]
+    receiver.report(ReaderState(2 * MAX_BUFFERED), now=9.0)
+    receiver.receive_datagram(fragments[3], now=9.0)
+    assert answer(receiver, 9.0) == Ack(4, reader=ReaderState(MAX_BUFFERED))
+
+
+def test_a_reader_who_turns_away_or_back_is_told_at_once_but_not_to_a_sender_that_was_never_heard() -> None:
+    receiver = Receiver()
+    receiver.report(ReaderState(looking=False), now=0.0)
+    assert answer(receiver, 0.0) is None
+    assert take(receiver, Fragment(0, b"a")) == Ack(1, reader=ReaderState(looking=False))
+    receiver.report(ReaderState(looking=True), now=0.0)
+    assert answer(receiver, 0.0) == Ack(1, reader=ReaderState(looking=True))
+    receiver.report(ReaderState(0.5, looking=True), now=0.0)
+    assert answer(receiver, 0.0) is None
 
 
 def test_an_acknowledgement_is_not_for_receivers() -> None:

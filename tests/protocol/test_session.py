@@ -12,6 +12,7 @@ from eloquent.protocol.digest import extend_digest
 from eloquent.protocol.packet import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
 from eloquent.protocol.session import (
     ClientSession,
+    ReaderState,
     ServerSession,
     SessionLost,
     StreamCancelled,
@@ -22,7 +23,7 @@ from eloquent.protocol.session import (
     StreamToken,
     Tally,
 )
-from eloquent.protocol.wire import Data, End, Fragment, encode_payload
+from eloquent.protocol.wire import Ack, Data, End, Fragment, decode_payload, encode_payload
 
 ID = b"sessionA"
 NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagram"]
@@ -374,3 +375,20 @@ def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
     chat.server.receive_datagram(first, now=30.0)
     (datagram,) = chat.server.datagrams_to_send(now=30.0)
     assert decode_datagram(datagram).body == Cancel(0)
+
+
+def test_a_client_reports_how_the_reader_of_a_stream_fares(net: Any) -> None:
+    chat = Chat(net, answers={b"q": [b"x"] * 10})
+    chat.ask(b"q", "eloquent-adaptive")
+    chat.pair.at(0.0, lambda: chat.client.report(0, ReaderState(2.0), now=0.0))
+    chat.pair.at(0.33, lambda: chat.client.report(0, ReaderState(looking=False), now=0.33))
+    chat.pair.run()
+    answers = [(at, decode_datagram(data).body) for at, data in chat.pair.sent["a"]]
+    acks = [(at, decode_payload(body.payload)) for at, body in answers if isinstance(body, Answer)]
+    states = [(at, ack.reader) for at, ack in acks if isinstance(ack, Ack)]
+    assert len(states) == len(acks) > 10
+    assert states[0][1] == ReaderState(1.9)  # the first datagram of the answer comes after a round trip
+    assert (0.33, ReaderState(looking=False)) in states
+    assert chat.pair.events["a"][-1] == StreamEnded(0, b"q")
+    chat.client.report(0, ReaderState(), now=chat.now)  # it is over: nothing happens
+    assert chat.client.datagrams_to_send(now=chat.now) == []

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.wire import (
+    MAX_BUFFERED,
     MAX_RANGES,
     MAX_TRAILER,
     Ack,
@@ -12,6 +13,7 @@ from eloquent.protocol.wire import (
     End,
     Fragment,
     Payload,
+    ReaderState,
     decode_payload,
     encode_payload,
 )
@@ -27,10 +29,15 @@ GOLDEN: dict[str, Payload] = {
     "02 00": Ack(0),
     "02 05 02 03 01 01": Ack(5, ((7, 10), (11, 12))),
     "03 4064": Ack(100, end_seen=True),
+    "04 49f7 05 02 03": Ack(5, ((7, 10),), reader=ReaderState(1.275, looking=True)),
+    "04 00 00": Ack(0, reader=ReaderState(0.0, looking=False)),
+    "05 01 05": Ack(5, end_seen=True, reader=ReaderState(0.0, looking=True)),
+    "05 806ddd01 4064": Ack(100, end_seen=True, reader=ReaderState(MAX_BUFFERED, looking=True)),
 }
 
 INDICES = st.integers(0, 1 << 40)
 FRAGMENTS = st.builds(Fragment, INDICES, st.binary(max_size=40), st.booleans())
+READERS = st.builds(ReaderState, st.integers(0, round(MAX_BUFFERED * 1e3)).map(lambda ms: ms / 1e3), st.booleans())
 ENDS = st.builds(End, INDICES, st.integers(0, 2**32 - 1), st.binary(max_size=MAX_TRAILER))
 DATA = st.one_of(
     st.builds(Data, st.lists(FRAGMENTS, max_size=12).map(tuple), ENDS),
@@ -45,7 +52,7 @@ def acks(draw: st.DrawFn) -> Ack:
     for gap, length in draw(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=MAX_RANGES)):
         ranges.append((position + gap, position + gap + length))
         position += gap + length
-    return Ack(next_index, tuple(ranges), draw(st.booleans()))
+    return Ack(next_index, tuple(ranges), draw(st.booleans()), draw(st.none() | READERS))
 
 
 @pytest.mark.parametrize(("encoding", "payload"), GOLDEN.items())
@@ -59,7 +66,7 @@ def test_decode_inverts_encode(payload: Payload) -> None:
     assert decode_payload(encode_payload(payload)) == payload
 
 
-@given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda tail: bytes([len(tail) % 4]) + tail)))
+@given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda tail: bytes([len(tail) % 6]) + tail)))
 def test_any_bytes_are_the_one_encoding_of_something_or_malformed(data: bytes) -> None:
     try:
         payload = decode_payload(data)
@@ -72,7 +79,8 @@ def test_any_bytes_are_the_one_encoding_of_something_or_malformed(data: bytes) -
     "encoding",
     [
         "",
-        "04",
+        "06",
+        "06 00 00",
         "00",
         "00 05 00 61",  # an index told though it is the expected one
         "00 08 68",
@@ -82,6 +90,11 @@ def test_any_bytes_are_the_one_encoding_of_something_or_malformed(data: bytes) -
         "02 05 00 01",
         "02 05 01 00",
         "02 05 01",
+        "04",
+        "04 01",  # a reader, and nothing acknowledged
+        "04 4001 00",  # not the shortest form
+        "04 806ddd02 00",  # more in the buffer than can be
+        "05 01 05 01",
         "02 00" + " 01 01" * (MAX_RANGES + 1),
         "02 ffffffffffffffff 01 01",
         "00 01 ffffffffffffffff 00",
@@ -101,6 +114,9 @@ def test_malformed(encoding: str) -> None:
         Ack(0, ((2, 2),)),
         Ack(0, tuple((3 * i + 1, 3 * i + 2) for i in range(MAX_RANGES + 1))),
         Data((Fragment(-1, b""),)),
+        Ack(0, reader=ReaderState(-0.001)),
+        Ack(0, reader=ReaderState(MAX_BUFFERED + 1)),
+        Ack(0, reader=ReaderState(float("nan"))),
     ],
 )
 def test_illegal_payloads_are_not_encoded(payload: Payload) -> None:

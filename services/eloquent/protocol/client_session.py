@@ -26,9 +26,11 @@ from eloquent.protocol.endpoint import (
     TokenReceived,
 )
 from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.schemes.retransmit import RetransmitSender
 from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import SessionLost, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.wire import ReaderState
 
 PING_INTERVAL = 2.0  # seconds of silence between signs of life; also tells soon of a server that was restarted
 REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of a request: a person waits for the answer
@@ -105,6 +107,16 @@ class ClientSession(SessionBase):
         if stream_id in self._streams:
             self._events = deque(event for event in self._events if getattr(event, "stream_id", None) != stream_id)
             self._drop(stream_id, now)
+
+    def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
+        """Tell the server how the reader of a stream fares (`Receiver.report`).
+
+        Nothing happens if the stream is over, or if its scheme has a receiver of its own that cannot tell.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is not None and isinstance(stream.answer, Receiver):
+            stream.answer.report(state, now=now)
+            self._touch(stream_id)
 
     def close(self, *, now: float) -> None:  # noqa: ARG002 - every call of a session is told the time
         """Give up all streams and tell the server; no further event follows."""

@@ -5,17 +5,21 @@ Rules of this file
   are joined to tokens and released in order, each exactly once.
 - Each datagram is answered with an acknowledgement of everything that has arrived, so that any one that survives is
   enough. Datagrams that come before the next `datagrams_to_send` share one.
+- What the application reports of its reader goes with every acknowledgement from then on; a reader who turns away or
+  comes back is worth one of its own, unless nothing has come yet: a peer that has sent nothing may not know the stream.
 - The stream is finished only when every fragment below the end's count was released, no token is half joined, and the
   digest agrees. Otherwise it is broken; a broken receiver is silent, for its acknowledgement would read as success.
 """
 
 from collections import deque
+from dataclasses import replace
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.digest import extend_digest
 from eloquent.protocol.endpoint import Event, StreamBroken, StreamFinished, TokenReceived
 from eloquent.protocol.ranges import RangeSet
 from eloquent.protocol.wire import (
+    MAX_BUFFERED,
     MAX_RANGES,
     MAX_TOKEN,
     WINDOW,
@@ -23,6 +27,7 @@ from eloquent.protocol.wire import (
     Data,
     End,
     Fragment,
+    ReaderState,
     decode_payload,
     encode_payload,
 )
@@ -55,6 +60,9 @@ class Receiver:
         self._finished = False
         self._broken = False
         self._ack_due = False
+        self._heard = False  # anything from the sender
+        self._reader: ReaderState | None = None
+        self._reported_at = 0.0  # seconds
         self._events: deque[Event] = deque()
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:  # noqa: ARG002 - the contract gives the time to each call
@@ -69,7 +77,7 @@ class Receiver:
         """Keep what is new, and release what is whole."""
         if self._broken:
             return
-        self._ack_due = True
+        self._ack_due = self._heard = True
         if self._finished:
             return
         window = range(self._next, self._next + WINDOW)
@@ -81,17 +89,33 @@ class Receiver:
             self._take_end(payload.end)
         self._release()
 
-    def acknowledgement(self) -> bytes:
-        """Return the acknowledgement of all that has arrived."""
-        ranges = tuple(self._ranges)[:MAX_RANGES]
-        return encode_payload(Ack(self._next, ranges, end_seen=self._end is not None))
+    def report(self, state: ReaderState, *, now: float) -> None:
+        """Tell the sender how the reader fares, with every acknowledgement from now on (Eloquent §5.3, §5.4).
 
-    def datagrams_to_send(self, *, now: float) -> list[bytes]:  # noqa: ARG002 - as above
+        Args:
+            state: As of now; what is buffered is taken to be played out as time passes.
+            now: Seconds.
+        """
+        was_looking = self._reader is None or self._reader.looking
+        self._ack_due |= self._heard and state.looking != was_looking
+        self._reader = replace(state, buffered_s=min(state.buffered_s, MAX_BUFFERED))
+        self._reported_at = now
+
+    def _acknowledgement(self, now: float) -> bytes:
+        """Return the acknowledgement of all that has arrived."""
+        reader = self._reader
+        if reader is not None:
+            left = max(reader.buffered_s - (now - self._reported_at), 0.0)
+            reader = replace(reader, buffered_s=left)
+        ranges = tuple(self._ranges)[:MAX_RANGES]
+        return encode_payload(Ack(self._next, ranges, end_seen=self._end is not None, reader=reader))
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return the acknowledgement, if one is due."""
         if not self._ack_due or self._broken:
             return []
         self._ack_due = False
-        return [self.acknowledgement()]
+        return [self._acknowledgement(now)]
 
     def get_timer(self) -> float | None:
         """Return None: a receiver only answers."""

@@ -5,6 +5,8 @@ Rules of this file
 - Invariant: `_unacked` holds the fragments that were sent and not acknowledged, sorted by index; `_fresh` those that
   were never sent, sorted by index, all higher. A fragment leaves `_fresh` when it is first sent and `_unacked` when
   it is first acknowledged, and never comes back.
+- What the reader was said to do is known from the newest acknowledgement that speaks of it; one that an earlier one
+  overtook is known by its lower `next_index`.
 - The end is one more thing to be acknowledged, and comes after the last fragment.
 - A peer that is silent while something is unacknowledged gets less and less: after `QUIET_AFTER` new tokens wait for
   a sign of life, after `GIVE_UP_AFTER` the stream is over (RFC 8085 §3.1: a sender must stop when the path has died).
@@ -26,6 +28,7 @@ from eloquent.protocol.wire import (
     DataBuilder,
     End,
     Fragment,
+    ReaderState,
     decode_payload,
 )
 
@@ -59,6 +62,8 @@ class Sender(ABC):
         self._end_sent = False
         self._end_acked = False
         self._over = False
+        self._reader: ReaderState | None = None  # as last reported
+        self._reader_at = 0.0  # seconds; when that came
         self._silent_since = 0.0  # seconds; meaningful while something is outstanding
         self._events: deque[Event] = deque()
         self._account = StreamAccount()
@@ -131,6 +136,8 @@ class Sender(ABC):
             return
         self._account.acks_received += 1
         self._silent_since = now
+        if ack.reader is not None and ack.next_index >= next(iter(self._unacked), self._sent):
+            self._reader, self._reader_at = ack.reader, now
         had = ((0, ack.next_index), *ack.ranges)
         newly = [index for start, stop in had for index in self._unacked if start <= index < stop]
         for index in newly:

@@ -14,9 +14,11 @@ from eloquent.protocol.session_events import (
     StreamRequested,
     StreamToken,
 )
+from eloquent.protocol.wire import ReaderState
 
 __all__ = [
     "ClientSession",
+    "ReaderState",
     "ServerSession",
     "SessionEvent",
     "SessionLost",

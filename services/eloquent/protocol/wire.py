@@ -5,6 +5,7 @@ docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one 
 """
 
 import math
+from functools import lru_cache
 from dataclasses import dataclass
 
 from eloquent.errors import MalformedPacket
@@ -13,9 +14,10 @@ from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, decode
 MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagram
 MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
 MAX_TOKEN = 1 << 20  # bytes; what a receiver is ready to join from fragments
+MAX_BUFFERED = 3600.0  # seconds that a reader can report; more than any answer takes to read
 WINDOW = 4096  # fragments from the oldest unacknowledged one on that may be under way: a receiver keeps no more
 
-_TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK, _TYPE_ACK_OF_END = range(4)
+_TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK, _TYPE_ACK_OF_END, _TYPE_READER_ACK, _TYPE_READER_ACK_OF_END = range(6)
 _JUMP, _MORE, _FLAG_BITS = 1, 2, 2
 _TYPE_SIZE = 1
 _DIGEST_SIZE = 4
@@ -62,6 +64,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderState:
+    """How urgently the reader needs the next token (Eloquent §5.3, §5.4).
+
+    Attributes:
+        buffered_s: Seconds for which what has arrived can still be shown, 0 to `MAX_BUFFERED`; told in whole milliseconds.
+        looking: Whether the reader looks at the answer.
+    """
+
+    buffered_s: float = 0.0
+    looking: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """All that the receiver has; it replaces every earlier one, in any order.
 
@@ -69,11 +84,13 @@ class Ack:
         next_index: Every fragment below it has arrived.
         ranges: `(start, stop)` of fragments beyond a gap, ascending, at most 32.
         end_seen: Whether the end has arrived.
+        reader: How the reader fares, if the receiver was told.
     """
 
     next_index: int
     ranges: tuple[tuple[int, int], ...] = ()
     end_seen: bool = False
+    reader: ReaderState | None = None
 
 
 Payload = Data | Ack
@@ -95,6 +112,7 @@ def encode_payload(payload: Payload) -> bytes:
     return builder.build()
 
 
+@lru_cache(maxsize=1024)  # copies, and acknowledgements of nothing new; a payload cannot be changed
 def decode_payload(data: bytes) -> Payload:
     """Decode what one datagram says about a stream.
 
@@ -106,6 +124,9 @@ def decode_payload(data: bytes) -> Payload:
     kind, body = data[0], data[_TYPE_SIZE:]
     if kind in {_TYPE_ACK, _TYPE_ACK_OF_END}:
         return _decode_ack(body, end_seen=kind == _TYPE_ACK_OF_END)
+    if kind in {_TYPE_READER_ACK, _TYPE_READER_ACK_OF_END}:
+        state, position = _decode_reader(body)
+        return _decode_ack(body, position, end_seen=kind == _TYPE_READER_ACK_OF_END, state=state)
     if kind == _TYPE_DATA_WITH_END:
         reader = Reader(body)
         end = _decode_end(reader)
@@ -152,7 +173,11 @@ def _decode_end(reader: Reader) -> End:
 def _encode_ack(ack: Ack) -> bytes:
     if len(ack.ranges) > MAX_RANGES:
         raise ValueError(f"an acknowledgement has at most {MAX_RANGES} ranges")
-    parts = [bytes([_TYPE_ACK_OF_END if ack.end_seen else _TYPE_ACK]), encode_varint(ack.next_index)]
+    if ack.reader is None:
+        parts = [bytes([_TYPE_ACK_OF_END if ack.end_seen else _TYPE_ACK])]
+    else:
+        parts = [bytes([_TYPE_READER_ACK_OF_END if ack.end_seen else _TYPE_READER_ACK]), _encode_reader(ack.reader)]
+    parts.append(encode_varint(ack.next_index))
     previous = ack.next_index
     for start, stop in ack.ranges:
         if start <= previous or stop <= start:
@@ -162,8 +187,22 @@ def _encode_ack(ack: Ack) -> bytes:
     return b"".join(parts)
 
 
-def _decode_ack(data: bytes, *, end_seen: bool) -> Ack:
-    next_index, position = decode_varint(data, 0)
+def _encode_reader(state: ReaderState) -> bytes:
+    if not 0 <= state.buffered_s <= MAX_BUFFERED:
+        raise ValueError(f"a reader has 0 to {MAX_BUFFERED:g} seconds in the buffer")
+    return encode_varint(round(state.buffered_s * 1e3) << 1 | state.looking)
+
+
+def _decode_reader(data: bytes) -> tuple[ReaderState, int]:
+    value, position = decode_varint(data, 0)
+    state = ReaderState((value >> 1) / 1e3, looking=bool(value & 1))
+    if state.buffered_s > MAX_BUFFERED:
+        raise MalformedPacket(f"a reader with {state.buffered_s:g} seconds in the buffer")
+    return state, position
+
+
+def _decode_ack(data: bytes, position: int = 0, *, end_seen: bool, state: ReaderState | None = None) -> Ack:
+    next_index, position = decode_varint(data, position)
     ranges: list[tuple[int, int]] = []
     previous = next_index
     while position < len(data):
@@ -174,7 +213,7 @@ def _decode_ack(data: bytes, *, end_seen: bool) -> Ack:
             raise MalformedPacket("the ranges of an acknowledgement are empty, too high or too many")
         ranges.append((start, stop))
         previous = stop
-    return Ack(next_index, tuple(ranges), end_seen)
+    return Ack(next_index, tuple(ranges), end_seen, state)
 
 
 class DataBuilder:
@@ -203,14 +242,15 @@ class DataBuilder:
         if len(self.fragments) >= self._max_fragments:
             return False
         index, data = fragment.index, fragment.data
-        head = len(data) << _FLAG_BITS | fragment.more * _MORE
+        head = len(data) << _FLAG_BITS | (_MORE if fragment.more else 0)
         if index == self._expected:
             encoded = encode_varint(head) + data
         else:
             encoded = encode_varint(head | _JUMP) + encode_varint(index) + data
-        if len(encoded) > self._left:
+        size = len(encoded)
+        if size > self._left:
             return False
-        self._left -= len(encoded)
+        self._left -= size
         self._expected = index + 1
         self._encoded.append(encoded)
         self.fragments.append(fragment)
