@@ -26,7 +26,7 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 	@docker/install-packages $*
 	@touch $@
 
-.build/venv.stamp: requirements/testbed.lock .build/packages-lab.stamp
+.build/venv.stamp: requirements/testbed.lock .build/packages-native.stamp .build/packages-lab.stamp
 	@echo "Making the virtual environment .venv"
 	@$(PYTHON) -m venv --clear --system-site-packages .venv
 	@$(BIN)/$(INSTALL) --requirement requirements/testbed.lock
@@ -47,7 +47,7 @@ testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed ne
 	@$(BIN)/$(INSTALL) --requirement requirements/dev.lock
 	@touch $@
 
-.build/controller.stamp: requirements/$(CONTROLLER).lock requirements/$(CONTROLLER)-build.lock .build/packages-lab.stamp
+.build/controller.stamp: requirements/$(CONTROLLER).lock requirements/$(CONTROLLER)-build.lock .build/packages-native.stamp
 	@echo "Making the virtual environment .venv-controller ($(CONTROLLER))"
 	@$(PYTHON) -m venv --clear .venv-controller
 	@.venv-controller/bin/$(INSTALL) --requirement requirements/$(CONTROLLER)-build.lock

@@ -64,6 +64,12 @@ def up(
     prometheus_port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9090,
     board_port: Annotated[int, typer.Option(help="Likewise, for the board.")] = 8080,
     locust_port: Annotated[int, typer.Option(help="Likewise, for Locust's page while a load runs.")] = 8089,
+    controller: Annotated[
+        str | None, typer.Option(envvar="ELOQUENT_CONTROLLER", help="HOST:PORT of one that runs elsewhere.")
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(envvar="ELOQUENT_PROMETHEUS", help="HOST:PORT of one that runs elsewhere.")
+    ] = None,
     rtt_tolerance: Annotated[float, typer.Option(help="Milliseconds by which a link's RTT may differ.")] = 2.0,
     runs: Annotated[Path | None, typer.Option(help="Folder of the run directories.")] = None,
 ) -> None:
@@ -84,6 +90,8 @@ def up(
         prometheus_port=prometheus_port,
         board_port=board_port,
         locust_port=locust_port,
+        controller=controller,
+        prometheus=prometheus,
         rtt_tolerance_s=rtt_tolerance / 1e3,
         **({} if runs is None else {"runs": runs}),
     )

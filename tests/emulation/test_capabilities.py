@@ -59,5 +59,5 @@ def test_a_missing_need_is_named_with_its_remedy(monkeypatch):
     lacking = capabilities.Capability("mininet", "hosts", lambda: "no command mnexec", "make testbed", needed=True)
     monkeypatch.setattr(capabilities, "CAPABILITIES", (lacking,))
     with pytest.raises(EmulationError) as refusal:
-        capabilities.require_needed()
+        capabilities.require_needed(parse_options())
     assert str(refusal.value) == "the testbed needs mininet: no command mnexec; make testbed"

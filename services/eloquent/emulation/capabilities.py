@@ -111,14 +111,18 @@ CAPABILITIES = (
 )
 
 
-def require_needed() -> None:
+def require_needed(options: Options) -> None:
     """Check everything without which there is no testbed.
+
+    Args:
+        options: What was asked for; what is said to run elsewhere is not needed here.
 
     Raises:
         EmulationError: Something is missing; the message says what, and what to do.
     """
+    elsewhere = {name for name in ("controller", "prometheus") if getattr(options, name) is not None}
     for capability in CAPABILITIES:
-        if capability.needed and (refusal := capability.probe()) is not None:
+        if capability.needed and capability.name not in elsewhere and (refusal := capability.probe()) is not None:
             raise EmulationError(f"the testbed needs {capability.name}: {refusal}; {capability.remedy}")
 
 

@@ -18,6 +18,7 @@ PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
 LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
+LOAD_MASTER_METRICS = f"{LAB_ADDRESS}:{METRICS_PORT + 3}"
 CONTROLLER_PORT = 9105
 BOARD_METRICS_PORT = 9106
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
@@ -120,7 +121,8 @@ class Deployment:
     def targets(self) -> Iterator[Target]:
         """Yield every page of metrics of the lab."""
         yield Target("carrier", "lab", f"{LAB_ADDRESS}:{METRICS_PORT}")
-        yield Target("controller", "lab", f"{LAB_ADDRESS}:{CONTROLLER_PORT}")
+        controller = LAB_ADDRESS if self._options.controller is None else self._options.controller.rpartition(":")[0]
+        yield Target("controller", "lab", f"{controller}:{CONTROLLER_PORT}")
         yield Target("board", "lab", f"{LAB_ADDRESS}:{BOARD_METRICS_PORT}")
         yield Target("token_server", "server", f"{self._server.management}:{METRICS_PORT}")
         yield Target("origin_relay", "origin", f"{self._origin.management}:{METRICS_PORT}")
@@ -133,6 +135,7 @@ class Deployment:
         """Yield the pages of metrics that are there while a load test runs."""
         for client in self._network.clients:
             yield Target("load_worker", client.name, f"{client.management}:{LOAD_METRICS_PORT}")
+        yield Target("load_master", "lab", LOAD_MASTER_METRICS)
 
     async def stop(self) -> None:
         """End the viewers, whose cancellations still reach the servers, and then the nodes."""

@@ -7,6 +7,7 @@ fall shut with the lab.
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 from dataclasses import dataclass
@@ -60,16 +61,26 @@ class Door:
         Args:
             outside: What `open_outside` gave.
         """
-        return await asyncio.start_server(self._carry_one, sock=outside)
+        carry = functools.partial(carry_across, host="127.0.0.1", port=self.inner_port)
+        return await asyncio.start_server(carry, sock=outside)
 
-    async def _carry_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
-            try:
-                inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.inner_port)
-            except OSError:
-                return  # the service is not up yet, or gone: the caller sees its connection closed
-            with contextlib.closing(inner_writer):
-                await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+
+async def carry_across(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, host: str, port: int) -> None:
+    """Carry one connection to a service.
+
+    Args:
+        reader: What comes from the caller.
+        writer: What goes to the caller; closed at the end.
+        host: Where the service is.
+        port: Its port.
+    """
+    with contextlib.closing(writer):
+        try:
+            far_reader, far_writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return  # the service is not up yet, or gone: the caller sees its connection closed
+        with contextlib.closing(far_writer):
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,4 +94,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 PROMETHEUS = Door("Prometheus", "PROMETHEUS_PORT", 9090)
 BOARD = Door("the board", "BOARD_PORT", 8080)
 LOCUST = Door("Locust", "LOCUST_PORT", 8089)
-DOORS = (PROMETHEUS, BOARD, LOCUST)
+METRICS = Door("the metrics", "METRICS_PORT", 9091)
+"""For a Prometheus that is not in the lab (metrics_gate.py)."""
+DOORS = (PROMETHEUS, BOARD, LOCUST, METRICS)

@@ -13,17 +13,19 @@ from typing import Any
 from eloquent import telemetry
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
+from eloquent.emulation.doors import PROMETHEUS
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.links import CARRIERS, Carrier
 from eloquent.emulation.loads import LoadTest, Place
-from eloquent.emulation.monitoring import Targets, make_board, make_prometheus
+from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import start_open_vswitch
+from eloquent.emulation.windows import Outside, Window, make_windows
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.report.run_directory import RunDirectory
@@ -43,13 +45,21 @@ class Lab:
         ledger: Where everything is noted.
         folder: The run directory, which exists.
         urls: Where the doors of the lab are, by name.
+        outside: The namespaces that the lab was started from.
 
     Attributes:
         targets: What Prometheus scrapes.
     """
 
     def __init__(
-        self, options: Options, scenario: Scenario, ledger: Ledger, folder: Path, urls: dict[str, str]
+        self,
+        options: Options,
+        scenario: Scenario,
+        ledger: Ledger,
+        folder: Path,
+        *,
+        urls: dict[str, str],
+        outside: Outside,
     ) -> None:
         self._options = options
         self._scenario = scenario
@@ -57,6 +67,7 @@ class Lab:
         self._folder = folder
         self._logs = folder / "logs"
         self._urls = urls
+        self._outside = outside
         self.targets = Targets(folder / "prometheus", scenario.name)
         self._tasks: list[asyncio.Task[None]] = []
         self._infrastructure: list[LabProcess] = []
@@ -74,6 +85,7 @@ class Lab:
         """
         self._ledger.note_machine()
         run_command("ip", "link", "set", "lo", "up")
+        await self._open_windows()
         self._ledger.stage("building the network")
         await self._build_network()
         self._ledger.stage("testing each link")
@@ -91,6 +103,15 @@ class Lab:
         await self._start_prometheus()
         await self._start_board()
         self._ledger.write()
+
+    async def _open_windows(self) -> None:
+        """Let the lab reach what it was told to find outside."""
+        wanted = {OPENFLOW_PORT: self._options.controller, PROMETHEUS.inner_port: self._options.prometheus}
+        windows = [Window(port, address) for port, address in wanted.items() if address is not None]
+        if windows:
+            process = make_windows(windows, self._outside, logs=self._logs)
+            await start_ready(process)
+            self._infrastructure.append(process)
 
     async def _build_network(self) -> None:
         database = self._folder / "openvswitch"
@@ -113,7 +134,8 @@ class Lab:
             datapath=self._ledger.choice.datapath,
         )
         self._name_hosts()
-        await self._start_controller()
+        if self._options.controller is None:
+            await self._start_controller()
         self._network.start()
         if not carrier_class.devices_first:
             await self._carrier.start()
@@ -161,7 +183,8 @@ class Lab:
 
     async def _start_prometheus(self) -> None:
         self.targets.write("lab", self._deployment.targets())
-        prometheus = make_prometheus(self._folder / "prometheus", logs=self._logs)
+        make = make_prometheus if self._options.prometheus is None else make_metrics_gate
+        prometheus = make(self._folder / "prometheus", logs=self._logs)
         await prometheus.start()
         self._infrastructure.append(prometheus)
         telemetry.serve(f"{LAB_ADDRESS}:{METRICS_PORT}")

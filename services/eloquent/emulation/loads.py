@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from eloquent import scenarios
 from eloquent.channel.loss import format_loss
-from eloquent.emulation.deployment import LOAD_METRICS_PORT, Deployment
+from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT, Deployment
 from eloquent.emulation.doors import LOCUST
 from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.links import Carrier
@@ -90,6 +90,8 @@ class LoadTest:
         self._master = self._make_master()
         self._workers = [self._make_worker(client) for client in place.clients]
         self._started = 0.0  # in seconds of CLOCK_MONOTONIC
+        self._all_there: float | None = None  # when the users of the shape's first step were there
+        self._stopped: float | None = None  # when Locust began to stop
         self._usage: Usage  # the latest account of all, Locust's processes among them, which end with the test
 
     async def run(self) -> dict[str, Any]:
@@ -147,6 +149,7 @@ class LoadTest:
             folder=self._folder,
             **self._place.deployment.addresses,
             metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in self._place.clients},
+            master_metrics=LOAD_MASTER_METRICS,
         )
         self._job.write_text(job.model_dump_json(indent=2), encoding="utf-8")
 
@@ -194,17 +197,21 @@ class LoadTest:
         with contextlib.suppress(EmulationError):  # the end of its output
             while True:
                 event = await _read_event(self._master)
-                if event is not None:
-                    if event["event"] == "users":
+                match event:
+                    case {"event": "all_there"}:
+                        self._all_there = self._all_there or time.monotonic()
+                    case {"event": "test_stop", "complete": bool(is_complete)}:
+                        self._stopped = time.monotonic()
+                    case {"event": "users"}:
                         self._usage = self._take_usage()
-                    is_complete |= event == {"event": "test_stop", "complete": True}
-                    self._tell(event)
+                        self._tell(event)
         return is_complete
 
     async def _watch_worker(self, worker: LabProcess) -> None:
         status = await worker.process.wait()
-        await asyncio.sleep(1.0)  # at the end of the test the master is about to end too
-        self._warn(f"{worker.name} ended with exit status {status} before the test was over{worker.log_tail()}")
+        await asyncio.sleep(1.0)  # the master may have told us a moment later that it stops
+        if self._stopped is None:
+            self._warn(f"{worker.name} ended with exit status {status} before the test was over{worker.log_tail()}")
 
     async def _ride(self) -> None:
         """Take the links through the stages of the ride."""
@@ -224,11 +231,13 @@ class LoadTest:
 
     async def _end(self, found: dict[str, Any]) -> dict[str, Any]:
         """End what still runs, and leave manifest and summary; give the event `load_ended`."""
-        ended = time.monotonic()
+        ended = self._stopped or time.monotonic()
+        found["measured_s"] = self._all_there or self._started, ended
         found["lateness"] = await self._place.carrier.measure_lateness()
         await self._stop_processes()
-        await self._place.carrier.follow_schedule(ended)  # a ride ends where the scenario is
+        await self._place.carrier.force(worst=False)  # what is still under way arrives, and can be accounted
         await asyncio.sleep(SETTLE)
+        await self._place.carrier.follow_schedule(time.monotonic())  # a ride ends where the scenario is
         self._gather(ended)
         self._write_manifest(found)
         summary = to_json(summarise(self._folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from eloquent.emulation.doors import BOARD, PROMETHEUS
+from eloquent.emulation.doors import BOARD, METRICS, PROMETHEUS
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
 from eloquent.watch.facts import RunFacts
@@ -91,6 +91,23 @@ def make_prometheus(folder: Path, *, logs: Path) -> LabProcess:
             "--log.level=warn",
         ],
         log=logs / "prometheus.log",
+    )
+
+
+def make_metrics_gate(folder: Path, *, logs: Path) -> LabProcess:
+    """Give the process that shows the lab's metrics to a Prometheus outside, not yet started.
+
+    Args:
+        folder: Where the folder `targets` is.
+        logs: Folder of the log files.
+    """
+    return LabProcess(
+        "the metrics gate",
+        [
+            *(sys.executable, "-m", "eloquent.emulation.metrics_gate"),
+            *("--targets", str(folder / "targets"), "--listen", f"127.0.0.1:{METRICS.inner_port}"),
+        ],
+        log=logs / "metrics-gate.log",
     )
 
 

@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eloquent import scenarios
 from eloquent.channel.scenario import Scenario
-from eloquent.emulation.doors import BOARD, LOCUST, PROMETHEUS, Door
+from eloquent.emulation.doors import BOARD, LOCUST, METRICS, PROMETHEUS, Door
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 
 REPOSITORY = Path(__file__).parents[3]
+
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]+$")]
 
 
 class Options(BaseModel):
@@ -31,6 +33,8 @@ class Options(BaseModel):
         prometheus_port: Port of Prometheus on 127.0.0.1; 0 takes a free one.
         board_port: Port of the board, likewise.
         locust_port: Port of Locust's web page while a load runs, likewise.
+        controller: HOST:PORT of an OpenFlow controller outside the lab, which then starts none of its own.
+        prometheus: HOST:PORT of a Prometheus outside the lab, likewise; `prometheus_port` is then where its user finds it.
         rtt_tolerance_s: How far a link's RTT may be from the scenario's, in seconds.
         topology: The topology file.
         runs: Folder of the run directories.
@@ -51,6 +55,8 @@ class Options(BaseModel):
     prometheus_port: Annotated[int, Field(ge=0, le=65535)] = 9090
     board_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     locust_port: Annotated[int, Field(ge=0, le=65535)] = 8089
+    controller: Address | None = None
+    prometheus: Address | None = None
     rtt_tolerance_s: Annotated[float, Field(gt=0, le=1)] = 0.002
     topology: Path = REPOSITORY / "topologies" / "access_network.py"
     runs: Path = REPOSITORY / "runs"
@@ -69,7 +75,8 @@ class Options(BaseModel):
     @property
     def door_ports(self) -> dict[Door, int]:
         """The port of each door."""
-        return {PROMETHEUS: self.prometheus_port, BOARD: self.board_port, LOCUST: self.locust_port}
+        watched = {PROMETHEUS: self.prometheus_port} if self.prometheus is None else {METRICS: METRICS.inner_port}
+        return {**watched, BOARD: self.board_port, LOCUST: self.locust_port}
 
     def load_scenario(self) -> Scenario:
         """Load the scenario."""

@@ -45,6 +45,7 @@ class LabProcess:
         log: File that gets its standard error (and its output, unless the lab reads that).
         talks: Whether the lab reads its standard output and writes to its standard input.
         environment: Variables added to the lab's own.
+        descriptors: Open files that it inherits.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LabProcess:
         log: Path,
         talks: bool = False,
         environment: dict[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.words = list(words)
@@ -62,6 +64,7 @@ class LabProcess:
         self._log: IO[bytes] | None = None
         self._talks = talks
         self._environment = environment or {}
+        self._descriptors = descriptors
         self._log_start = 0  # where in its log the present start began
         self._process: asyncio.subprocess.Process | None = None
 
@@ -100,6 +103,7 @@ class LabProcess:
             stderr=self._log,
             env={**os.environ, **self._environment},
             limit=LINE_BYTES,
+            pass_fds=self._descriptors,
         )
 
     async def read_line(self, timeout_s: float = READY_TIMEOUT) -> str:

@@ -3,8 +3,8 @@
     unshare --net --mount --pid --fork --kill-child --mount-proc python -m eloquent.emulation.supervisor
 
 Standard input brings one JSON object: the options, the choice of carrier and datapath, the run directory, the path of the control
-socket, and the descriptors of the sockets of the doors (doors.py). Standard output takes events, one JSON object a line,
-until the rounds are over; if nobody reads them any more before that, the lab ends.
+socket, the descriptors of the sockets of the doors (doors.py) and of the namespaces outside (windows.py). Standard output takes
+events, one JSON object a line, until the rounds are over; if nobody reads them any more before that, the lab ends.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from eloquent.emulation.doors import DOORS
 from eloquent.emulation.lab import Lab
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.options import Options
+from eloquent.emulation.windows import Outside
 from eloquent.errors import EloquentError
 from eloquent.load.options import LoadOptions
 
@@ -36,14 +37,23 @@ class Orders:
         choice: Which carrier and datapath to use.
         folder: The run directory.
         control: Path of the control socket.
-        doors: Descriptors of the listening sockets of the doors, in the order of `DOORS`.
+        urls: Where the user finds what is behind the doors, by name.
+        doors: Descriptors of the listening sockets of the doors, by name.
+        outside: The namespaces that the lab is started from.
     """
 
     options: Options
     choice: Choice
     folder: Path
     control: Path
-    doors: tuple[int, ...]
+    urls: dict[str, str]
+    doors: dict[str, int]
+    outside: Outside
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The open files that the lab needs."""
+        return (*self.doors.values(), self.outside.network, self.outside.mount)
 
     def to_json(self) -> str:
         """Write the orders on one line."""
@@ -58,7 +68,9 @@ class Orders:
                 ],
                 "folder": str(self.folder),
                 "control": str(self.control),
+                "urls": self.urls,
                 "doors": self.doors,
+                "outside": [self.outside.network, self.outside.mount],
             }
         )
 
@@ -71,7 +83,9 @@ class Orders:
             choice=Choice(*values["choice"]),
             folder=Path(values["folder"]),
             control=Path(values["control"]),
-            doors=tuple(values["doors"]),
+            urls=values["urls"],
+            doors=values["doors"],
+            outside=Outside(*values["outside"]),
         )
 
 
@@ -86,9 +100,9 @@ class Supervisor:
         self._orders = orders
         scenario = orders.options.load_scenario()
         ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
-        self._doors = [(door, socket.socket(fileno=number)) for door, number in zip(DOORS, orders.doors, strict=True)]
-        urls = {door.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for door, outside in self._doors}
-        self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls)
+        by_name = {door.name: door for door in DOORS}
+        self._doors = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.doors.items()]
+        self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls=orders.urls, outside=orders.outside)
         self._stop = asyncio.Event()
         self._is_heard = True
         self._stage = "starting"

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from eloquent.emulation import capabilities
-from eloquent.emulation.doors import DOORS
+from eloquent.emulation.doors import METRICS, PROMETHEUS
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import in_namespace
 from eloquent.emulation.supervisor import Orders
+from eloquent.emulation.windows import Outside
 from eloquent.errors import ConfigurationError, EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.report.run_directory import RunDirectory
@@ -60,7 +61,7 @@ class Testbed:
             ConfigurationError: A testbed is up already, or a port is in use.
             EmulationError: The lab did not come up; nothing of it is left.
         """
-        capabilities.require_needed()
+        capabilities.require_needed(options)
         lock = self._take_lock()
         with contextlib.ExitStack() as open_files:
             open_files.callback(lock.close)
@@ -72,10 +73,20 @@ class Testbed:
             yield {"event": "chosen", "what": "switch datapath", "name": choice.datapath, "why": choice.datapath_why}
             run = RunDirectory.create(options.runs, datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
             urls = {door.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for door, outside in doors.items()}
+            if urls.pop(METRICS.name, None) is not None:
+                urls[PROMETHEUS.name] = f"http://127.0.0.1:{options.prometheus_port}"
             yield {"event": "run", "folder": str(run.path), "urls": urls}
-            descriptors = tuple(doors[door].fileno() for door in DOORS)
-            orders = Orders(options, choice, run.path.resolve(), self._control, descriptors)
-            yield from self._start(orders, keep_open=(lock.fileno(), *descriptors))
+            namespaces = [open_files.enter_context(Path(f"/proc/self/ns/{kind}").open("rb")) for kind in ("net", "mnt")]
+            orders = Orders(
+                options,
+                choice,
+                run.path.resolve(),
+                self._control,
+                urls,
+                {door.name: outside.fileno() for door, outside in doors.items()},
+                Outside(*(namespace.fileno() for namespace in namespaces)),
+            )
+            yield from self._start(orders, keep_open=(lock.fileno(), *orders.descriptors))
 
     def _take_lock(self) -> IO[bytes]:
         self._state.mkdir(parents=True, exist_ok=True)
