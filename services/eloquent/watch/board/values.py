@@ -50,8 +50,8 @@ async def _panel(
     found = [(number, query, one) for number, query in enumerate(panel.queries) for one in answers[number]]
     if panel.kind == "heatmap":
         return {"panel": place, **_buckets([one for *_, one in found], times)}
-    shown = [_describe(number, query, one, times) for number, query, one in found]
-    return {"panel": place, "series": sorted(shown, key=lambda one: _natural(one["name"]))}
+    ordered = sorted(found, key=lambda one: (*_place(one[2].labels, one[1].legend), one[0]))
+    return {"panel": place, "series": [_describe(number, query, one, times) for number, query, one in ordered]}
 
 
 async def _ask(prometheus: Prometheus, choice: Choice, query: Query, times: Sequence[float]) -> list[Series]:
@@ -107,6 +107,16 @@ def describe_scheme(name: str) -> dict[str, str]:
     return {"name": scheme.name, "label": scheme.label, "colour": scheme.colour}
 
 
+def _place(labels: dict[str, str], legend: str) -> tuple[list[tuple[int, str]], ...]:
+    """Give the place of a series among others of its legend: c2 before c10, schemes in the order of the registry."""
+    values = [(field, labels.get(field, "")) for field in _FIELD.findall(legend)]
+    return tuple(_rank(value) if field == "scheme" else _natural(value) for field, value in values)
+
+
+def _rank(scheme: str) -> list[tuple[int, str]]:
+    families = [place for place, family in enumerate(schemes.FAMILIES) if family.pattern.fullmatch(scheme)]
+    return [(families[0] if families else len(schemes.FAMILIES), scheme)]
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort c2 before c10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
