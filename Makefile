@@ -10,16 +10,35 @@ INSTALL := pip install -qq --disable-pip-version-check --require-hashes
 CONTROLLER := $(shell $(PYTHON) -c 'import sys; print("controller" if sys.version_info < (3, 12) else "controller-os-ken")' 2>/dev/null)
 PROTOS := $(wildcard proto/eloquent/api/v1/*.proto)
 
+# In containers where a Docker engine answers, else on the machine itself: RUNTIME=docker|native insists. The words are the same.
+CHOICE := $(shell docker/choose-runtime "$(RUNTIME)")
+override RUNTIME := $(firstword $(CHOICE))
+export BOARD_PORT LOCUST_PORT PROMETHEUS_PORT GRAFANA_PORT RUNS
+ELOQUENT := $(if $(filter docker,$(RUNTIME)),docker/eloquent,$(BIN)/eloquent)
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent SCENARIO=paper-default ROUNDS=1 SEED=1\n'
-	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089\n'
+	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089 RUNTIME=docker|native\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
 
 .PHONY: testbed
-testbed: .build/lab.stamp .build/controller.stamp ## Install what the testbed needs (Debian packages, virtual environments)
+testbed: $(RUNTIME) ## Install what the testbed needs: images, or Debian packages and virtual environments
+
+.PHONY: docker
+docker:
+	@echo "runtime: docker ($(wordlist 2,99,$(CHOICE)))"
+	@docker/eloquent build --quiet $(BUILD_FLAGS)
+
+.PHONY: native
+native: .build/lab.stamp .build/controller.stamp
+	@echo "runtime: native ($(wordlist 2,99,$(CHOICE)))"
+
+.PHONY: unknown
+unknown:
+	@false
 
 .build/packages-%.stamp: docker/debian-packages.txt docker/install-packages
 	@mkdir -p .build
@@ -64,7 +83,7 @@ UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$
 
 .PHONY: up
 up: testbed ## Bring the testbed up, stream one round, print the comparison
-	@$(BIN)/eloquent up $(UP_FLAGS)
+	@$(ELOQUENT) up $(UP_FLAGS)
 
 LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(DURATION)") $(if $(SHAPE),--shape "$(SHAPE)") \
 	$(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)") $(if $(THINK),--think "$(THINK)") \
@@ -72,31 +91,40 @@ LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(D
 
 .PHONY: load
 load: testbed ## Let many users chat through the testbed that is up
-	@$(BIN)/eloquent load $(LOAD_FLAGS)
+	@$(ELOQUENT) load $(LOAD_FLAGS)
 
 .PHONY: load-capacity
 load-capacity: testbed ## Find how many streams this machine carries honestly, in the testbed that is up
-	@$(BIN)/eloquent load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
+	@$(ELOQUENT) load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
 
 .PHONY: status
 status: ## Tell what runs
-	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent status; else echo "no testbed is up"; fi
+	@if [ -x $(ELOQUENT) ]; then $(ELOQUENT) status; else echo "no testbed is up"; fi
+
+.PHONY: logs
+logs: ## Show the ends of the latest run's logs
+	@$(if $(filter docker,$(RUNTIME)),docker/eloquent logs)
+	@tail --lines 20 "$(or $(RUNS),runs)"/latest/logs/*.log
 
 .PHONY: down
-down: ## End the testbed; safe to repeat
-	@if [ -x $(BIN)/eloquent ]; then $(BIN)/eloquent down; else echo "no testbed was up"; fi
+down: ## End the testbed, safe to repeat; VOLUMES=1 removes Prometheus's data in containers, too
+	@if [ -x $(ELOQUENT) ]; then $(ELOQUENT) down $(and $(filter docker,$(RUNTIME)),$(VOLUMES),--volumes); else echo "no testbed was up"; fi
+
+.PHONY: top
+top: testbed ## Watch the testbed in this terminal
+	@$(BIN)/eloquent top
 
 .PHONY: check-host
 check-host: testbed ## Show what this machine can do for the testbed, with remedies
-	@$(BIN)/eloquent check-host
+	@$(ELOQUENT) check-host
 
 .PHONY: report
 report: testbed ## Write RUN=DIR's report.html, one page to read anywhere
-	@$(BIN)/eloquent report "$(or $(RUN),runs/latest)"
+	@$(ELOQUENT) report "$(or $(RUN),runs/latest)"
 
 .PHONY: compare
 compare: testbed ## Tell what differs beyond noise between two runs, A=DIR and B=DIR
-	@$(BIN)/eloquent compare "$(or $(A),$(error name two runs: make compare A=runs/one B=runs/other))" \
+	@$(ELOQUENT) compare "$(or $(A),$(error name two runs: make compare A=runs/one B=runs/other))" \
 		"$(or $(B),$(error name two runs: make compare A=runs/one B=runs/other))"
 
 # --- the paper
@@ -107,30 +135,30 @@ REPRODUCE_FLAGS := $(if $(SESSIONS),--sessions "$(SESSIONS)") $(if $(HEADLINE),-
 
 .PHONY: reproduce
 reproduce: testbed ## Compute the paper's results from seeds: tables and figures in OUT=DIR
-	@$(BIN)/eloquent reproduce --out "$(OUT)" $(REPRODUCE_FLAGS)
+	@$(ELOQUENT) reproduce --out "$(OUT)" $(REPRODUCE_FLAGS)
 
 .PHONY: agreement
 agreement: testbed ## Stream the same schedules through the lab and the simulator, and compare
-	@$(BIN)/eloquent up --rounds 8 --no-background $(UP_FLAGS)
-	@$(BIN)/eloquent down
-	@$(BIN)/eloquent agreement "$(or $(RUNS),runs)/latest" $(if $(TOLERANCE),--tolerance "$(TOLERANCE)")
+	@$(ELOQUENT) up --rounds 8 --no-background $(UP_FLAGS)
+	@$(ELOQUENT) down
+	@$(ELOQUENT) agreement "$(or $(RUNS),runs)/latest" $(if $(TOLERANCE),--tolerance "$(TOLERANCE)")
 
 # --- development
 
 .PHONY: dashboards
-dashboards: testbed .build/dev.stamp ## Generate Grafana's dashboards from their definitions
+dashboards: native .build/dev.stamp ## Generate Grafana's dashboards from their definitions
 	@$(BIN)/python dashboards/generate.py
 
 .PHONY: test
-test: testbed .build/dev.stamp ## Run every test lane that this machine can run
+test: native .build/dev.stamp ## Run every test lane that this machine can run
 	@$(BIN)/python tests/run_lanes.py
 
 .PHONY: test-kernel
-test-kernel: testbed .build/dev.stamp .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
+test-kernel: native .build/dev.stamp .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
 	@$(BIN)/python tests/run_lanes.py kernel
 
 .PHONY: lint
-lint: testbed .build/dev.stamp ## Check style and types
+lint: native .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy

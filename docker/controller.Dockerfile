@@ -13,10 +13,10 @@ RUN --mount=type=bind,source=docker,target=/tmp/docker \
 RUN --mount=type=bind,source=requirements,target=/tmp/requirements \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt \
-    install="pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes"; \
+    install() { .venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes "$@"; }; \
     python3 -m venv .venv; \
-    .venv/bin/$install --requirement /tmp/requirements/controller-build.lock; \
-    .venv/bin/$install --no-build-isolation --requirement /tmp/requirements/controller.lock; \
+    install --requirement /tmp/requirements/controller-build.lock; \
+    install --no-build-isolation --requirement /tmp/requirements/controller.lock; \
     .venv/bin/pip uninstall --quiet --yes wheel pip
 
 FROM ${BASE} AS controller

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from typer.core import TyperGroup
 
-from eloquent.commands import load, report
+from eloquent.commands import load, report, watch
 from eloquent.errors import ConfigurationError, EloquentError
 from eloquent.measure.commands import app as measure
 
@@ -47,6 +47,7 @@ app.command()(load.load)
 app.command()(load.load_capacity)
 app.command()(report.report)
 app.command()(report.compare)
+app.command()(watch.top)
 
 
 @app.command()
@@ -71,7 +72,7 @@ def up(
         str | None, typer.Option(envvar="ELOQUENT_PROMETHEUS", help="HOST:PORT of one that runs elsewhere.")
     ] = None,
     rtt_tolerance: Annotated[float, typer.Option(help="Milliseconds by which a link's RTT may differ.")] = 2.0,
-    runs: Annotated[Path | None, typer.Option(help="Folder of the run directories.")] = None,
+    runs: Annotated[Path | None, typer.Option(envvar="ELOQUENT_RUNS", help="Folder of the run directories.")] = None,
 ) -> None:
     """Bring the testbed up, run the rounds, print the comparison, and leave the testbed up."""
     from eloquent.emulation.options import parse_options

@@ -95,5 +95,5 @@ PROMETHEUS = Door("Prometheus", "PROMETHEUS_PORT", 9090)
 BOARD = Door("the board", "BOARD_PORT", 8080)
 LOCUST = Door("Locust", "LOCUST_PORT", 8089)
 METRICS = Door("the metrics", "METRICS_PORT", 9091)
-"""For a Prometheus that is not in the lab (metrics_gate.py)."""
+"""For a Prometheus that is not in the lab (watch/metrics_gate.py)."""
 DOORS = (PROMETHEUS, BOARD, LOCUST, METRICS)

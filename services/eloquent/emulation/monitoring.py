@@ -104,7 +104,7 @@ def make_metrics_gate(folder: Path, *, logs: Path) -> LabProcess:
     return LabProcess(
         "the metrics gate",
         [
-            *(sys.executable, "-m", "eloquent.emulation.metrics_gate"),
+            *(sys.executable, "-m", "eloquent.watch.metrics_gate"),
             *("--targets", str(folder / "targets"), "--listen", f"127.0.0.1:{METRICS.inner_port}"),
         ],
         log=logs / "metrics-gate.log",

@@ -1,0 +1,13 @@
+# Debian's Prometheus in place of the official image, for machines that reach no image registry (compose.debian.yaml).
+ARG BASE=debian:bookworm-20250520-slim
+FROM ${BASE}
+SHELL ["/bin/sh", "-euc"]
+RUN --mount=type=bind,source=docker,target=/tmp/docker \
+    --mount=type=secret,id=apt.conf,target=/etc/apt/apt.conf.d/99build \
+    --mount=type=secret,id=apt.list,target=/etc/apt/sources.list.d/build.list \
+    /tmp/docker/install-packages image-prometheus; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*; \
+    install -d -o nobody -g nogroup /prometheus
+USER 65534:65534
+VOLUME /prometheus
+ENTRYPOINT ["prometheus"]
