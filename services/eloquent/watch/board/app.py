@@ -26,8 +26,9 @@ from eloquent import telemetry
 from eloquent.errors import ConfigurationError
 from eloquent.watch.board.chat import Chats, Question
 from eloquent.watch.board.choice import SPANS, WINDOWS, Choice
-from eloquent.watch.board.values import describe_scheme, read_values
+from eloquent.watch.board.values import read_values
 from eloquent.watch.facts import RunFacts
+from eloquent.watch.naming import describe_scheme, scheme_place
 from eloquent.watch.panels import DASHBOARDS
 from eloquent.watch.prometheus import Prometheus, PrometheusError
 
@@ -118,7 +119,7 @@ class _Board:
                 "datapath": facts.datapath,
                 "clients": list(facts.clients),
                 "schemes": [describe_scheme(name) for name in facts.schemes],
-                "seen": [describe_scheme(name) for name in sorted({*seen} - {*facts.schemes, ""})],
+                "seen": [describe_scheme(name) for name in sorted({*seen} - {*facts.schemes, ""}, key=scheme_place)],
                 "warnings": facts.warnings,
                 "alerts": [asdict(alert) for alert in alerts],
                 "urls": facts.urls,

@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.watch.board.choice import Choice
+from eloquent.watch.naming import describe_scheme, natural_place, scheme_place
 from eloquent.watch.panels import Panel, Query
 from eloquent.watch.prometheus import Prometheus, Series
 
@@ -91,32 +90,14 @@ def _buckets(cumulative: list[Series], times: Sequence[float]) -> dict[str, Any]
 
 
 def _shown(label: str, value: str) -> str:
-    return describe_scheme(value)["label"] if label == "scheme" else value
+    return describe_scheme(value)["label"] if label == "scheme" else value.replace("_", " ")
 
 
 def _colour(scheme: str) -> str | None:
     return describe_scheme(scheme)["colour"] or None
 
 
-def describe_scheme(name: str) -> dict[str, str]:
-    """Give name, label and colour of a scheme; one that is not registered, such as `other`, has no colour."""
-    try:
-        scheme = schemes.get(name)
-    except ConfigurationError:
-        return {"name": name, "label": name, "colour": ""}
-    return {"name": scheme.name, "label": scheme.label, "colour": scheme.colour}
-
-
 def _place(labels: dict[str, str], legend: str) -> tuple[list[tuple[int, str]], ...]:
     """Give the place of a series among others of its legend: c2 before c10, schemes in the order of the registry."""
     values = [(field, labels.get(field, "")) for field in _FIELD.findall(legend)]
-    return tuple(_rank(value) if field == "scheme" else _natural(value) for field, value in values)
-
-
-def _rank(scheme: str) -> list[tuple[int, str]]:
-    families = [place for place, family in enumerate(schemes.FAMILIES) if family.pattern.fullmatch(scheme)]
-    return [(families[0] if families else len(schemes.FAMILIES), scheme)]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return tuple(scheme_place(value) if field == "scheme" else natural_place(value) for field, value in values)

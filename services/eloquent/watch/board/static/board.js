@@ -83,7 +83,7 @@ function select(label, options, value, change) {
 }
 
 function schemeChip(scheme, panels) {
-  const chip = element("button", { type: "button", className: "chip", "--colour": shade(scheme.colour || "#888888"), ariaPressed: String(chosen.schemes.has(scheme.name)) }, element("i", { className: "dot" }), scheme.label);
+  const chip = element("button", { type: "button", className: "chip", "--colour": shade(scheme.colour), ariaPressed: String(chosen.schemes.has(scheme.name)) }, element("i", { className: "dot" }), scheme.label);
   chip.addEventListener("click", () => {
     if (!chosen.schemes.delete(scheme.name)) chosen.schemes.add(scheme.name);
     chip.ariaPressed = String(chosen.schemes.has(scheme.name));

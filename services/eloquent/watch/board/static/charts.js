@@ -2,13 +2,14 @@
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { element } from "./dom.js";
-import { clock, format, formatTick } from "./format.js";
+import { clock, format } from "./format.js";
 import { css, shade } from "./theme.js";
 
 const HEIGHT = 210;
 const STRIP = 24; // height of a strip of state
 const OTHERS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee7733", "#009988", "#999933", "#882255"];
 const DASHES = [[], [5, 4], [2, 3]];
+const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const FONT = "11px system-ui, sans-serif";
 
 const levelOf = (value, thresholds) => thresholds.reduce((found, one) => (value >= one.value ? one.level : found), "good");
@@ -109,7 +110,7 @@ export class TimeSeries extends Chart {
     }));
     const axis = {
       stroke: css("--faint"), font: FONT, size: unit === "short" ? 44 : 62, gap: 4, ticks: { show: false }, space: 34,
-      grid: { stroke: css("--grid"), width: 1 }, values: (_, splits) => splits.map((value) => formatTick(value, unit)),
+      incrs: unit === "bytes" ? POWERS : undefined, grid: { stroke: css("--grid"), width: 1 }, values: (_, splits) => splits.map((value) => format(value, unit)),
     };
     return {
       ...this.frame(HEIGHT),
@@ -328,7 +329,7 @@ export class Table extends Stat {
   show(answer) {
     this.answer = answer;
     if (answer.series.length === 0) return empty(this.box);
-    const rows = answer.series.map((one) => element("tr", {}, element("td", {}, one.name.replaceAll("_", " ")), element("td", {}, format(one.value, this.panel.unit))));
+    const rows = answer.series.map((one) => element("tr", {}, element("td", {}, one.name), element("td", {}, format(one.value, this.panel.unit))));
     return this.box.replaceChildren(element("table", {}, element("tbody", {}, ...rows)));
   }
 }

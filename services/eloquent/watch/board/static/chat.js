@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { format } from "./format.js";
 import { Pane, Strip } from "./pane.js";
-import { shade } from "./theme.js";
+import { onTheme, shade } from "./theme.js";
 
 const PROMPTS = [
   "Tell me a story that I can read on the train.",
@@ -34,6 +34,12 @@ export class Chat {
       element("h2", {}, "Meanwhile on this testbed"), beside,
     );
     this.showPanes();
+    onTheme(() => this.recolour());
+  }
+
+  recolour() {
+    this.run.schemes.forEach((scheme, place) => this.chips[place].style.setProperty("--colour", shade(scheme.colour)));
+    for (const pane of this.panes.values()) pane.recolour();
   }
 
   makeForm() {
@@ -42,14 +48,14 @@ export class Chat {
     this.client = element("select", { name: "client" }, ...this.run.clients.map((name) => element("option", { value: name }, name)));
     this.length = element("select", { name: "seconds" }, ...LENGTHS.map(([value, text]) => element("option", { value, selected: value === "20" }, text)));
     this.button = element("button", { type: "submit", className: "primary" }, "Ask");
-    const chips = this.run.schemes.map((scheme) => this.makeChip(scheme));
+    this.chips = this.run.schemes.map((scheme) => this.makeChip(scheme));
     const form = element(
       "form", { className: "ask" },
       element("div", { className: "question" }, this.words, this.button),
       element("datalist", { id: "prompts" }, ...PROMPTS.map((text) => element("option", { value: text }))),
       element(
         "div", { className: "pickers" },
-        element("div", { className: "chips", role: "group", ariaLabel: "Schemes" }, ...chips),
+        element("div", { className: "chips", role: "group", ariaLabel: "Schemes" }, ...this.chips),
         element("label", {}, element("span", {}, "Link of"), this.client),
         element("label", {}, element("span", {}, "Answer of"), this.length),
       ),
@@ -63,7 +69,7 @@ export class Chat {
   }
 
   makeChip(scheme) {
-    const chip = element("button", { type: "button", className: "chip", "--colour": shade(scheme.colour || "#888888"), ariaPressed: String(this.schemes.has(scheme.name)) }, element("i", { className: "dot" }), scheme.label);
+    const chip = element("button", { type: "button", className: "chip", "--colour": shade(scheme.colour), ariaPressed: String(this.schemes.has(scheme.name)) }, element("i", { className: "dot" }), scheme.label);
     chip.addEventListener("click", () => {
       if (this.abort) return;
       if (this.schemes.has(scheme.name)) {

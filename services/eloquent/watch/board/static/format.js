@@ -43,14 +43,11 @@ export function format(value, unit) {
   switch (unit) {
     case "bytes": return `${number} ${prefix}B`;
     case "Bps": return `${number} ${prefix}B/s`;
-    case "pps": return `${number}${prefix && ` ${prefix}`} packets/s`;
+    case "pps": return `${number} ${prefix}p/s`;
     case "cps": return `${number}${prefix && ` ${prefix}`}/s`;
     default: return `${number}${prefix && ` ${prefix}`}`;
   }
 }
-
-// On an axis "packets" would be said at each line.
-export const formatTick = (value, unit) => format(value, unit === "pps" ? "cps" : unit);
 
 export function clock(instant, withSeconds) {
   const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };

@@ -38,13 +38,18 @@ export class Pane {
     this.cells = new Map(NUMBERS.map(([key]) => [key, element("b", {}, "–")]));
     const numbers = NUMBERS.map(([key, title]) => element("div", { dataset: { key } }, this.cells.get(key), element("span", {}, title)));
     this.box = element(
-      "article", { className: "pane", "--colour": shade(scheme.colour || "#888888"), dataset: { scheme: scheme.name, state: "idle" } },
+      "article", { className: "pane", "--colour": shade(scheme.colour), dataset: { scheme: scheme.name, state: "idle" } },
       element("header", {}, element("h2", {}, element("i", { className: "dot" }), scheme.label), this.status),
       this.text, this.canvas, element("div", { className: "numbers" }, ...numbers),
     );
     this.tokens = []; // [instant, length of the stall before it]
     this.numbers = null;
     this.isDone = false;
+  }
+
+  recolour() {
+    this.box.style.setProperty("--colour", shade(this.scheme.colour));
+    if (this.drawnAt !== undefined) this.drawTimeline(this.finished ?? this.drawnAt, this.drawnAt);
   }
 
   set state(name) {
@@ -123,6 +128,7 @@ export class Pane {
   }
 
   drawTimeline(end, now) {
+    this.drawnAt = now;
     const { context, width, height } = fit(this.canvas);
     const length = Math.max(this.seconds + 1, now);
     const x = (at) => (at / length) * width;
@@ -132,7 +138,7 @@ export class Pane {
     for (const [at, stall] of this.tokens) if (stall > 0) context.fillRect(x(at - stall), top, Math.max(1, x(at) - x(at - stall)), tall);
     const last = this.tokens.at(-1)?.[0];
     if (!this.isDone && this.latest !== null && end - last > STALL) context.fillRect(x(last), top, x(end) - x(last), tall);
-    context.fillStyle = shade(this.scheme.colour || "#888888");
+    context.fillStyle = shade(this.scheme.colour);
     for (const [at] of this.tokens) context.fillRect(x(at) - 0.75, top + 3, 1.5, tall - 6);
   }
 }
