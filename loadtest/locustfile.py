@@ -4,6 +4,7 @@
 machines.
 """
 
+import functools
 import json
 import os
 import time
@@ -11,19 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import events, runners
+from locust import argument_parser, events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner
 from shapes import SHAPES
 
+from eloquent import telemetry
 from eloquent.load.job import CLIENT_VARIABLE, read_job
+from eloquent.load.lag import LagSampler
 from eloquent.load.worker import ChatUser, Worker
+from eloquent.report.run_directory import RunDirectory
 
 # Locust gives a silent worker up after 3 s, which a machine under full load may take to schedule it; the lab itself watches for
 # workers that end, and the lag of one that is starved is measured.
 runners.HEARTBEAT_LIVENESS = 30
 
+# Locust's workers make its whole argument parser anew for each of its 80 options, at each change of the number of users: 0.4 s
+# of processor time, for which all their users would stand still.
+argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
+argument_parser.default_args_dict()
+
 PROMPTS = Path(__file__).with_name("prompts.txt")
+MASTER = "master"  # what logs and metrics call it
 SIGN_OF_LIFE = 1.0  # seconds between two lines of the master
 
 JOB = read_job()
@@ -37,6 +47,7 @@ class Shape(SHAPES[JOB.options.shape]):  # type: ignore[misc]  # chosen at run t
 
 if CLIENT_VARIABLE in os.environ:
     ChatUser.worker = Worker(JOB, os.environ[CLIENT_VARIABLE], PROMPTS)
+    ChatUser.worker.warm_up()
 
 for scheme in JOB.options.schemes:
     name = f"{scheme.title().replace('-', '')}User"
@@ -47,7 +58,11 @@ for scheme in JOB.options.schemes:
 def start(environment: Environment, **_: Any) -> None:
     """Begin what this process does beside its users."""
     if isinstance(environment.runner, MasterRunner):
+        telemetry.serve(JOB.master_metrics)
+        lag = LagSampler(MASTER, telemetry.LoadMasterMetrics().lag, RunDirectory(JOB.folder).lag_writer(MASTER))
         environment.events.test_start.add_listener(lambda **_: gevent.spawn(_tell_users, environment))
+        environment.events.test_start.add_listener(lambda **_: lag.start())
+        environment.events.spawning_complete.add_listener(lambda **_: _say({"event": "all_there"}))
         environment.events.test_stop.add_listener(lambda **_: _tell_end(environment))
     else:
         ChatUser.worker.start()

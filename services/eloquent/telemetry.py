@@ -152,18 +152,28 @@ class ViewerMetrics(_Family):
         )
 
 
+def _load_lag(family: _Family) -> Histogram:
+    """Make the histogram that all processes of a load test have, each on its own page."""
+    return family._histogram(
+        "eloquent_load_lag_seconds", "Lateness of a 50 ms timer in a load process.", ("client",), LAG_BUCKETS
+    )
+
+
+class LoadMasterMetrics(_Family):
+    """The load test's master's, whose `client` is `master`."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.lag = _load_lag(self)
+
+
 class LoadMetrics(ViewerMetrics):
     """A load worker's, beside those of the streams that its users read."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
         self.users = self._gauge("eloquent_load_users", "Users of the load test.", _STREAM)
-        self.lag = self._histogram(
-            "eloquent_load_lag_seconds",
-            "Lateness of the timers of a load process: of its event loop and of a greenlet.",
-            ("client",),
-            LAG_BUCKETS,
-        )
+        self.lag = _load_lag(self)
         self.failures = self._counter(
             "eloquent_load_failures_total", "Streams of the load test that failed, by outcome.", (*_STREAM, "outcome")
         )

@@ -100,6 +100,19 @@ class LoadTest:
         Raises:
             EmulationError: Locust did not start; nothing was measured.
         """
+        await self._order_background(on=False)
+        try:
+            return await self._measure()
+        finally:
+            await self._order_background(on=True)
+
+    async def _order_background(self, *, on: bool) -> None:
+        """Let the viewers pause, or resume, their background load, which would take of what the machine can carry."""
+        for viewer in self._place.deployment.viewers.values():
+            with contextlib.suppress(ConnectionError):  # one that has ended has no load
+                await viewer.write_line(json.dumps({"background": on}))
+
+    async def _measure(self) -> dict[str, Any]:
         self._tell({"event": "stage", "text": f"starting {len(self._workers)} load workers"})
         await asyncio.gather(*(process.start() for process in (self._master, *self._workers)))
         await self._wait_start()
@@ -202,7 +215,7 @@ class LoadTest:
                         self._all_there = self._all_there or time.monotonic()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
-                    case {"event": "users"}:
+                    case {"event": "users"} if event is not None:
                         self._usage = self._take_usage()
                         self._tell(event)
         return is_complete

@@ -24,6 +24,7 @@ class LoadJob(BaseModel):
         edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
         origin_relay: HOST:PORT of UDP at the origin relay.
         metrics: HOST:PORT where the process of each client shows its metrics, by client.
+        master_metrics: The same of the master.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class LoadJob(BaseModel):
     edge_relay: str
     origin_relay: str
     metrics: dict[str, str]
+    master_metrics: str
 
     @property
     def clients(self) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ Rules of this file: it runs under gevent, which Locust has put in the place of t
 ways: to the logs, from which the summary is made, to Prometheus, and to Locust's statistics. A user who turns away has not failed.
 """
 
+import contextlib
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,11 @@ from eloquent import telemetry
 from eloquent.load.clients import AskFailed, Client, Question, connect
 from eloquent.load.conversation import Turn, turns
 from eloquent.load.job import LoadJob
+from eloquent.load.lag import LagSampler
 from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
 from eloquent.report.figures import LEFT, SUCCESS
-from eloquent.report.rows import LagRow
 
-LAG_INTERVAL = 0.05  # seconds between two samples of this process's lag
+WARM_UP_TIME = 20.0  # seconds for all of it
 DEADLINE_MARGIN = 60.0  # seconds beyond twice the length of an answer until it is given up
 
 
@@ -41,13 +43,31 @@ class Worker:
         self.log = ViewerLog(job.folder, client)
         self.metrics = telemetry.LoadMetrics()
         self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
+        self._lag = LagSampler(client, self.metrics.lag, self.log.lag)
         self._numbers = itertools.count(1)
         self._clients: dict[str, Client] = {}
+
+    def warm_up(self) -> None:
+        """Open the connections that the users will need, and get a token by each, so that all that is done once is done.
+
+        Nothing of it is logged or counted. What does not come is left to the users, whose sessions then fail and are seen.
+        """
+        options = self.job.options
+        each = math.ceil(options.users / len(self.job.clients) / len(options.schemes))
+        asking = [gevent.spawn(self._ask_once, scheme) for scheme in options.schemes for _ in range(each)]
+        gevent.joinall(asking, timeout=WARM_UP_TIME)
+        gevent.killall(asking)
+
+    def _ask_once(self, scheme: str) -> None:
+        question = Question(self.prompts[0], max_tokens=1, token_gap_s=0.1, timeout_s=WARM_UP_TIME)
+        with contextlib.suppress(AskFailed):
+            for _ in self.connection(scheme).ask(question, client=self.client, session=f"{self.client}.{scheme}.r0"):
+                pass
 
     def start(self) -> None:
         """Show the metrics and begin to measure the lag."""
         telemetry.serve(self.job.metrics[self.client])
-        gevent.spawn(self._sample_lag)
+        self._lag.start()
 
     def close(self) -> None:
         """Close connections and logs."""
@@ -76,16 +96,6 @@ class Worker:
             think_s=options.think_s,
             answer_tokens=options.answer_tokens,
         )
-
-    def _sample_lag(self) -> None:
-        lag_metric = self.metrics.lag.labels(self.client)
-        due = time.monotonic()
-        while True:
-            due += LAG_INTERVAL
-            gevent.sleep(max(0.0, due - time.monotonic()))
-            lag = max(0.0, time.monotonic() - due)
-            lag_metric.observe(lag)
-            self.log.lag.write(LagRow(due, lag))
 
 
 class ChatUser(User):

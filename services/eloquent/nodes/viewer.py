@@ -172,8 +172,9 @@ async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
 
 async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     ask = Ask(flags.session_seconds, flags.token_gap)
-    if flags.start_on_order:
-        start_at = await _start_order()
+    orders = await _open_orders() if flags.start_on_order else None
+    if orders is not None:
+        start_at = await _start_order(orders)
     else:
         start_at = time.monotonic() if flags.start_at is None else flags.start_at
     round_length = flags.round_seconds or flags.session_seconds + _BREAK
@@ -181,23 +182,50 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     await viewer.rounds(ask, rounds=flags.rounds, start_at=start_at, round_length=round_length)
     sampling.cancel()
     if flags.background:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(viewer.sample_lag(logged=False))
-            light = Ask(flags.background_seconds, flags.token_gap)
-            tasks.create_task(viewer.background(light, pause=flags.background_pause))
+        light = Ask(flags.background_seconds, flags.token_gap)
+        await _keep_background(viewer, light, pause=flags.background_pause, orders=orders)
     elif flags.stay:
         await asyncio.Event().wait()
 
 
-async def _start_order() -> float:
-    """Wait for one line `{"start_at": SECONDS}` on standard input.
+async def _keep_background(viewer: Viewer, ask: Ask, *, pause: float, orders: asyncio.StreamReader | None) -> None:
+    """Keep the background load on, for ever, but where `{"background": false}` is ordered; `true` resumes it."""
+    wanted = True
+    while True:
+        work = [viewer.background(ask, pause=pause), viewer.sample_lag(logged=False)] if wanted else []
+        tasks = [asyncio.create_task(one) for one in work]
+        try:
+            wanted = await _background_order(orders)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _background_order(orders: asyncio.StreamReader | None) -> bool:
+    """Wait for the next order on the background load; after the last one, for ever."""
+    while orders is not None and (line := await orders.readline()):
+        match json.loads(line):
+            case {"background": bool(wanted)}:
+                return wanted
+    await asyncio.Event().wait()
+    raise AssertionError("nothing sets that event")
+
+
+async def _open_orders() -> asyncio.StreamReader:
+    """Open standard input for orders, one JSON object a line."""
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    return orders
+
+
+async def _start_order(orders: asyncio.StreamReader) -> float:
+    """Wait for the order `{"start_at": SECONDS}`.
 
     Raises:
         ConfigurationError: The line is something else, or standard input ended before it.
     """
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    line = await reader.readline()
+    line = await orders.readline()
     try:
         return float(json.loads(line)["start_at"])
     except (ValueError, KeyError, TypeError) as error:
@@ -213,7 +241,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")
     start.add_argument(
-        "--start-on-order", action="store_true", help='read it as {"start_at": SECONDS} on standard input'
+        "--start-on-order",
+        action="store_true",
+        help='read it as {"start_at": SECONDS} on standard input; {"background": false} pauses the light load',
     )
     add("--session-seconds", type=runtime.positive_seconds, default=30.0, help="length of a session (%(default)s)")
     add("--round-seconds", type=runtime.positive_seconds, help=f"from round to round (a session and {_BREAK:g} s)")

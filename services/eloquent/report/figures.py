@@ -4,7 +4,8 @@ Rules of this file:
 
 - Only sessions that ended well enter the figures. One that failed, or that was rendering but never logged its end,
   counts in `failed` and in nothing else, so a scheme with failures is to be read with care; the tables say so.
-- Loss and lag are taken over the window from the first request to the last end of the logged sessions.
+- Loss and lag are taken over the window from the first request to the last end of the logged sessions; the lag of a load test
+  from when its users are there until it is told to stop.
 """
 
 import math
@@ -124,7 +125,8 @@ def compute(run: RunDirectory) -> Summary:
     first = min((row.requested_s for row in sessions), default=math.inf)
     last = max((row.ended_s for row in sessions), default=-math.inf)
     probes = [(client, probe) for client, probe in run.probes() if first <= probe.sent_s <= last]
-    lags = [row.lag_s for row in run.lags() if first <= row.at_s <= last]
+    begin, end = manifest.measured_s or (first, last)
+    lags = [row.lag_s for row in run.lags() if begin <= row.at_s <= end]
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
     return Summary(

@@ -42,6 +42,7 @@ class Manifest(BaseModel):
         seed: Seed of the schedules.
         schemes: Names of the schemes, in the order of the tables.
         epoch_s: Instant of CLOCK_MONOTONIC at which the schedules start; None before they do.
+        measured_s: First and last instant of a load test in which its processes have to keep up; None for other runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -51,6 +52,7 @@ class Manifest(BaseModel):
     seed: int
     schemes: tuple[str, ...]
     epoch_s: float | None = None
+    measured_s: tuple[float, float] | None = None
 
 
 class RunDirectory:
