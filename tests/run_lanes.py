@@ -49,7 +49,9 @@ def _no_guest_kernel() -> str | None:
 
 LANES = (
     Lane(
-        "unit", "units, properties, processes on loopback", (*PYTEST, "-m", "not namespaces and not lab and not kernel")
+        "unit",
+        "units, properties, processes on loopback",
+        (*PYTEST, "-m", "not (namespaces or lab or browser or containers or kernel)", "-n", "auto", "--dist", "loadfile"),
     ),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
