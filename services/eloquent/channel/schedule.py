@@ -71,7 +71,11 @@ class Schedule:
         Raises:
             ValueError: The offset lies before the epoch.
         """
-        return self._loss_of_slot(self._slot_at(offset_s))
+        slot = self._slot_at(offset_s)
+        try:
+            return self._loss_by_state[self._states[slot]]
+        except IndexError:
+            return self._loss_of_slot(slot)
 
     def is_lost(self, offset_s: float, rng: Random) -> bool:
         """Decide about one packet; always draws exactly one number.

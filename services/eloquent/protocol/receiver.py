@@ -60,6 +60,7 @@ class Receiver:
         self._finished = False
         self._broken = False
         self._ack_due = False
+        self._ack: bytes | None = None  # of all that has arrived; None where that has changed
         self._heard = False  # anything from the sender
         self._reader: ReaderState | None = None
         self._reported_at = 0.0  # seconds
@@ -80,14 +81,17 @@ class Receiver:
         self._ack_due = self._heard = True
         if self._finished:
             return
-        window = range(self._next, self._next + WINDOW)
+        first, waiting = self._next, self._waiting
         for fragment in payload.fragments:
-            if fragment.index in window and fragment.index not in self._waiting:
-                self._waiting[fragment.index] = fragment
-                self._ranges.add(fragment.index, fragment.index + 1)
+            index = fragment.index
+            if first <= index < first + WINDOW and index not in waiting:
+                waiting[index] = fragment
+                self._ranges.add(index, index + 1)
+                self._ack = None
         if payload.end is not None:
             self._take_end(payload.end)
-        self._release()
+        if self._ack is None:
+            self._release()
 
     def report(self, state: ReaderState, *, now: float) -> None:
         """Tell the sender how the reader fares, with every acknowledgement from now on (Eloquent §5.3, §5.4).
@@ -104,11 +108,14 @@ class Receiver:
     def _acknowledgement(self, now: float) -> bytes:
         """Return the acknowledgement of all that has arrived."""
         reader = self._reader
+        if reader is None and self._ack is not None:
+            return self._ack
         if reader is not None:
             left = max(reader.buffered_s - (now - self._reported_at), 0.0)
             reader = replace(reader, buffered_s=left)
         ranges = tuple(self._ranges)[:MAX_RANGES]
-        return encode_payload(Ack(self._next, ranges, end_seen=self._end is not None, reader=reader))
+        self._ack = encode_payload(Ack(self._next, ranges, end_seen=self._end is not None, reader=reader))
+        return self._ack
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return the acknowledgement, if one is due."""
@@ -130,7 +137,7 @@ class Receiver:
 
     def _take_end(self, end: End) -> None:
         if self._end is None:
-            self._end = end
+            self._end, self._ack = end, None
         elif end != self._end:
             self._break("two ends of one stream contradict each other")
 

@@ -5,8 +5,8 @@ Rules of this file
 - Invariant: `_unacked` holds the fragments that were sent and not acknowledged, sorted by index; `_fresh` those that
   were never sent, sorted by index, all higher. A fragment leaves `_fresh` when it is first sent and `_unacked` when
   it is first acknowledged, and never comes back.
-- What the reader was said to do is known from the newest acknowledgement that speaks of it; one that an earlier one
-  overtook is known by its lower `next_index`.
+- How the reader fares is known from the newest acknowledgement that tells it; an older one, which a newer one has
+  overtaken, is known by its lower `next_index`.
 - The end is one more thing to be acknowledged, and comes after the last fragment.
 - A peer that is silent while something is unacknowledged gets less and less: after `QUIET_AFTER` new tokens wait for
   a sign of life, after `GIVE_UP_AFTER` the stream is over (RFC 8085 §3.1: a sender must stop when the path has died).
@@ -62,6 +62,7 @@ class Sender(ABC):
         self._end_sent = False
         self._end_acked = False
         self._over = False
+        self._last_ack = b""  # as it came
         self._reader: ReaderState | None = None  # as last reported
         self._reader_at = 0.0  # seconds; when that came
         self._silent_since = 0.0  # seconds; meaningful while something is outstanding
@@ -138,8 +139,11 @@ class Sender(ABC):
         self._silent_since = now
         if ack.reader is not None and ack.next_index >= next(iter(self._unacked), self._sent):
             self._reader, self._reader_at = ack.reader, now
-        had = ((0, ack.next_index), *ack.ranges)
-        newly = [index for start, stop in had for index in self._unacked if start <= index < stop]
+        newly: list[int] = []
+        if data != self._last_ack:  # the same again covers nothing new
+            self._last_ack = data
+            had = ((0, ack.next_index), *ack.ranges)
+            newly = [index for start, stop in had for index in self._unacked if start <= index < stop]
         for index in newly:
             self._flight -= len(self._unacked.pop(index).data)
         end_newly = ack.end_seen and not self._end_acked

@@ -4,6 +4,8 @@ The two top bits of the first byte give the length (1, 2, 4 or 8 bytes), the res
 QUIC we accept the shortest form only, so that every value has one encoding.
 """
 
+from functools import lru_cache
+
 from eloquent.errors import MalformedPacket
 
 MAX_VARINT = (1 << 62) - 1
@@ -31,6 +33,7 @@ def varint_size(value: int) -> int:
     return 4 if value < 1 << 30 else 8
 
 
+@lru_cache(maxsize=1024)  # most are lengths and indices that come again
 def encode_varint(value: int) -> bytes:
     """Encode a value in the shortest form.
 

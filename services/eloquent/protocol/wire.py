@@ -5,8 +5,8 @@ docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one 
 """
 
 import math
-from functools import lru_cache
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, decode_varint, encode_varint

@@ -116,14 +116,14 @@ def sum_up(number: int, trace: SessionTrace) -> SessionSums:
         number: Number of the session.
         trace: What happened in it.
     """
-    strict, tolerant = trace.measure(), trace.measure(threshold=TOLERANT_THRESHOLD)
+    strict, lengths = trace.measure(), gaps(trace.rendered_s)
     return SessionSums(
         session=number,
         outcome=trace.outcome,
         tokens=strict.tokens,
         stalls=strict.stalls,
         stall_s=strict.stall_s,
-        stall_210_s=tolerant.stall_s,
+        stall_210_s=sum(gap for gap in lengths if gap > TOLERANT_THRESHOLD),
         excess_s=strict.excess_s,
         stream_s=strict.stream_s,
         late_tokens=strict.late_tokens,
@@ -132,7 +132,7 @@ def sum_up(number: int, trace: SessionTrace) -> SessionSums:
         redundant_bytes=trace.account.redundant_bytes,
         packets=trace.account.packets,
         wire_bytes=trace.account.wire_bytes,
-        gaps_ms=tuple(sorted(Counter(round(gap * 1e3) for gap in gaps(trace.rendered_s)).items())),
+        gaps_ms=tuple(sorted(Counter(round(gap * 1e3) for gap in lengths).items())),
     )
 
 

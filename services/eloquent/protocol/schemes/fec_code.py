@@ -12,6 +12,7 @@ solve overlapping windows together, which is what a streaming code is about, and
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eloquent.protocol.wire import Fragment
 
@@ -55,6 +56,7 @@ class Parity:
     data: bytes
 
 
+@lru_cache(maxsize=4096)  # both sides ask for it, and a receiver again while a loss is open
 def coefficient(index: int, key: int) -> int:
     """Return the factor of a fragment in the combination of a key, 1 to 255."""
     mixed = (index * 0x9E3779B1 + key * 0x85EBCA6B + 0xC2B2AE35) & 0xFFFFFFFF

@@ -74,6 +74,9 @@ class RetransmitSender(Sender):
         self._max_timeout = max_timeout
         self._packets: list[_Packet] = []
         self._transmissions = 0
+        self._timeout_at = (
+            inf  # seconds, of the first packet whose timeout passes, when the deadline was last asked for
+        )
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return the copies that are due, the lost packets, and the new tokens."""
@@ -133,35 +136,43 @@ class RetransmitSender(Sender):
         self._count(packet.payload, redundant=packet.token_bytes)
         return packet.payload
 
-    def _deadlines(self) -> list[float]:
-        """Return when the timeout of each packet passes."""
-        waits: dict[int, float] = {}  # by transmissions: most packets have the same
-        for packet in self._packets:
-            if packet.transmissions not in waits:
-                waits[packet.transmissions] = min(self._rtt.timeout(packet.transmissions - 1), self._max_timeout)
-        return [packet.sent_at + waits[packet.transmissions] for packet in self._packets]
+    def _wait(self, transmissions: int) -> float:
+        """Return the timeout, in seconds, of a packet that was sent so many times."""
+        return min(self._rtt.timeout(transmissions - 1), self._max_timeout)
 
     def _next_deadline(self) -> float:
-        copies = [packet.copy_at for packet in self._packets if packet.copies_left]
-        return min(*self._deadlines(), *copies, inf)
+        oldest: dict[int, float] = {}  # by transmissions: when the first of them was sent; most packets have the same
+        copy_at = inf
+        for packet in self._packets:
+            if packet.sent_at < oldest.get(packet.transmissions, inf):
+                oldest[packet.transmissions] = packet.sent_at
+            if packet.copies_left and packet.copy_at < copy_at:
+                copy_at = packet.copy_at
+        self._timeout_at = min([sent_at + self._wait(count) for count, sent_at in oldest.items()], default=inf)
+        return min(self._timeout_at, copy_at)
 
     def _deadline_passed(self, now: float) -> None:
-        for packet, deadline in zip(self._packets, self._deadlines(), strict=True):
-            packet.lost |= now >= deadline
+        if now < self._timeout_at:  # only copies are due
+            return
+        for packet in self._packets:
+            packet.lost |= now >= packet.sent_at + self._wait(packet.transmissions)
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:
         if not newly and not end:
             return
         covered = set(newly)
-        told = [packet for packet in self._packets if covered.intersection(packet.indices) or (end and packet.has_end)]
+        told = [
+            packet for packet in self._packets if not covered.isdisjoint(packet.indices) or (end and packet.has_end)
+        ]
         for packet in told:
             packet.indices = [index for index in packet.indices if index not in covered]
             packet.has_end &= not end
             packet.payload = b""
         self._packets = [packet for packet in self._packets if packet.indices or packet.has_end]
         once = [packet for packet in told if packet.transmissions == 1]
-        if once:
-            self._rtt.sample(now - max(packet.sent_at for packet in once))
+        if not once:
+            return
+        self._rtt.sample(now - max(packet.sent_at for packet in once))
         for packet in self._packets:
             packet.later_acks += sum(later.order > packet.order for later in once)
             packet.lost |= packet.later_acks >= LATER_ACKS
