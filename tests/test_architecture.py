@@ -39,8 +39,8 @@ HOMES = {
     "pyroute2": {"emulation", "nodes"},
     "typer": {"cli", "commands", "measure"},
     "rich": {"cli", "commands", "report", "measure", "watch"},
-    "starlette": {"watch"},
-    "uvicorn": {"watch"},
+    "starlette": {"nodes", "watch"},
+    "uvicorn": {"nodes", "watch"},
 }
 HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes", "watch"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}

@@ -118,7 +118,7 @@ def render(frame: Frame, *, title: str) -> RenderableType:
         frame: What is seen.
         title: The first line.
     """
-    tables = [_schemes(frame), _clients(frame), *([_load(frame)] if frame.users else [])]
+    tables: list[RenderableType] = [_schemes(frame), _clients(frame), *([_load(frame)] if frame.users else [])]
     parts: list[RenderableType] = [Text(title, style="bold")]
     for part in (*tables, _alerts(frame.alerts)):
         parts += [Text(), part]

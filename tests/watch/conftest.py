@@ -1,0 +1,157 @@
+"""What the board stands on, for real and small: a Prometheus that scrapes a page of metrics, a token server, a board."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from eloquent import telemetry
+from eloquent.watch.facts import RunFacts
+
+PATIENCE = 60.0  # seconds; only a test that fails waits so long
+LINK = "name=made-up rtt=100ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@contextmanager
+def running(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process, whose output goes to a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait(holds: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def ask(url: str) -> dict:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return json.load(answer)
+    except OSError:  # not yet
+        return {}
+
+
+@pytest.fixture(scope="session")
+def metrics_page() -> str:
+    """A page of metrics on which values move: two clients and two schemes, stalls of half of the time by TCP."""
+    registry = CollectorRegistry()
+    metrics, carrier = telemetry.ViewerMetrics(registry), telemetry.CarrierMetrics(registry)
+    begun = time.monotonic()
+    for client in ("c1", "c2"):
+        carrier.loss_probability.labels(client, "down").set(0.9 if client == "c2" else 0.0)
+        for scheme, share in (("grpc", 0.5), ("eloquent", 0.05)):
+            labels = (client, scheme)
+            metrics.stall_length.labels(*labels).observe(0.35)
+            for counter, rate in (
+                (metrics.stream_seconds, 1.0),
+                (metrics.stall_seconds, share),
+                (metrics.rendered_tokens, 10.0),
+            ):
+                counter.labels(*labels)._value.get = lambda rate=rate: rate * (time.monotonic() - begun)
+    return f"127.0.0.1:{telemetry.serve('127.0.0.1:0', registry)}"
+
+
+@pytest.fixture(scope="session")
+def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, needs_promtool: None) -> Iterator[str]:
+    """The URL of a real Prometheus that has scraped the page twice."""
+    assert shutil.which("prometheus"), "Debian's prometheus package has both, promtool and this"
+    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    labels = {"scenario": "made-up", "role": "viewer", "host": "here"}
+    configuration = {
+        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+        "scrape_configs": [{"job_name": "eloquent", "static_configs": [{"targets": [metrics_page], "labels": labels}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
+    log, url = folder / "log", f"http://127.0.0.1:{port}"
+    words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
+    with running("prometheus", *words, f"--web.listen-address=127.0.0.1:{port}", log=log):
+        query = f"{url}/api/v1/query?query=count_over_time(eloquent_stream_seconds_total[1m])>5"
+        wait(lambda: bool(ask(query).get("data", {}).get("result")), log)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def token_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Addresses of a token server, for gRPC and HTTP."""
+    log = tmp_path_factory.mktemp("token_server") / "log"
+    addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    words = ("--listen", addresses[0], "--http", addresses[1], "--grace", "1")
+    with running(sys.executable, "-m", "eloquent.nodes.token_server", *words, log=log):
+        wait(lambda: b"ready\n" in log.read_bytes(), log)
+        yield addresses
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> RunFacts:
+    """A run of two clients on this machine's own loopback, with nobody to ask."""
+    return RunFacts(
+        folder=tmp_path,
+        scenario="made-up",
+        link=LINK,
+        seed=1,
+        carrier="wire",
+        datapath="user",
+        schemes=("grpc", "sse", "eloquent"),
+        token_gap_s=0.02,
+        clients={"c1": (), "c2": ()},
+        server="127.0.0.1:1",
+        http="127.0.0.1:1",
+        edge="127.0.0.1:1",
+        schedule=tmp_path / "schedule.json",
+        urls={"Prometheus": "http://127.0.0.1:9090"},
+    )
+
+
+@pytest.fixture
+def start_board(tmp_path: Path):
+    """Start a board as a process of its own; gives its URL and the process."""
+
+    @contextmanager
+    def start(facts: Path, prometheus: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+        log, address = tmp_path / "board.log", f"127.0.0.1:{free_port()}"
+        words = ("--listen", address, "--prometheus", prometheus, "--facts", str(facts))
+        with running(sys.executable, "-m", "eloquent.watch.board", *words, log=log) as process:
+            wait(lambda: b"ready\n" in log.read_bytes(), log)
+            yield f"http://{address}", process
+
+    return start
+
+
+@pytest.fixture
+def wait_until(tmp_path: Path) -> Callable[[Callable[[], bool]], None]:
+    """Wait for what other processes do, with a bound that only a fault reaches."""
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return until
