@@ -79,7 +79,7 @@ UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$
 	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") \
 	$(if $(SESSION),--session "$(SESSION)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
 	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)") \
-	$(if $(BOARD_PORT),--board-port "$(BOARD_PORT)") $(if $(LOCUST_PORT),--locust-port "$(LOCUST_PORT)") $(if $(RUNS),--runs "$(RUNS)")
+	$(if $(BOARD_PORT),--board-port "$(BOARD_PORT)") $(if $(LOCUST_PORT),--locust-port "$(LOCUST_PORT)") $(if $(RUNS),--runs "$(abspath $(RUNS))")
 
 .PHONY: up
 up: testbed ## Bring the testbed up, stream one round, print the comparison
@@ -120,12 +120,12 @@ check-host: testbed ## Show what this machine can do for the testbed, with remed
 
 .PHONY: report
 report: testbed ## Write RUN=DIR's report.html, one page to read anywhere
-	@$(ELOQUENT) report "$(or $(RUN),runs/latest)"
+	@$(ELOQUENT) report "$(abspath $(or $(RUN),runs/latest))"
 
 .PHONY: compare
 compare: testbed ## Tell what differs beyond noise between two runs, A=DIR and B=DIR
-	@$(ELOQUENT) compare "$(or $(A),$(error name two runs: make compare A=runs/one B=runs/other))" \
-		"$(or $(B),$(error name two runs: make compare A=runs/one B=runs/other))"
+	@$(ELOQUENT) compare "$(abspath $(or $(A),$(error name two runs: make compare A=runs/one B=runs/other)))" \
+		"$(abspath $(or $(B),$(error name two runs: make compare A=runs/one B=runs/other)))"
 
 # --- the paper
 
@@ -135,13 +135,13 @@ REPRODUCE_FLAGS := $(if $(SESSIONS),--sessions "$(SESSIONS)") $(if $(HEADLINE),-
 
 .PHONY: reproduce
 reproduce: testbed ## Compute the paper's results from seeds: tables and figures in OUT=DIR
-	@$(ELOQUENT) reproduce --out "$(OUT)" $(REPRODUCE_FLAGS)
+	@$(ELOQUENT) reproduce --out "$(abspath $(OUT))" $(REPRODUCE_FLAGS)
 
 .PHONY: agreement
 agreement: testbed ## Stream the same schedules through the lab and the simulator, and compare
 	@$(ELOQUENT) up --rounds 8 --no-background $(UP_FLAGS)
 	@$(ELOQUENT) down
-	@$(ELOQUENT) agreement "$(or $(RUNS),runs)/latest" $(if $(TOLERANCE),--tolerance "$(TOLERANCE)")
+	@$(ELOQUENT) agreement "$(abspath $(or $(RUNS),runs)/latest)" $(if $(TOLERANCE),--tolerance "$(TOLERANCE)")
 
 # --- development
 

@@ -2,7 +2,8 @@
 ARG BASE=debian:bookworm-20250520-slim
 FROM ${BASE}
 SHELL ["/bin/sh", "-euc"]
-RUN --mount=type=bind,source=docker,target=/tmp/docker \
+RUN --mount=type=bind,source=docker/install-packages,target=/tmp/docker/install-packages \
+    --mount=type=bind,source=docker/debian-packages.txt,target=/tmp/docker/debian-packages.txt \
     --mount=type=secret,id=apt.conf,target=/etc/apt/apt.conf.d/99build \
     --mount=type=secret,id=apt.list,target=/etc/apt/sources.list.d/build.list \
     /tmp/docker/install-packages image-prometheus; \
