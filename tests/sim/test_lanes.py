@@ -1,5 +1,7 @@
 """Sessions of a lab's run, read and replayed."""
 
+from dataclasses import replace
+
 import pytest
 
 from eloquent.errors import ConfigurationError
@@ -52,6 +54,15 @@ def test_where_the_slots_decide_everything_a_replay_repeats_the_lab(make_lab_run
             assert one.outcome == "ok"
             assert one.stream_s == pytest.approx(session.rendered_s[-1] - session.rendered_s[0], abs=0.001)
             assert one.stall_210_s > 0
+
+
+def test_the_kernels_tcp_keeps_its_connection_from_round_to_round(make_lab_run):
+    """In the second round it expects reordering, and repairs later; nothing is left to chance on this link."""
+    lane = replace(read_lanes(make_lab_run())[0], scheme="grpc", model="tcp-bbr")
+    [[_, after]] = replay([lane], repeats=1)
+    [[alone]] = replay([replace(lane, sessions=lane.sessions[1:])], repeats=1)
+    assert after.session == alone.session
+    assert after.stall_210_s > alone.stall_210_s
 
 
 def test_a_run_without_rounds_cannot_be_replayed(make_lab_run):

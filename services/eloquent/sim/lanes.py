@@ -6,7 +6,8 @@ Rules of this file
   link had in store for it. Only the fate of each packet within a slot is drawn anew, so each session is replayed a few times.
 - Tokens are given to the sender at the instants at which the lab's server made them, and have the lab's mean length.
 - What outlives a session in the lab does so here: the streams of a relay's session, and those of a TCP connection, share one
-  estimator of the round-trip time, from round to round. A TCP connection has measured it when it was opened.
+  estimator of the round-trip time, from round to round. A TCP connection has measured it when it was opened, and keeps its
+  window and what it knows of reordering.
 - Nothing else of the lab is modelled: no processes, no switch, no load.
 """
 
@@ -20,6 +21,7 @@ from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.schemes.tcp import keep_connection
 from eloquent.report.figures import SUCCESS
 from eloquent.report.rows import TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
@@ -165,15 +167,16 @@ def replay(
 
 def _replay_once(work: tuple[Lane, int]) -> list[SessionSums]:
     lane, repeat = work
-    path = RttEstimator()
+    scheme, path = schemes.get(lane.model), RttEstimator()
     if lane.model != lane.scheme:
+        scheme = keep_connection(scheme)
         path.sample(lane.scenario.rtt)  # of the connection's handshake
     schedules = {way: lane.scenario.schedule(way, seed=lane.seed, link=lane.link) for way in Direction}
     return [
         sum_up(
             session.number,
             run_session(
-                schemes.get(lane.model),
+                scheme,
                 lane.scenario,
                 seed=1000 * session.number + repeat,
                 generated_s=session.generated_s,

@@ -6,21 +6,28 @@ from typing import Any
 
 import pytest
 
+from eloquent.errors import LocalProtocolError
 from eloquent.protocol import schemes
 from eloquent.protocol.endpoint import PeerLost, StreamDelivered, TokenReceived
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.schemes.tcp import GIVE_UP_AFTER, TcpSender
+from eloquent.protocol.schemes.tcp import GIVE_UP_AFTER, TcpSender, keep_connection
+from eloquent.protocol.schemes.tcp_loss import Reordering
 from eloquent.protocol.schemes.tcp_segment import Segment, SegmentAck, decode_segment, encode_segment
 from eloquent.protocol.schemes.tcp_window import INITIAL_WINDOW
 
 RECORD = 6  # bytes of a token of five in the stream
+STEADY = 0.402  # seconds, a round trip after which acknowledgements and timers do not meet tokens to the nanosecond
+
+
+def settled(srtt: float = 0.4) -> RttEstimator:
+    rtt = RttEstimator()
+    for _ in range(50):
+        rtt.sample(srtt)
+    return rtt
 
 
 def make(srtt: float | None = 0.4, **options: Any) -> TcpSender:
-    rtt = RttEstimator()
-    for _ in range(50 if srtt else 0):
-        rtt.sample(srtt or 0.0)
-    return TcpSender(rtt=rtt, **options)
+    return TcpSender(rtt=settled(srtt) if srtt else None, **options)
 
 
 def segments(sender: Any, now: float) -> list[tuple[int, int]]:
@@ -78,10 +85,81 @@ def test_the_tail_is_probed_and_then_timed_out() -> None:
     sender = make(0.1)
     give(sender, 0.0, 1)
     give(sender, 0.1, 1)
-    now, sent = fire(sender)
-    assert (now, sent) == (pytest.approx(0.1 + 0.2 + 0.002, abs=0.01), [(1, 1)])
-    assert fire(sender) == (pytest.approx(now, abs=0.01), [(0, 2)])  # RTT + 200 ms after the first
-    assert fire(sender)[0] == pytest.approx(0.3 + 0.6, abs=0.02)
+    assert fire(sender) == (pytest.approx(0.3), [(1, 1)])  # RTT + 200 ms after the first
+    assert fire(sender) == (pytest.approx(0.3 + 0.3), [(0, 2)])  # a whole timeout after the probe (RFC 8985 §7.3)
+    assert fire(sender)[0] == pytest.approx(0.3 + 0.3 + 0.6)
+
+
+def test_in_a_steady_stream_the_first_segment_sets_the_probe_and_the_last_is_sent_again() -> None:
+    """As in Linux, which counts the probe from the first segment's transmission with each new segment."""
+    sender, sent = make(STEADY), []
+    for i in range(8):
+        while (timer := sender.get_timer()) is not None and timer < i / 10 - 1e-9:
+            sent.append(fire(sender))
+        give(sender, i / 10)
+    assert sent == [(pytest.approx(0.604), [(6, 1)])]  # RTT + 200 ms, in ticks of 4 ms
+
+
+def lose_three_and_probe(sender: Any) -> None:
+    """The first three are lost, the probe repeats the seventh, and the fourth is acknowledged: recovery begins."""
+    for i in range(7):
+        give(sender, i / 10)
+    assert fire(sender) == (pytest.approx(0.604), [(6, 1)])
+    ack(sender, 0, (3, 4), now=0.7)
+    assert segments(sender, 0.7) == [(0, 3)]
+    for stop in (5, 6, 7):
+        ack(sender, 0, (3, stop), now=0.3 + stop / 10)
+
+
+def test_a_repetition_beyond_a_gap_is_reordering_and_the_next_one_widens_the_window() -> None:
+    reordering = Reordering()
+    sender = make(STEADY, reordering=reordering)
+    lose_three_and_probe(sender)
+    ack(sender, 0, (6, 7), (3, 7), now=1.01)
+    assert (reordering.seen, reordering.steps) == (True, 1)
+    ack(sender, 7, (6, 7), now=1.11)
+    assert reordering.steps == 2
+
+
+def test_the_answer_to_a_probe_does_not_widen_the_window() -> None:
+    reordering = Reordering(seen=True)
+    sender = make(0.1, reordering=reordering)
+    give(sender, 0.0)
+    fire(sender)
+    ack(sender, 1, now=0.35)
+    ack(sender, 1, (0, 1), now=0.4)
+    give(sender, 0.5)
+    ack(sender, 2, now=0.6)
+    assert reordering.steps == 1
+
+
+def test_more_repetitions_than_retransmissions_are_the_networks_doing() -> None:
+    reordering = Reordering(seen=True)
+    sender = make(reordering=reordering)
+    give(sender, 0.0)
+    ack(sender, 1, (0, 1), now=0.4)
+    give(sender, 0.5)
+    ack(sender, 2, now=0.9)
+    assert reordering.steps == 1
+
+
+@pytest.mark.parametrize(("kept", "sent"), [(True, []), (False, [(0, 1)])])
+def test_a_kept_connection_remembers_reordering(*, kept: bool, sent: list[tuple[int, int]]) -> None:
+    """Three segments beyond a gap prove a loss only where there was no reordering."""
+    scheme = keep_connection(schemes.get("tcp-bbr")) if kept else schemes.get("tcp-bbr")
+    lose_three_and_probe(before := scheme.make_sender(rtt=settled(STEADY)))
+    ack(before, 0, (6, 7), (3, 7), now=1.01)
+    sender = scheme.make_sender(rtt=settled(STEADY))
+    give(sender, 9.0)
+    for i in (1, 2, 3):
+        give(sender, 9 + i / 100)
+    ack(sender, 0, (1, 4), now=9.43)
+    assert segments(sender, 9.43) == sent
+
+
+def test_only_the_model_of_tcp_has_a_connection_to_keep() -> None:
+    with pytest.raises(LocalProtocolError, match="'eloquent' has no connection"):
+        keep_connection(schemes.get("eloquent"))
 
 
 def test_a_single_segment_may_have_a_delayed_acknowledgement() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from eloquent.protocol.schemes.tcp_loss import Flight, Rack
+from eloquent.protocol.schemes.tcp_loss import PERSISTENCE, Flight, Rack, Reordering
 
 
 def sent(count: int, gap: float = 0.1) -> list[Flight]:
@@ -64,3 +64,55 @@ def test_a_lost_retransmission_is_found_too() -> None:
     assert detect(rack, flight, 0.5) == []
     arrive(rack, flight[2], 0.6)
     assert detect(rack, flight, 0.65) == [0]
+
+
+@pytest.fixture
+def reordering() -> Reordering:
+    return Reordering(min_rtt=0.4, seen=True)
+
+
+def width(reordering: Reordering, smoothed: float = 10.0) -> float:
+    return reordering.window(smoothed=smoothed, certain=True)
+
+
+def repeat(reordering: Reordering, now: float) -> None:
+    """A D-SACK, and something that was sent in this round trip and is delivered."""
+    reordering.repeated()
+    reordering.delivered(sent_at=now, now=now)
+
+
+def test_each_repetition_widens_the_window_by_a_quarter_up_to_the_smoothed_round_trip(reordering: Reordering) -> None:
+    widths = [width(reordering, smoothed=0.4)]
+    for i in range(5):
+        repeat(reordering, float(i))
+        widths.append(width(reordering, smoothed=0.4))
+    assert widths == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+def test_it_widens_once_in_a_round_trip_and_when_something_new_is_delivered(reordering: Reordering) -> None:
+    reordering.repeated()
+    assert reordering.steps == 1
+    reordering.delivered(sent_at=0.6, now=1.0)
+    assert reordering.steps == 2
+    reordering.repeated()
+    reordering.delivered(sent_at=0.9, now=1.3)  # sent before the window was widened
+    assert reordering.steps == 2
+    repeat(reordering, 1.4)
+    assert reordering.steps == 3
+
+
+def test_it_stays_wide_for_sixteen_recoveries(reordering: Reordering) -> None:
+    repeat(reordering, 1.0)
+    for i in range(PERSISTENCE):
+        reordering.delivered(sent_at=2.0 + i, now=2.4 + i)
+        assert reordering.steps == 2
+        reordering.recovered()
+    reordering.delivered(sent_at=99.0, now=99.4)
+    assert reordering.steps == 1
+
+
+def test_repetitions_do_not_count_before_reordering_was_seen() -> None:
+    reordering = Reordering(min_rtt=0.4)
+    repeat(reordering, 1.0)
+    assert (reordering.steps, width(reordering)) == (1, 0.0)
+    assert reordering.window(smoothed=10.0, certain=False) == pytest.approx(0.1)

@@ -36,8 +36,31 @@ def test_a_gap_holds_up_all_that_follows() -> None:
 def test_three_blocks_the_newest_first() -> None:
     receiver = TcpReceiver()
     assert take(receiver, 4, 8, 12) == SegmentAck(0, ((12, 14), (8, 10), (4, 6)))
-    assert take(receiver, 4) == SegmentAck(0, ((4, 6), (12, 14), (8, 10)))  # a repetition is news too
     assert take(receiver, 6) == SegmentAck(0, ((4, 10), (12, 14)))
+
+
+def test_what_comes_once_more_is_told_once_and_first() -> None:
+    """RFC 2883 §4.1 and §4.3: below the acknowledgement, and within a block that is then the second."""
+    receiver = TcpReceiver()
+    take(receiver, 0, 2, 8)
+    assert take(receiver, 2) == SegmentAck(4, ((2, 4), (8, 10)))
+    assert take(receiver, 12) == SegmentAck(4, ((12, 14), (8, 10)))
+    ack = take(receiver, 8)
+    assert ack == SegmentAck(4, ((8, 10), (8, 10), (12, 14)))
+    assert ack.repeated == (8, 10)
+    assert take(receiver, 4) == SegmentAck(6, ((12, 14), (8, 10)))
+
+
+def test_only_the_bytes_that_were_here_are_told_to_have_come_once_more() -> None:
+    """RFC 2883 §4.2: a retransmission that was joined with what came next, and with what was here before."""
+    receiver = TcpReceiver()
+    take(receiver, 0, 6, 10)
+    receiver.receive_datagram(encode_segment(Segment(2, STREAM[2:12])), now=0.0)
+    [answer] = receiver.datagrams_to_send(now=0.0)
+    assert decode_segment(answer) == SegmentAck(12, ((6, 8),))  # of two parts, the first
+    receiver.receive_datagram(encode_segment(Segment(8, STREAM[8:14])), now=0.0)
+    [answer] = receiver.datagrams_to_send(now=0.0)
+    assert decode_segment(answer) == SegmentAck(14, ((8, 12),))
 
 
 def test_overlapping_segments_are_joined() -> None:
@@ -67,7 +90,7 @@ def test_the_end_and_repetitions_after_it() -> None:
     receiver.receive_datagram(encode_segment(Segment(0, stream)), now=0.0)
     assert events(receiver) == [TokenReceived(0, b"a"), StreamFinished(b"ok")]
     assert receiver.datagrams_to_send(now=0.0) == [encode_segment(SegmentAck(len(stream)))]
-    assert take(receiver, 0, stream=stream) == SegmentAck(len(stream))
+    assert take(receiver, 0, stream=stream) == SegmentAck(len(stream), ((0, 2),))
     assert events(receiver) == []
 
 

@@ -19,6 +19,8 @@ MESSAGES = [
     Segment(1 << 40, bytes(1448)),
     SegmentAck(0),
     SegmentAck(7, ((9, 10),)),
+    SegmentAck(7, ((0, 7),)),
+    SegmentAck(7, ((9, 10), (9, 12))),
     SegmentAck(1 << 40, ((1 << 40 | 9, 1 << 40 | 99), (1 << 40 | 2, 1 << 40 | 3), (1 << 40 | 5, 1 << 40 | 6))),
 ]
 
@@ -37,6 +39,29 @@ def test_decoding_undoes_encoding_and_finds_damage(message: Segment | SegmentAck
 def test_headers_are_as_long_as_the_real_ones_less_28_bytes() -> None:
     assert len(encode_segment(Segment(0, b"x"))) - 1 == HEADER_SIZE == 20 + 32 - 28
     assert len(encode_segment(SegmentAck(0, ((1, 2), (3, 4))))) == 20 + 32 + 4 + 2 * 8 - 28
+
+
+@pytest.mark.parametrize(
+    ("blocks", "repeated"),
+    [
+        (((3000, 3500), (4500, 5000)), (3000, 3500)),  # below the acknowledgement
+        (((5000, 5500), (4500, 6000)), (5000, 5500)),  # within the block that follows
+        (((4500, 6000), (7000, 8000)), None),
+        (((4500, 6000),), None),
+        ((), None),
+    ],
+)
+def test_a_first_block_that_is_no_news_tells_what_came_once_more(
+    blocks: tuple[tuple[int, int], ...], repeated: tuple[int, int] | None
+) -> None:
+    """As in the examples of RFC 2883 §4."""
+    assert SegmentAck(4000, blocks).repeated == repeated
+
+
+@pytest.mark.parametrize("blocks", [((9, 9),), ((3, 9),), ((8, 9), (3, 4)), ((3, 2), (8, 9)), ((-1, 2),)])
+def test_blocks_that_no_receiver_sends_are_refused(blocks: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(MalformedPacket, match="SACK block"):
+        decode_segment(encode_segment(SegmentAck(7, blocks)))
 
 
 @given(st.binary(max_size=80))

@@ -110,3 +110,19 @@ def test_bbr_comes_back_from_a_timeout_at_once() -> None:
     assert window.size == BBR_MIN_WINDOW
     window.acknowledged(progress(acked=100))
     assert window.size == INITIAL_WINDOW
+
+
+def test_a_rest_ends_a_recovery_and_leaves_no_more_than_the_first_window() -> None:
+    windows: tuple[CubicWindow, BbrWindow] = CubicWindow(), BbrWindow()
+    for window, size in zip(windows, (7, INITIAL_WINDOW), strict=True):
+        window.acknowledged(progress(lost=1, in_flight=8))
+        assert not window.completes(99)
+        assert window.completes(100)
+        window.rest()
+        assert (window.state, window.size) == (State.OPEN, size)
+    grown = CubicWindow()
+    grown.limited = True
+    for i in range(10):
+        grown.acknowledged(progress(acked=i, in_flight=9 + i))
+    grown.rest()
+    assert (grown.size, grown.limited) == (INITIAL_WINDOW, False)

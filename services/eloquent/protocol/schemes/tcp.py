@@ -6,18 +6,27 @@ Rules of this file
   leaves. What waits for the window is sent together.
 - A segment that is sent again takes along the segments after it that have not arrived, as far as they fit: Linux
   does (`tcp_retrans_collapse`), and for small tokens it matters.
-- Timers: RACK's, the tail loss probe (RFC 8985 §7: 2 SRTT, and 200 ms more for a single segment that a delayed
-  acknowledgement may answer), and the retransmission timeout (RFC 6298 with Linux's floor of 200 ms under the term of
-  the variance), which doubles while nothing comes back. The probe is new data if there is any, else the last segment.
+- Timers: RACK's, and while that is not set, the tail loss probe or the retransmission timeout. New data set the probe, and so
+  does an acknowledgement, as long as no loss is known or suspected; a probe is followed by a whole timeout.
+- The probe (RFC 8985 §7) is due after 2 SRTT, and 200 ms more for a single segment that a delayed acknowledgement may
+  answer, but not later than the timeout of the first segment. In a steady stream that is what sets it. It is new data if
+  there is any, else the last segment, which may have been sent just before.
+- The timeout is RFC 6298's with Linux's floor of 200 ms under the term of the variance, and doubles while nothing comes
+  back. Probe and timeout count whole ticks.
+- D-SACKs widen RACK's window, except those that answer a tail loss probe, and as long as there are no more of them than
+  retransmissions (Linux's `tcp_dsack_seen`). A loss that is found ends the episode of a probe.
 - Only segments sent once tell a round-trip time (Karn), the earliest of those that an acknowledgement covers.
 
 Left out: the handshake (the lab's connection is open before the stream; here the first timeout is 1 s unless the
-estimator of the path is warm), ECN, pacing, receive windows, D-SACK, F-RTO and undo, and the restart after idleness.
+estimator of the path is warm), ECN, pacing, receive windows, F-RTO and undo. A stream has a connection of its own, which
+is forgotten with it; `keep_connection` has streams follow each other on one.
 """
 
+import math
 import re
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.digest import extend_digest
@@ -25,7 +34,7 @@ from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDel
 from eloquent.protocol.packet import PAYLOAD_BUDGET
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
-from eloquent.protocol.schemes.tcp_loss import Flight, Rack
+from eloquent.protocol.schemes.tcp_loss import Flight, Rack, Reordering
 from eloquent.protocol.schemes.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
 from eloquent.protocol.schemes.tcp_segment import (
     HEADER_SIZE,
@@ -43,7 +52,8 @@ from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
 MAX_SEGMENT = 1448  # bytes
 PROBE_ACK_DELAY = 0.200  # seconds that the acknowledgement of a single segment may be held back (Linux)
-PROBE_SLACK = 0.002  # seconds, Linux's TCP_TIMEOUT_MIN at 1000 Hz
+TICK = 0.004  # seconds that Linux counts timers in, at its usual 250 Hz
+PROBE_SLACK = 0.002  # seconds, TCP_TIMEOUT_MIN_US
 GIVE_UP_AFTER = 924.6  # seconds of silence: Linux's tcp_retries2 of 15; between relays the session ends after 40 s
 _CONTENT, _FRAMING = b"\1", b"\0"
 
@@ -55,6 +65,7 @@ class TcpSender:
         budget: Bytes that the payload of one datagram may take.
         rtt: The path's estimator.
         window: Of congestion control; None for CUBIC's.
+        reordering: What is known of the path's reordering; None for nothing.
         collapse: Whether a retransmission takes along the segments after it.
     """
 
@@ -64,6 +75,7 @@ class TcpSender:
         budget: int = PAYLOAD_BUDGET,
         rtt: RttEstimator | None = None,
         window: Window | None = None,
+        reordering: Reordering | None = None,
         collapse: bool = True,
     ) -> None:
         self._max_segment = min(MAX_SEGMENT, budget - HEADER_SIZE)
@@ -81,14 +93,16 @@ class TcpSender:
         self._digest = 0
         self._ended = False
         self._over = False
-        self._rack = Rack()
+        self._rack = Rack(reordering if reordering is not None else Reordering())
         self._window = window if window is not None else CubicWindow()
         self._backoff = 0  # timeouts since something was acknowledged
         self._silent_since = 0.0  # seconds; meaningful while something is in flight
-        self._advanced_at = 0.0  # seconds, when something was acknowledged or first sent after a pause
-        self._new_at = 0.0  # seconds, when new bytes were last sent
+        self._timer = 0.0  # seconds, of probe or timeout; meaningful while something is in flight
+        self._timer_probes = False  # whether it is the probe's
         self._probe_due = False
         self._probed_to = -1  # offset after the last byte when a tail loss probe was sent and not answered
+        self._probed_again = False  # whether that probe was something sent before
+        self._retransmissions = self._repetitions = 0  # segments sent again, and D-SACKs
         self._events: deque[Event] = deque()
         self._account = StreamAccount()
 
@@ -162,6 +176,8 @@ class TcpSender:
             return
         self._account.acks_received += 1
         self._silent_since = now
+        if ack.repeated is not None:
+            self._take_repetition(*ack.repeated)
         newly = [segment for segment in self._flight if not segment.sacked and _is_covered(segment, ack)]
         for segment in newly:
             segment.sacked = True
@@ -172,13 +188,15 @@ class TcpSender:
         advanced = ack.next_offset > self._acked
         if advanced:
             self._forget_below(ack.next_offset)
-            self._advanced_at, self._backoff = now, 0
-        if self._acked >= self._probed_to:
+            self._backoff = 0
+        if self._acked >= self._probed_to + self._probed_again:
             self._probed_to = -1
         if self._ended and not self._buffer:
             self._stop(StreamDelivered())
         else:
             self._adapt(newly, now, advanced=advanced)
+            if self._flight and (advanced or any(segment.sent_at < self._flight[0].sent_at for segment in newly)):
+                self._set_timer(now, advancing=True)
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return what the window lets through: lost segments first, then new bytes."""
@@ -191,8 +209,8 @@ class TcpSender:
         """Return the instant of the next probe, timeout or surrender, or None."""
         if self._over or not self._flight:
             return None
-        timers = [self._silent_since + GIVE_UP_AFTER, self._probe_at() if self._may_probe else self._timeout_at()]
-        return min(timers if self._rack.deadline is None else [*timers, self._rack.deadline])
+        timer = self._timer if self._rack.deadline is None else self._rack.deadline
+        return min(timer, self._silent_since + GIVE_UP_AFTER)
 
     def handle_timer(self, *, now: float) -> None:
         """Find what is lost, probe the tail, fall back to one segment, or give up."""
@@ -203,9 +221,13 @@ class TcpSender:
             self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
         elif self._rack.deadline is not None and now >= self._rack.deadline:
             self._adapt([], now, advanced=False, by_timer=True)
-        elif self._may_probe:
+            self._set_timeout(now, since=self._flight[0].sent_at)
+        elif self._timer_probes and self._probed_to >= 0:  # only one at a time (RFC 8985 §7.3)
+            self._set_timeout(now, since=self._flight[0].sent_at)
+        elif self._timer_probes:
             self._probe_due = True
             self._probed_to = self._sent_to
+            self._set_timeout(now, since=now)
         else:
             self._time_out(now)
 
@@ -218,24 +240,49 @@ class TcpSender:
         return sum(segment.in_flight for segment in self._flight)
 
     @property
-    def _may_probe(self) -> bool:
-        """RFC 8985 §7.2: not twice, and not while a loss is known or suspected."""
-        return (
-            self._probed_to < 0 and not self._window.recovering and all(segment.in_flight for segment in self._flight)
-        )
+    def _timeout(self) -> float:
+        return _in_ticks(self._rtt.timeout(self._backoff))
 
-    def _probe_at(self) -> float:
+    def _set_timer(self, now: float, *, advancing: bool) -> None:
+        """Set the probe's timer, or the timeout's where a loss is known or suspected (`tcp_schedule_loss_probe`)."""
+        first = self._flight[0].sent_at
+        if self._window.recovering or any(segment.sacked for segment in self._flight):
+            if advancing or self._timer_probes:
+                self._set_timeout(now, since=first if self._timer_probes else now)
+            return
         wait = INITIAL_TIMEOUT
         if self._rtt.smoothed is not None:
             wait = 2 * self._rtt.smoothed + (PROBE_ACK_DELAY if len(self._flight) == 1 else PROBE_SLACK)
-        return min(max(self._advanced_at, self._new_at) + wait, self._timeout_at())
+        latest = self._timeout if advancing else first + self._timeout - now
+        self._timer = now + _in_ticks(min(wait, latest) if latest > 0 else wait)
+        self._timer_probes = True
 
-    def _timeout_at(self) -> float:
-        return max(self._advanced_at, self._flight[0].sent_at) + self._rtt.timeout(self._backoff)
+    def _set_timeout(self, now: float, *, since: float) -> None:
+        self._timer = max(since + self._timeout, now + TICK)
+        self._timer_probes = False
+
+    def _take_repetition(self, start: int, stop: int) -> None:
+        self._repetitions += 1
+        if self._repetitions > self._retransmissions:  # the network's doing
+            return
+        if stop == self._probed_to:
+            self._probed_to = -1
+        else:
+            self._rack.reordering.repeated()
+        self._rack.reordering.seen |= any(
+            segment.sacked and segment.transmissions > 1 and start <= segment.start and segment.stop <= stop
+            for segment in self._flight
+        )
 
     def _adapt(self, newly: list[Flight], now: float, *, advanced: bool, by_timer: bool = False) -> None:
         smoothed = self._rtt.smoothed if self._rtt.smoothed is not None else 0.0
-        recovering = self._window.recovering
+        recovered = self._window.completes(self._acked)
+        recovering = self._window.recovering and not recovered
+        sent_at = max((segment.sent_at for segment in newly), default=float("-inf"))
+        if newly:
+            self._rack.reordering.delivered(sent_at=sent_at, now=now)
+        if recovered:
+            self._rack.reordering.recovered()
         lost = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=recovering)
         progress = Progress(
             delivered=1 if by_timer and not recovering else len(newly),  # 1 as in Linux's tcp_rack_reo_timeout
@@ -244,16 +291,20 @@ class TcpSender:
             acked=self._acked,
             advanced=advanced,
             sent_to=self._sent_to,
-            sent_at=max((segment.sent_at for segment in newly), default=float("-inf")),
-            min_rtt=self._rack.min_rtt,
+            sent_at=sent_at,
+            min_rtt=self._rack.reordering.min_rtt,
             now=now,
         )
         self._window.acknowledged(progress)
+        if self._window.recovering and not recovering:
+            self._probed_to = -1
 
     def _time_out(self, now: float) -> None:
         self._backoff += 1
         for segment in self._flight:
             segment.lost |= not segment.sacked and (segment is self._flight[0] or self._rack.is_overdue(segment, now))
+        self._probed_to = -1
+        self._set_timeout(now, since=now)
         self._window.timed_out(in_flight=self._in_flight, sent_to=self._sent_to)
 
     def _next_datagram(self, now: float) -> bytes | None:
@@ -261,7 +312,7 @@ class TcpSender:
             return None
         unsent = self._sent_to < min(self._acked + len(self._buffer), self._acked + RECEIVE_WINDOW)
         if self._probe_due and self._flight:
-            self._probe_due = False
+            self._probe_due, self._probed_again = False, not unsent
             return self._send_new(now) if unsent else self._send_again(self._flight[-1], now)
         lost = next((segment for segment in self._flight if segment.lost), None)
         self._window.limited = (unsent or lost is not None) and self._in_flight >= self._window.size
@@ -269,15 +320,19 @@ class TcpSender:
             return None
         if lost is not None:
             return self._send_again(lost, now)
-        return self._send_new(now) if unsent else None
+        if not unsent:
+            return None
+        datagram = self._send_new(now)
+        self._set_timer(now, advancing=len(self._flight) == 1)
+        return datagram
 
     def _send_new(self, now: float) -> bytes:
         if not self._flight:
-            self._silent_since = self._advanced_at = now
+            self._silent_since = now
         stop = min(self._acked + len(self._buffer), self._sent_to + self._max_segment)
         segment = Flight(self._sent_to, stop, now)
         self._flight.append(segment)
-        self._sent_to, self._new_at = stop, now
+        self._sent_to = stop
         self._account.original_bytes += self._content(segment)
         return self._emit(segment)
 
@@ -289,6 +344,9 @@ class TcpSender:
             segment.stop = self._flight.pop(position).stop
         segment.sent_at, segment.lost = now, False
         segment.transmissions += 1
+        self._retransmissions += 1
+        if segment is self._flight[0]:
+            self._set_timeout(now, since=now)
         self._account.redundant_bytes += self._content(segment)
         return self._emit(segment)
 
@@ -326,6 +384,10 @@ class TcpSender:
         self._events.append(event)
 
 
+def _in_ticks(seconds: float) -> float:
+    return math.ceil(round(seconds / TICK, 6)) * TICK
+
+
 def _is_covered(segment: Flight, ack: SegmentAck) -> bool:
     return segment.stop <= ack.next_offset or any(
         start <= segment.start and segment.stop <= stop for start, stop in ack.blocks
@@ -346,3 +408,26 @@ _WINDOWS: dict[str | None, tuple[Callable[[], Window], str, str]] = {
     "bbr": (BbrWindow, "TCP (model, BBR)", "#661100"),
 }
 FAMILY = Family("tcp[-bbr]", re.compile("tcp(?:-(?P<window>bbr))?"), _build, "tcp")
+
+
+def keep_connection(scheme: Scheme) -> Scheme:
+    """Return a TCP model whose streams follow each other on one connection, with pauses between them.
+
+    They share the window and what is known of reordering. An estimator of the path is for the caller to share.
+
+    Args:
+        scheme: `tcp` or `tcp-bbr`.
+
+    Raises:
+        LocalProtocolError: It is another scheme.
+    """
+    match = FAMILY.pattern.fullmatch(scheme.name)
+    if match is None:
+        raise LocalProtocolError(f"'{scheme.name}' has no connection to keep")
+    window, reordering = _WINDOWS[match["window"]][0](), Reordering()
+
+    def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
+        window.rest()
+        return TcpSender(budget=budget, rtt=rtt, window=window, reordering=reordering)
+
+    return replace(scheme, sender=make_sender)

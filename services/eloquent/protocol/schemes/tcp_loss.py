@@ -1,14 +1,23 @@
-"""Which segments of the TCP model are lost: RACK (RFC 8985 §6.2).
+"""Which segments of the TCP model are lost: RACK (RFC 8985 §6.2), and how long it waits for what was overtaken.
 
 Rules of this file
 - A segment is lost when one that was sent later has arrived, and its own round trip and a reordering window have
-  passed. The window is a quarter of the least round trip; it is 0 during recovery or with three segments beyond gaps,
-  until reordering has been seen (Linux, RFC 8985 §6.2 step 4).
+  passed.
+- The window is a quarter of the least round trip. It is 0 during recovery or with three segments beyond gaps, until
+  reordering has been seen; a needless retransmission beyond a gap looks like reordering (Linux).
+- Once reordering has been seen, each D-SACK (RFC 2883) widens the window by another quarter, once a round trip, at most
+  to the smoothed round trip. It stays wide until 16 recoveries have ended without a D-SACK (RFC 8985 §6.2 step 4,
+  `tcp_rack_update_reo_wnd`).
+- What has been learned of reordering belongs to the connection, and outlives its streams.
+
+Left out: that a recovery which proves wholly needless does not count among the 16, and reordering told by timestamps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LATER_SEGMENTS = 3  # beyond a gap that prove a loss at once
+MAX_STEPS = 255  # quarters of the least round trip, as many as Linux counts
+PERSISTENCE = 16  # recoveries (RFC 8985 §6.2 step 4)
 _EPSILON = 1e-9  # seconds, for sums that are equal but for rounding
 
 
@@ -39,28 +48,77 @@ class Flight:
 
 
 @dataclass(slots=True)
+class Reordering:
+    """What a connection knows of its path's reordering.
+
+    Attributes:
+        min_rtt: Seconds, the least measured.
+        seen: Whether there was any.
+        steps: Quarters of the least round trip that the window is long.
+    """
+
+    min_rtt: float = float("inf")
+    seen: bool = False
+    steps: int = 1
+    _recoveries: int = 0  # that the window stays as it is
+    _repeated: bool = False  # whether a D-SACK waits for something to be delivered
+    _widened_at: float = float("-inf")  # seconds
+
+    def repeated(self) -> None:
+        """Learn of a D-SACK for something that was not a tail loss probe."""
+        self._repeated |= self.seen
+
+    def delivered(self, *, sent_at: float, now: float) -> None:
+        """Widen or narrow the window after an acknowledgement.
+
+        Args:
+            sent_at: Seconds, last transmission of the latest segment that it covers for the first time.
+            now: Seconds.
+        """
+        if sent_at < self._widened_at:  # not a round trip ago
+            self._repeated = False
+        if self._repeated:
+            self.steps = min(self.steps + 1, MAX_STEPS)
+            self._repeated, self._recoveries, self._widened_at = False, PERSISTENCE, now
+        elif not self._recoveries:
+            self.steps = 1
+
+    def recovered(self) -> None:
+        """Learn that a recovery has ended."""
+        self._recoveries = max(self._recoveries - 1, 0)
+
+    def window(self, *, smoothed: float, certain: bool) -> float:
+        """Return how long to wait for what was overtaken, in seconds.
+
+        Args:
+            smoothed: The smoothed round-trip time, in seconds.
+            certain: Whether there is a loss for sure, if the path keeps the order.
+        """
+        return 0.0 if certain and not self.seen else min(self.steps * self.min_rtt / 4, smoothed)
+
+
+@dataclass(slots=True)
 class Rack:
     """Time-based detection of loss.
 
     Attributes:
+        reordering: What the connection knows of it.
         deadline: Seconds at which a segment may turn out to be lost, or None.
-        min_rtt: Seconds, the least measured.
     """
 
+    reordering: Reordering = field(default_factory=Reordering)
     deadline: float | None = None
-    min_rtt: float = float("inf")
     _newest: tuple[float, int] = (float("-inf"), 0)  # of what arrived: when it was sent, and its end
     _rtt: float = 0.0  # of that one, seconds
     _highest: int = 0  # offset that has arrived
-    _reordering: bool = False
 
     def arrived(self, segment: Flight, now: float) -> None:
         """Learn that a segment was acknowledged for the first time."""
         rtt = now - segment.sent_at
         if segment.transmissions == 1:
-            self.min_rtt = min(self.min_rtt, rtt)
-            self._reordering |= segment.stop < self._highest
-        elif rtt < self.min_rtt:  # of an earlier transmission
+            self.reordering.min_rtt = min(self.reordering.min_rtt, rtt)
+            self.reordering.seen |= segment.stop < self._highest
+        elif rtt < self.reordering.min_rtt:  # of an earlier transmission
             return
         self._highest = max(self._highest, segment.stop)
         if (segment.sent_at, segment.stop) > self._newest:
@@ -68,7 +126,8 @@ class Rack:
 
     def detect(self, flight: list[Flight], now: float, *, smoothed: float, recovering: bool) -> int:
         """Mark what is lost, and set the deadline for what may be; return how many were marked."""
-        window = self._window(flight, smoothed, recovering=recovering)
+        certain = recovering or sum(segment.sacked for segment in flight) >= LATER_SEGMENTS
+        window = self.reordering.window(smoothed=smoothed, certain=certain)
         found = 0
         self.deadline = None
         for segment in flight:
@@ -84,9 +143,3 @@ class Rack:
     def is_overdue(self, segment: Flight, now: float) -> bool:
         """Return whether its round trip has passed, as far as one is known."""
         return now >= segment.sent_at + self._rtt - _EPSILON
-
-    def _window(self, flight: list[Flight], smoothed: float, *, recovering: bool) -> float:
-        enough = sum(segment.sacked for segment in flight) >= LATER_SEGMENTS
-        if not self._reordering and (recovering or enough):
-            return 0.0
-        return min(self.min_rtt / 4, smoothed)

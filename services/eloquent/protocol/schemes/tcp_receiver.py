@@ -2,6 +2,8 @@
 
 Rules of this file
 - Bytes beyond a gap are kept and told in SACK blocks, the one that grew last first (RFC 2018 §4); none is reneged on.
+- What has arrived once more is told once, in a block before the others (D-SACK, RFC 2883): the first contiguous bytes of
+  the newest segment that had been here before.
 - A segment out of order, one that fills a gap, and a repeated one are acknowledged at once (RFC 5681 §4.2).
 - So are all others by default: gRPC reads at once, and Linux acknowledges when a pushed segment has been read
   (`tcp_cleanup_rbuf`), as long as the connection does not look interactive. With a delay, an acknowledgement waits for
@@ -40,6 +42,7 @@ class TcpReceiver:
         self._waiting: dict[int, bytes] = {}  # segments beyond a gap, by offset
         self._ranges = RangeSet()  # their bytes
         self._newest = 0  # offset of the segment that came last
+        self._repeated: tuple[int, int] | None = None  # bytes that came once more, and were not told yet
         self._parser = RecordParser()
         self._tokens = 0
         self._digest = 0
@@ -64,6 +67,7 @@ class TcpReceiver:
         self._unanswered += 1
         at_once = not in_order or self._unanswered >= 2 or not self._ack_delay
         self._ack_at = now if at_once else now + self._ack_delay
+        self._repeated = self._find_repeated(segment)
         self._store(segment)
         self._release(now)
 
@@ -74,6 +78,9 @@ class TcpReceiver:
         self._ack_at = None
         self._unanswered = 0
         blocks = sorted(self._ranges, key=lambda block: (not block[0] <= self._newest < block[1], -block[0]))
+        if self._repeated is not None:
+            blocks.insert(0, self._repeated)
+            self._repeated = None
         return [encode_segment(SegmentAck(self._next, tuple(blocks[:MAX_BLOCKS])))]
 
     def get_timer(self) -> float | None:
@@ -86,6 +93,13 @@ class TcpReceiver:
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""
         return self._events.popleft() if self._events else None
+
+    def _find_repeated(self, segment: Segment) -> tuple[int, int] | None:
+        stop = segment.offset + len(segment.data)
+        if segment.offset < self._next:
+            return segment.offset, min(stop, self._next)
+        overlaps = ((max(start, segment.offset), min(end, stop)) for start, end in self._ranges)
+        return next(((start, end) for start, end in overlaps if start < end), None)
 
     def _store(self, segment: Segment) -> None:
         stop = segment.offset + len(segment.data)

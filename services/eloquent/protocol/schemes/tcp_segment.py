@@ -5,6 +5,8 @@ Rules of this file
   IPv4 20 and TCP 32 with timestamps), an acknowledgement 24, and with n SACK blocks 28 + 8 n (real: 4 + 8 n of
   options). Where TCP has ports, window and timestamps, ours has zeros.
 - Both begin with a type and an offset into the stream, and carry a checksum of the whole, as in TCP.
+- The first block may tell what has arrived once more: it lies below the acknowledgement or within the second block
+  (D-SACK, RFC 2883 §4). All others lie beyond the acknowledgement.
 - In the stream, a token is its length + 1 as a varint and its bytes; 0 is the end, followed by the digest (4 bytes),
   the trailer's length (varint) and the trailer.
 """
@@ -45,11 +47,21 @@ class SegmentAck:
 
     Attributes:
         next_offset: All bytes below it have arrived.
-        blocks: `(start, stop)` of bytes beyond a gap, at most 3, the newest first (RFC 2018 §4).
+        blocks: `(start, stop)` of bytes beyond a gap, at most 3, the newest first (RFC 2018 §4), and before them what
+            has arrived once more.
     """
 
     next_offset: int
     blocks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def repeated(self) -> tuple[int, int] | None:
+        """The bytes that have arrived once more, or None (RFC 2883 §4)."""
+        if not self.blocks:
+            return None
+        start, stop = self.blocks[0]
+        within = len(self.blocks) > 1 and self.blocks[1][0] <= start and stop <= self.blocks[1][1]
+        return self.blocks[0] if within or stop <= self.next_offset else None
 
 
 def encode_segment(message: Segment | SegmentAck) -> bytes:
@@ -59,7 +71,7 @@ def encode_segment(message: Segment | SegmentAck) -> bytes:
     else:
         kind, offset = _TYPE_ACK, message.next_offset
         ends = [end - offset for block in message.blocks for end in block]
-        rest = bytes(_OPTION_SIZE * bool(ends)) + b"".join(end.to_bytes(_BLOCK_SIZE // 2) for end in ends)
+        rest = bytes(_OPTION_SIZE * bool(ends)) + b"".join(end.to_bytes(_BLOCK_SIZE // 2, signed=True) for end in ends)
     head = bytes([kind]) + offset.to_bytes(_OFFSET_SIZE) + _PADDING
     return head + crc32(rest, crc32(head)).to_bytes(_CHECKSUM_SIZE) + rest
 
@@ -90,9 +102,10 @@ def _decode_blocks(offset: int, option: bytes) -> tuple[tuple[int, int], ...]:
     if left or not 1 <= count <= MAX_BLOCKS or any(option[:_OPTION_SIZE]):
         raise MalformedPacket("the SACK blocks are cut off, none or too many")
     half = _BLOCK_SIZE // 2
-    ends = [offset + int.from_bytes(option[at : at + half]) for at in range(_OPTION_SIZE, len(option), half)]
-    blocks = tuple(zip(ends[::2], ends[1::2], strict=True))
-    if any(not offset < start < stop for start, stop in blocks):
+    distances = [int.from_bytes(option[at : at + half], signed=True) for at in range(_OPTION_SIZE, len(option), half)]
+    blocks = tuple((offset + start, offset + stop) for start, stop in zip(distances[::2], distances[1::2], strict=True))
+    repeated = int(0 <= blocks[0][0] < blocks[0][1] <= offset)
+    if any(not offset < start < stop for start, stop in blocks[repeated:]):
         raise MalformedPacket("a SACK block is empty or below the acknowledgement")
     return blocks
 

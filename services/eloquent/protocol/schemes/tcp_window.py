@@ -80,12 +80,24 @@ class Window(ABC):
         """Whether a loss is being repaired."""
         return self.state is not State.OPEN
 
+    def completes(self, acked: int) -> bool:
+        """Return whether a recovery ends when everything below an offset has arrived."""
+        return self.recovering and acked >= self._until
+
+    def rest(self) -> None:
+        """Learn that the connection was idle: all is repaired, and the window is no larger than at first (RFC 5681 §4.1)."""
+        if self.recovering:
+            self._recovered()
+            self.state = State.OPEN
+        self.limited = False
+        self.size = min(self.size, INITIAL_WINDOW)
+
     def sent(self) -> None:  # noqa: B027 - not every window counts
         """Learn that a segment was sent."""
 
     def acknowledged(self, progress: Progress) -> None:
         """Adapt to an acknowledgement."""
-        if self.recovering and progress.acked >= self._until:
+        if self.completes(progress.acked):
             self._recovered()
             self.state = State.OPEN
         if self.state is State.OPEN and progress.lost:
@@ -132,6 +144,12 @@ class CubicWindow(Window):
         self._target_at = 0.0  # seconds after that: K, when it reaches its plateau
         self._plateau = 0.0  # segments
         self._reno = 0.0  # segments, what Reno's window would be
+
+    def rest(self) -> None:
+        """Learn that the connection was idle; it remembers where slow start ends (RFC 7661, Linux's `tcp_cwnd_restart`)."""
+        self._threshold = max(self._threshold, 3 * self.size // 4)
+        self._epoch = None
+        super().rest()
 
     def sent(self) -> None:
         """Learn that a segment was sent."""
