@@ -1,9 +1,10 @@
 """What a simulation assumes where the paper leaves it open: each a switch, each a row of docs/reproduction.md."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from eloquent.errors import ConfigurationError
+from eloquent.sim.reader import Reader
 
 Phase = Literal["aligned", "random"]
 
@@ -22,6 +23,8 @@ class Choices:
             a millisecond, but it makes gaps of 200 ms a little longer, and so stalls.
         header_bytes: Headers that each packet has on the link, in bytes: IPv4 and UDP by default.
         token_bytes: Length of a token's content in bytes; 18 is about what the testbed's messages have.
+        reader: Whose state the receiver reports; None for a receiver that reports nothing. Schemes with a receiver of
+            their own report nothing either way.
     """
 
     ack_loss: bool = False
@@ -30,6 +33,7 @@ class Choices:
     rate_limited: bool = False
     header_bytes: int = 28
     token_bytes: int = 18
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         if self.phase not in get_args(Phase):
@@ -41,6 +45,6 @@ class Choices:
 
     def to_line(self) -> str:
         """Write what differs from the defaults, such as `ack_loss=True phase=random`, or `defaults`."""
-        values = asdict(self)
-        changed = [f"{item.name}={values[item.name]}" for item in fields(self) if values[item.name] != item.default]
+        values = ((item.name, getattr(self, item.name), item.default) for item in fields(self))
+        changed = [f"{name}={value}" for name, value, default in values if value != default]
         return " ".join(changed) or "defaults"

@@ -3,8 +3,8 @@
 Rules of this file
 
 - Instants are whole nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
-- What coincides happens in this order: arrivals, then timers, then tokens. An acknowledgement that arrives at the instant
-  of a token is known to the packet that carries the token.
+- What coincides happens in this order: arrivals, timers, a reader who turns away or back, tokens. An acknowledgement that
+  arrives at the instant of a token is known to the packet that carries the token.
 - The session begins at 0, when its link's schedules begin; the last token also ends the stream. It is over when nothing
   is left to happen, or at the latest `LONGEST_TAIL` after the last token.
 - Each draw comes from a generator seeded with a string that names the session's seed, so a session is a pure function of
@@ -31,12 +31,14 @@ from eloquent.protocol.endpoint import (
     StreamFinished,
     TokenReceived,
 )
+from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes import Scheme
 from eloquent.protocol.schemes.bound import BoundSender
 from eloquent.protocol.schemes.scheme import PacketReader, read_indices
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.choices import Choices
+from eloquent.sim.reader import Client
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
@@ -270,6 +272,8 @@ class _Session:
         )
         self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
         self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
+        self._reader = None if choices.reader is None else Client(choices.reader, self._generated[-1])
+        self._turn = math.inf if self._reader is None else self._reader.next_change()
 
     def run(self) -> SessionTrace:
         tokens = iter(self._generated)
@@ -278,7 +282,7 @@ class _Session:
         while True:
             arrival = self._heap[0][0] if self._heap else math.inf
             timer = min(self._server.due, self._client.due)
-            instant = min(arrival, timer, token)
+            instant = min(arrival, timer, token, self._turn)
             if instant > horizon:  # infinite where nothing is left
                 break
             self._now = max(self._now, instant)
@@ -286,6 +290,8 @@ class _Session:
                 self._arrive()
             elif instant == timer:
                 self._fire()
+            elif instant == self._turn:
+                self._turn_reader()
             else:
                 token = next(tokens, math.inf)
                 self._give(last=token == math.inf)
@@ -307,6 +313,17 @@ class _Session:
         if last:
             self._sender.finish(now=self._now)
         self._flush(self._server)
+
+    def _turn_reader(self) -> None:
+        assert self._reader is not None
+        self._reader.turn()
+        self._turn = self._reader.next_change()
+        self._report()
+        self._flush(self._client)
+
+    def _report(self) -> None:
+        if self._reader is not None and isinstance(self._client.endpoint, Receiver):
+            self._client.endpoint.report(self._reader.report(self._now), now=self._now)
 
     def _fire(self) -> None:
         """Call the endpoints whose timers are due; a timer within half a nanosecond from now is."""
@@ -330,6 +347,9 @@ class _Session:
             match event:
                 case TokenReceived():
                     self._rendered.append(round(self._now, 9))
+                    if self._reader is not None:
+                        self._reader.take_token(self._rendered[-1])
+                        self._report()
                 case StreamFinished():
                     self._outcome = "ok"
                 case StreamBroken():

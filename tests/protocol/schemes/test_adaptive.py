@@ -3,24 +3,28 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
 
 from eloquent import scenarios
 from eloquent.channel.scenario import Scenario
+from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.protocol.endpoint import PeerLost, StreamDelivered, StreamFinished, TokenReceived
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.schemes.adaptive import MAX_TIMEOUT_INTERVAL, PATIENCE, AdaptiveSender
+from eloquent.protocol.schemes.adaptive import MAX_TIMEOUT_INTERVAL, PATIENCE, REPAIR, AdaptiveSender
 from eloquent.protocol.schemes.adaptive_budget import TCP_HEADERS, Limits
 from eloquent.protocol.schemes.adaptive_path import WARM_UP
 from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS
-from eloquent.protocol.wire import Ack, Data, decode_payload, encode_payload
+from eloquent.protocol.wire import Ack, Data, ReaderState, decode_payload, encode_payload
+from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.choices import Choices
+from eloquent.sim.reader import Reader
 from eloquent.sim.session import constant_rate, run_session
 
 NAMES = ["eloquent-adaptive", "eloquent-adaptive-10pps", "eloquent-adaptive-3pps", "eloquent-adaptive-100pps"]
@@ -213,6 +217,135 @@ def test_better_than_eloquent_within_the_bytes_of_duplication(name: str, size: i
     ratio, wire = sums("eloquent-adaptive", scenario, 8, choices)
     assert ratio <= most * sums("eloquent", scenario, 8, choices)[0]
     assert wire <= sums("duplicate-2", scenario, 8, choices)[1]
+
+
+DEEP, AWAY, EMPTY = ReaderState(60.0), ReaderState(looking=False), ReaderState(0.0)
+
+
+def acknowledge(sender: AdaptiveSender, ack: Ack, now: float) -> None:
+    sender.receive_datagram(encode_payload(ack), now=now)
+
+
+def at_work(sender: AdaptiveSender) -> AdaptiveSender:
+    """Let 20 tokens be given and acknowledged after 200 ms; the last acknowledgement comes at 2.1."""
+    for index in range(22):
+        if index < 20:
+            give(sender, index / 10)
+        if index >= 2:
+            acknowledge(sender, Ack(index - 1, reader=EMPTY), index / 10)
+    return sender
+
+
+@pytest.mark.parametrize("name", ["eloquent-adaptive", "eloquent-adaptive-10pps"])
+@pytest.mark.parametrize("calm", [DEEP, AWAY], ids=["deep", "away"])
+def test_a_reader_who_needs_none_gets_no_redundancy_but_what_is_lost(name: str, calm: ReaderState) -> None:
+    sender = at_work(sender_of(name))
+    acknowledge(sender, Ack(20, reader=calm), 2.1)
+    assert [give(sender, 2.1 + i / 10) for i in range(3)] == [[[20]], [[21]], [[22]]]
+    acknowledge(sender, Ack(20, ((21, 22),), reader=calm), 2.4)
+    assert [give(sender, 2.4 + i / 10) for i in range(3)] == [[[20, 23]], [[24]], [[22, 25]]]  # after a round trip
+    acknowledge(sender, Ack(22, ((24, 25),), reader=EMPTY), 2.7)
+    assert give(sender, 2.7) == [[22, 23, 25, 26]]
+
+
+def test_between_tokens_only_the_timeout_repeats_for_a_reader_who_is_away() -> None:
+    repeated = {}
+    for state in (EMPTY, AWAY):
+        sender = at_work(AdaptiveSender(limits=Limits(start=60.0)))
+        acknowledge(sender, Ack(20, reader=state), 2.1)
+        give(sender, 2.1)
+        instants = []
+        while (timer := sender.get_timer()) is not None and timer < 5.0:
+            sender.handle_timer(now=timer)
+            instants += [timer] * len(sender.datagrams_to_send(now=timer))
+        repeated[state] = [after - before for before, after in pairwise([2.1, *instants])]
+    assert repeated[AWAY][0] > 0.2
+    assert repeated[AWAY][1:] == pytest.approx([2 * gap for gap in repeated[AWAY][:-1]])
+    assert 2 <= len(repeated[AWAY]) < len(repeated[EMPTY])
+
+
+def test_a_report_is_believed_until_the_buffer_is_near_empty() -> None:
+    sender = at_work(sender_of("eloquent-adaptive"))
+    acknowledge(sender, Ack(20, reader=ReaderState(1.0)), 2.1)
+    packets = [give(sender, 2.1 + i / 20)[0] for i in range(20)]
+    redundant = [packet[0] == 20 and len(packet) > 2 for packet in packets]
+    first = redundant.index(True)
+    assert all(redundant[first:])
+    assert 1.0 - REPAIR - 0.3 <= first / 20 <= 1.0 - REPAIR - 0.2 + 0.05  # a round trip of 200 ms, and its margin
+
+
+def test_an_overtaken_report_is_not_believed() -> None:
+    sender = sender_of("eloquent-adaptive")
+    for index in range(3):
+        give(sender, index / 10)
+    acknowledge(sender, Ack(2, reader=EMPTY), 0.4)
+    acknowledge(sender, Ack(1, reader=AWAY), 0.45)
+    assert give(sender, 0.5) == [[2, 3]]
+    acknowledge(sender, Ack(2, reader=AWAY), 0.55)
+    assert len(give(sender, 0.6)[0]) < 3
+
+
+class Downlink(list[tuple[float, bytes]]):
+    """What the sender of a session sends."""
+
+    rows = ()
+
+    def begin(self, scheme: object) -> None:
+        """Need nothing of it."""
+
+    def add(self, *, sent_s: float, data: bytes, direction: Direction, **_: object) -> None:
+        """Keep a packet."""
+        if direction is Direction.DOWN:
+            self.append((sent_s, data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scenario", ["paper-default", "paper-long-rtt100"])
+def test_without_reports_it_is_as_for_a_reader_who_always_waits(name: str, scenario: str) -> None:
+    """Byte for byte: a reader whose client shows each token as it comes has an empty buffer all the time."""
+    sent = []
+    for reader in (None, Reader()):
+        log, choices = Downlink(), Choices(ack_loss=True, reader=reader)
+        link, generated = scenarios.load(scenario), constant_rate(20.0)
+        run_session(schemes.get(name), link, seed=3, generated_s=generated, choices=choices, record=log)  # type: ignore[arg-type]
+        sent.append(log)
+    assert sent[0] == sent[1]
+    assert len(sent[0]) > 50
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_exactly_once_in_order_whatever_the_reader_does(net: Any, name: str, seed: int) -> None:
+    sender, path, states = sender_of(name), net.terrible(seed), Random(seed)
+    pair = net.EndpointPair(sender, Receiver(), path)
+    for i in range(120):
+        pair.at(i / 10, lambda i=i: sender.send_token(b"%d" % i, now=pair.now))
+        state = ReaderState(3 * states.random(), looking=states.random() < 0.5)
+        pair.at(i / 10, lambda state=state: pair.ends["b"].report(state, now=pair.now), "b")
+    pair.at(12.0, lambda: sender.finish(trailer=b"end", now=pair.now))
+    pair.run(until=200.0)
+    assert pair.events["b"] == [*(TokenReceived(i, b"%d" % i) for i in range(120)), StreamFinished(b"end")]
+    assert pair.events["a"] == [StreamDelivered()]
+    assert sender.purse.spent <= sender.purse.earned + sender.purse.overdrawn + 1e-6
+
+
+@pytest.mark.parametrize("name", ["paper-default", "paper-long"])
+def test_a_buffer_that_fills_saves_bytes_and_costs_no_stalls(name: str) -> None:
+    """4 paired sessions of 30 s: a token is read in 150 ms, so that the buffer fills. docs/adaptive.md has 47 % less."""
+    scenario, playout = scenarios.load(name), Playout(0.15)
+    wire, starved = [], []
+    for reader in (None, Reader(playout)):
+        choices = Choices(ack_loss=True, token_bytes=5, reader=reader)
+        runs = [
+            run_session(
+                schemes.get("eloquent-adaptive"), scenario, seed=seed, generated_s=constant_rate(30.0), choices=choices
+            )
+            for seed in range(4)
+        ]
+        wire.append(sum(run.account.wire_bytes for run in runs))
+        starved.append(sum(measure_playout(run.rendered_s, run.generated_s, playout).session.stall_s for run in runs))
+    assert wire[1] <= 0.65 * wire[0]
+    assert starved[1] <= starved[0] + 0.01 * 120
 
 
 def test_names() -> None:

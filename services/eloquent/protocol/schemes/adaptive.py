@@ -6,6 +6,9 @@ Rules of this file
   order, so that a run of neighbours needs one index; bytes are the only limit (Eloquent §3.3).
 - Repetitions between two tokens get only what that leaves over. While something is overdue the oldest are repeated
   `REPEATS_PER_GAP` times, each time as much as one packet earns; when there is plenty, once without a sign of loss.
+- A reader who looks elsewhere, or whose buffer outlasts the repair of a loss, needs no redundancy (Eloquent §5.3, §5.4):
+  while that is reported, only what was not sent for a round trip goes with new tokens, and between them only timeouts
+  repeat. The reserve of credit is kept for when the buffer is near empty. The tail is protected as ever.
 - When the source pauses or has ended, they are repeated at its own pace.
 - When the credit is used up there is still the timeout of RFC 6298: the oldest alone, at intervals that double.
 - A silent peer gets no repetitions after `PATIENCE` but those of the timeout; new tokens and the stream end as in every
@@ -29,6 +32,7 @@ from eloquent.protocol.wire import DataBuilder, Fragment
 REPEATS_PER_GAP = 8  # of what is overdue, while there is credit: a burst of loss ends somewhere between two tokens
 MIN_SPACING = 0.010  # seconds between packets without new tokens
 PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
+REPAIR = 0.3  # seconds of the buffer kept to get through what was found lost: a burst, and some more tries
 PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
 NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
@@ -114,14 +118,16 @@ class AdaptiveSender(Sender):
         older = list(self._unacked.values())
         new = DataBuilder(self._budget)
         self._take_new(new)
+        is_calm = now < self._calm_until()
         self._flights.update((fragment.index, _Flight(now, now, now)) for fragment in new.fragments)
         self.purse.earn(
             alone=IP_UDP_HEADERS + len(new.build()),
             token_bytes=sum(len(fragment.data) for fragment in new.fragments),
             loss=self._path.loss if self._path.is_lossy(now) else None,
             end=new.end is not None,
+            calm=is_calm,
         )
-        return self._send(new, self._by_need(older, now), self.purse.room(self._budget), now)
+        return self._send(new, self._by_need(older, now, only_stale=is_calm), self.purse.room(self._budget), now)
 
     def _repeat(self, now: float) -> bytes:
         packet = DataBuilder(self._budget)
@@ -137,7 +143,7 @@ class AdaptiveSender(Sender):
             self.purse.earn_tail()
         return self._send(packet, self._by_need(oldest_first, now), self.purse.room(self._budget), now)
 
-    def _by_need(self, older: list[Fragment], now: float) -> list[Fragment]:
+    def _by_need(self, older: list[Fragment], now: float, *, only_stale: bool = False) -> list[Fragment]:
         """Return unacknowledged fragments in the order in which a packet takes them.
 
         First those that were not sent for a round trip, oldest first: they are lost, and hold up all others. Then the
@@ -145,7 +151,17 @@ class AdaptiveSender(Sender):
         """
         sent_before = now - self._path.patience
         stale = [fragment for fragment in older if self._flights[fragment.index].last <= sent_before]
+        if only_stale:
+            return stale
         return stale + [fragment for fragment in reversed(older) if self._flights[fragment.index].last > sent_before]
+
+    def _calm_until(self) -> float:
+        """Return until when the reader needs no redundancy; minus infinity unless that was reported."""
+        if self._reader is None or self._end_sent:
+            return -math.inf
+        if not self._reader.looking:
+            return math.inf
+        return self._reader_at + self._reader.buffered_s - self._path.patience - REPAIR
 
     def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
         """Add to a packet what fits, in ascending order, and book it; an empty one takes the first in any case."""
@@ -199,6 +215,7 @@ class AdaptiveSender(Sender):
             instant = min(instant, overdue)
         if spare >= SURPLUS * self.purse.income:
             instant = min(instant, self._last_packet + self._gap / 2)
+        instant = max(instant, self._calm_until())
         if self._limits.packets_per_s is not None:
             last_new = self._last_new if self._last_new is not None else self._last_packet
             instant = max(instant, self.purse.turn)

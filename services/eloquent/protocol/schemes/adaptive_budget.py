@@ -4,6 +4,8 @@ Rules of this file
 - Credit is in bytes on the wire. Each packet with something new earns at least its own size without redundancy, so new
   tokens can always be paid for; what is over pays for redundancy. On a lossy path it earns what it would cost to send
   everything twice until it arrives: 2 / (1 - loss) packets, the price of `duplicate-2`.
+- While the reader needs no redundancy, a packet earns no more than itself once the reserve is full: what is saved is
+  spent sooner or later, so to save more would save nothing.
 - A clean path puts a little aside with each packet, which its first sign of loss sets free. After the end of the stream,
   until that is acknowledged, repetitions at the tokens' pace earn as new tokens would, until the peer is silent.
 - Repetitions between tokens leave a reserve untouched, so that the packets of new tokens never go short through a burst.
@@ -88,7 +90,7 @@ class Purse:
         """Bytes of credit that are kept for the packets of new tokens."""
         return self._limits.reserve * self.income
 
-    def earn(self, *, alone: int, token_bytes: int, loss: float | None, end: bool) -> None:
+    def earn(self, *, alone: int, token_bytes: int, loss: float | None, end: bool, calm: bool = False) -> None:
         """Book a packet with something new, before it is spent.
 
         Args:
@@ -96,6 +98,7 @@ class Purse:
             token_bytes: Bytes of new tokens in it.
             loss: Share of packets lost on a lossy path, 0..1; None on a clean one.
             end: Whether it is the first with the end of the stream; it may be small, and earns no less than the one before.
+            calm: Whether the reader needs no redundancy: no more than the reserve is saved for later.
         """
         limits = self._limits
         if loss is not None and limits.copies is None:
@@ -112,6 +115,8 @@ class Purse:
         if loss is None:
             self._aside = min(self._aside + ASIDE * self.income, limits.aside * self.income)
         gained = (1.0 + start) * self.income
+        if calm:
+            gained = min(gained, max(self.reserve - self.credit, alone))
         self.credit = min(self.credit + gained, most * self.income)
         self.earned += gained
 
