@@ -276,8 +276,7 @@ def reproduce(
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
-    from eloquent.sim import paper, reproduction, targets
-    from eloquent.sim.plots import draw
+    from eloquent.sim import paper, plots, reproduction, targets
     from eloquent.sim.tables import show
 
     if only_targets:
@@ -292,9 +291,11 @@ def reproduce(
         plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied, traces=traces)
         with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
             result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
-        reproduction.write(result.tables, out, title="The paper's results, from seeds")
-        draw(result, out)
-        _draw_session(out)
+            drawn = plots.draw(result, executor)
+            reproduction.write(result.tables, out, title="The paper's results, from seeds")
+            _draw_session(out)  # while the workers draw the others
+            for name, content in drawn:
+                (out / name).write_bytes(content)
         headings, *rows = reproduction.summary_lines(result.tables[0])
         _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
     console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)

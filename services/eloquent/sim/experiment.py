@@ -22,8 +22,8 @@ from eloquent.qoe.ratios import Measured, percentile, ratio, redundancy_rate, re
 from eloquent.report.figures import SUCCESS, RelativeStallRatio, SchemeFigures
 from eloquent.sim.batch import Batch, Point, SessionSums, run_batch
 
-SESSIONS_A_BATCH = 10  # half a second of work, or less
-BATCHES_UNDER_WAY = 16  # enough for eight workers that are never without
+SESSIONS_A_BATCH = 5  # a fifth of a second of work, so that no worker is long without at the end
+BATCHES_UNDER_WAY = 32  # enough for sixteen workers that are never without
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

@@ -1,8 +1,10 @@
 """The figures of a reproduction, as they would stand in a paper: PNG and SVG, the same bytes from the same numbers."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from itertools import chain
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -38,24 +40,37 @@ _DPI = 200
 _COLUMNS = 4  # panels in a row
 
 
-def draw(reproduction: Reproduction, folder: Path) -> list[Path]:
+class _Job(NamedTuple):
+    name: str
+    figure: Callable[..., Figure]
+    shown: tuple[Any, ...]
+
+
+def draw(reproduction: Reproduction, executor: Executor | None = None) -> Iterator[tuple[str, bytes]]:
     """Draw every figure.
 
     Args:
         reproduction: What was computed.
-        folder: Where to put the files.
+        executor: Who draws, and begins at once; None for this process, when the files are asked for.
 
     Returns:
-        The files.
+        The name of each file, and what is in it.
     """
+    panels = reproduction.panels
+    jobs = [  # those that take longest first
+        _Job("stall-lengths", lengths_figure, (panels["paper-default"],)),
+        _Job("frontier", frontier_figure, (panels,)),
+        *(_Job(name, redundancy_figure, (panels, settings)) for name, settings in PANELS.items()),
+        _Job("figure-7", replay_figure, (reproduction.replayed[replay.POOLED],)),
+        _Job("figure-2", timeline_figure, (reproduction.timeline,)),
+        _Job("limit", limit_figure, (reproduction.limits,)),
+    ]
+    return chain.from_iterable(map(_draw, jobs) if executor is None else executor.map(_draw, jobs))
+
+
+def _draw(job: _Job) -> list[tuple[str, bytes]]:
     with mpl.rc_context(STYLE):
-        figures = {name: redundancy_figure(reproduction.panels, settings) for name, settings in PANELS.items()}
-        figures["figure-2"] = timeline_figure(reproduction.timeline)
-        figures["figure-7"] = replay_figure(reproduction.replayed[replay.POOLED])
-        figures["frontier"] = frontier_figure(reproduction.panels)
-        figures["stall-lengths"] = lengths_figure(reproduction.panels["paper-default"])
-        figures["limit"] = limit_figure(reproduction.limits)
-        return [path for name, figure in sorted(figures.items()) for path in _save(figure, folder / name)]
+        return _render(job.figure(*job.shown), job.name)
 
 
 def lengths_figure(results: Sequence[Results]) -> Figure:
@@ -189,11 +204,13 @@ def _timeline(place: Axes, column: Column) -> None:
     place.axvline(1, color="black", linewidth=0.8)
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure in both forms, without a date or a version."""
+def _render(figure: Figure, name: str) -> list[tuple[str, bytes]]:
+    """Return a figure in both forms, without a date or a version."""
     metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    paths = [stem.with_suffix(f".{form}") for form in metadata]
-    for path, values in zip(paths, metadata.values(), strict=True):
-        figure.savefig(path, dpi=_DPI, metadata=values)
+    files = []
+    for form, values in metadata.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=form, dpi=_DPI, metadata=values)
         figure.set_layout_engine("none")  # it stays as it has been laid out for the first form
-    return paths
+        files.append((f"{name}.{form}", content.getvalue()))
+    return files

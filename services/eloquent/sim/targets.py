@@ -1,12 +1,13 @@
 """What `eloquent-adaptive` was made to reach, and whether it does: three targets, on seeds that it was not tuned on.
 
 (a) With at most 10 packets a second, a stall ratio within 2 % of the exact bound.
-(b) With no more bytes on the wire than `duplicate-2`, a stall ratio of at most 0.85 times that of `eloquent`.
+(b) With no more bytes on the wire than `duplicate-2`, a stall ratio of at most 0.85 times that of `eloquent`. With tokens of 18
+    bytes, as the testbed has them, not more than that of `eloquent`.
 (c) On a clean link, at most 1.2 times the bytes of TCP with one packet a token; and the first outage after a clean minute stalls
     the reader no longer than the outage and one gap between tokens.
 
-Acknowledgements are lost too, and slots begin with tokens, for which the bound is exact. Rule 5 of docs/adaptive.md was tuned
-with the seeds 0 to 59 of single sessions; session k of a run has the seed 1,000,000 x seed + k.
+Acknowledgements are lost too, and slots begin with tokens, for which the bound is exact. What docs/adaptive.md chose by
+trial was chosen on the seeds 0 to 23 of single sessions; session k of a run has the seed 1,000,000 x seed + k.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,12 +37,13 @@ ADAPTIVE, PACED, PRINTED_SCHEME, COPIES, BOUND = (
 )
 NEAR_BOUND, OF_ELOQUENT, OF_TCP = 1.02, 0.85, 1.2
 CHOICES = Choices(ack_loss=True, token_bytes=5)
+LARGE = Choices(ack_loss=True, token_bytes=18)
 SESSION = 30.0  # seconds
 SESSIONS = 200
 
 CLEAN = 60.0  # seconds before the outage
 GAP = 0.100  # seconds between tokens
-TCP_HEADERS = 40  # bytes of IPv4 and TCP, without options
+TCP_HEADERS = 52  # bytes of IPv4 (20) and TCP with timestamps (32), as Linux sends it and the scheme `tcp` counts it
 CLEAN_TOKENS = (3, 5, 18)  # bytes
 CLEAN_OUTAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2)  # seconds
 _SLOT = 0.010  # seconds
@@ -51,7 +53,8 @@ _TOLERANCE = 1e-6  # seconds
 def lossy_points() -> list[Point]:
     """Return what (a) and (b) simulate."""
     names = (PACED, BOUND, ADAPTIVE, PRINTED_SCHEME, COPIES)
-    return [Point(name, scenarios.load(scenario), CHOICES) for scenario in SCENARIOS for name in names]
+    small = [Point(name, scenarios.load(scenario), CHOICES) for scenario in SCENARIOS for name in names]
+    return small + [Point(name, scenarios.load(scenario), LARGE) for scenario in SCENARIOS for name in names[2:]]
 
 
 def tables(
@@ -77,7 +80,8 @@ def tables(
     done = dict(zip(points, results, strict=True))
     cases = [CleanCase(token_bytes, outage) for token_bytes in CLEAN_TOKENS for outage in CLEAN_OUTAGES]
     clean = map(examine, cases) if executor is None else in_order(executor, examine, cases)
-    return [near_bound_table(done), same_bytes_table(done), clean_table(list(clean))]
+    small, large = same_bytes_table(done, CHOICES), same_bytes_table(done, LARGE)
+    return [near_bound_table(done), small, large, clean_table(list(clean))]
 
 
 def near_bound_table(done: dict[Point, Results]) -> Table:
@@ -117,12 +121,18 @@ def near_bound_table(done: dict[Point, Results]) -> Table:
     return Table("targets-bound", f"(a) {PACED}: stall ratio at most {NEAR_BOUND} of the bound", headings, tuple(rows))
 
 
-def same_bytes_table(done: dict[Point, Results]) -> Table:
-    """Return (b). It is met only if both the stall ratio and the bytes are."""
+def same_bytes_table(done: dict[Point, Results], choices: Choices) -> Table:
+    """Return (b). It is met only if both the stall ratio and the bytes are.
+
+    Args:
+        done: The results of every point.
+        choices: `CHOICES`, or `LARGE`, for which a smaller gain is enough.
+    """
+    wanted = OF_ELOQUENT if choices is CHOICES else 1.0
     rows: list[tuple[Cell, ...]] = []
     for name in SCENARIOS:
         scenario = scenarios.load(name)
-        ours, printed, copies = (done[Point(it, scenario, CHOICES)] for it in (ADAPTIVE, PRINTED_SCHEME, COPIES))
+        ours, printed, copies = (done[Point(it, scenario, choices)] for it in (ADAPTIVE, PRINTED_SCHEME, COPIES))
         relative = ours.relative_to(printed)
         low, high = (None, None) if relative is None or relative.ci95 is None else relative.ci95
         over = None if relative is None else relative.ratio
@@ -140,7 +150,7 @@ def same_bytes_table(done: dict[Point, Results]) -> Table:
                 spent,
                 allowed,
                 copies.figures().failed,
-                _verdict(over, OF_ELOQUENT) if is_within else "no",
+                _verdict(over, wanted) if is_within else "no",
             )
         )
     headings = (
@@ -156,8 +166,9 @@ def same_bytes_table(done: dict[Point, Results]) -> Table:
         "failed_duplicate_2",
         "met",
     )
-    title = f"(b) {ADAPTIVE}: at the bytes of {COPIES}, at most {OF_ELOQUENT} of eloquent's stall ratio"
-    return Table("targets-bytes", title, headings, tuple(rows))
+    size = choices.token_bytes
+    title = f"(b) {ADAPTIVE}, tokens of {size} bytes: at the bytes of {COPIES}, at most {wanted:g} of eloquent's stall ratio"
+    return Table("targets-bytes" if choices is CHOICES else f"targets-bytes-{size}", title, headings, tuple(rows))
 
 
 class CleanCase(NamedTuple):
