@@ -2,7 +2,7 @@
 
 Rules of this file
 
-- Instants are whole nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
+- Instants are rounded to nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
 - What coincides happens in this order: arrivals, timers, a reader who turns away or back, tokens. An acknowledgement that
   arrives at the instant of a token is known to the packet that carries the token.
 - The session begins at 0, when its link's schedules begin; the last token also ends the stream. It is over when nothing
@@ -42,6 +42,7 @@ from eloquent.sim.reader import Client
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
+_NANOSECONDS = 1e9  # in a second
 
 Outcome = Literal["ok", "lost", "broken", "unfinished"]
 
@@ -186,6 +187,11 @@ def _draw_schedules(scenario: Scenario, seed: int, choices: Choices) -> dict[Dir
     return {way: Schedule(model, seed=seed, link=LINK, direction=way) for way, model in models.items()}
 
 
+def _rounded(instant: float) -> float:
+    """Return an instant to the nanosecond; much faster than `round(instant, 9)`, and the same but for ties."""
+    return round(instant * _NANOSECONDS) / _NANOSECONDS if instant < math.inf else instant
+
+
 class _Path:
     """One direction of the link with its schedule."""
 
@@ -223,21 +229,22 @@ class _Path:
 class _Side:
     """An endpoint, the direction that it sends in, and when its timer is due."""
 
+    peer: "_Side"
+
     def __init__(self, endpoint: Endpoint, path: _Path) -> None:
         self.endpoint = endpoint
         self.path = path
+        self.oracle = endpoint if isinstance(endpoint, BoundSender) else None
         self.timer = self.due = math.inf  # the timer as pulled, and its instant among the events
-        self._instant = math.inf  # the timer in whole nanoseconds
         self.pull_timer(0.0)
 
     def pull_timer(self, now: float) -> None:
         """Ask when the endpoint wants to be called next; a timer in the past is due at once."""
         timer = self.endpoint.get_timer()
         if timer is None:
-            timer = math.inf
-        if timer != self.timer:
-            self.timer, self._instant = timer, round(timer, 9)
-        self.due = max(self._instant, now)
+            self.timer = self.due = math.inf
+        else:
+            self.timer, self.due = timer, max(_rounded(timer), now)
 
 
 class _Session:
@@ -272,6 +279,7 @@ class _Session:
         )
         self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
         self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
+        self._server.peer, self._client.peer = self._client, self._server
         self._reader = None if choices.reader is None else Client(choices.reader, self._generated[-1])
         self._turn = math.inf if self._reader is None else self._reader.next_change()
 
@@ -279,13 +287,15 @@ class _Session:
         tokens = iter(self._generated)
         token = next(tokens)
         horizon = self._generated[-1] + LONGEST_TAIL
+        heap, server, client = self._heap, self._server, self._client
         while True:
-            arrival = self._heap[0][0] if self._heap else math.inf
-            timer = min(self._server.due, self._client.due)
+            arrival = heap[0][0] if heap else math.inf
+            timer = server.due if server.due < client.due else client.due
             instant = min(arrival, timer, token, self._turn)
             if instant > horizon:  # infinite where nothing is left
                 break
-            self._now = max(self._now, instant)
+            if instant > self._now:
+                self._now = instant
             if instant == arrival:
                 self._arrive()
             elif instant == timer:
@@ -301,7 +311,7 @@ class _Session:
 
     def _arrive(self) -> None:
         _, _, side, data = heapq.heappop(self._heap)
-        (self._server if side is self._client else self._client).path.leave()
+        side.peer.path.leave()
         try:
             side.endpoint.receive_datagram(data, now=self._now)
         except RemoteProtocolError:  # nothing has changed, says the contract of endpoints: drop it and go on
@@ -335,18 +345,18 @@ class _Session:
 
     def _flush(self, side: _Side) -> None:
         """Take from an endpoint, after a call that may have changed it, what it wants to send and to tell."""
-        for data in side.endpoint.datagrams_to_send(now=self._now):
-            arrival = side.path.admit(data, self._now, self._record)
-            if isinstance(side.endpoint, BoundSender):
-                side.endpoint.learn_fate(arrives=arrival is not None, now=self._now)
+        now, endpoint = self._now, side.endpoint
+        for data in endpoint.datagrams_to_send(now=now):
+            arrival = side.path.admit(data, now, self._record)
+            if side.oracle is not None:
+                side.oracle.learn_fate(arrives=arrival is not None, now=now)
             if arrival is not None:
                 self._order += 1
-                peer = self._client if side is self._server else self._server
-                heapq.heappush(self._heap, (round(arrival, 9), self._order, peer, data))
-        while (event := side.endpoint.next_event()) is not None:
+                heapq.heappush(self._heap, (_rounded(arrival), self._order, side.peer, data))
+        while (event := endpoint.next_event()) is not None:
             match event:
                 case TokenReceived():
-                    self._rendered.append(round(self._now, 9))
+                    self._rendered.append(_rounded(now))
                     if self._reader is not None:
                         self._reader.take_token(self._rendered[-1])
                         self._report()
@@ -356,4 +366,4 @@ class _Session:
                     self._outcome = "broken"
                 case PeerLost() if self._outcome == "unfinished":
                     self._outcome = "lost"
-        side.pull_timer(self._now)
+        side.pull_timer(now)
