@@ -13,6 +13,7 @@ input, and then commands, one a line, each answered by one line on standard outp
 State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
 """
 
+import contextlib
 import ctypes
 import heapq
 import json
@@ -238,5 +239,7 @@ def prefer_this_process() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     except PermissionError:
         print("the carrier may not have real-time priority here; changes of state may be late", file=sys.stderr)
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -20)
     if ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE) != 0:
         print("the carrier may not lock its memory here; a page fault may make a change of state late", file=sys.stderr)
