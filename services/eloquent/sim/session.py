@@ -290,12 +290,11 @@ class _Session:
         heap, server, client = self._heap, self._server, self._client
         while True:
             arrival = heap[0][0] if heap else math.inf
-            timer = server.due if server.due < client.due else client.due
+            timer = min(server.due, client.due)
             instant = min(arrival, timer, token, self._turn)
             if instant > horizon:  # infinite where nothing is left
                 break
-            if instant > self._now:
-                self._now = instant
+            self._now = max(self._now, instant)
             if instant == arrival:
                 self._arrive()
             elif instant == timer:
