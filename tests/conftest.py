@@ -33,6 +33,13 @@ def needs_guest_kernel(needs_root: None) -> None:
 
 
 @pytest.fixture(scope="session")
+def needs_chromium() -> None:
+    """A real browser looks at the board."""
+    if shutil.which("chromium") is None:
+        cannot_run("the browser is missing: make .build/packages-browser.stamp installs Debian's chromium")
+
+
+@pytest.fixture(scope="session")
 def needs_promtool() -> None:
     """Prometheus's own tool judges rules."""
     if shutil.which("promtool") is None:

@@ -47,14 +47,33 @@ def _no_guest_kernel() -> str | None:
     )
 
 
+def _no_browser() -> str | None:
+    if os.geteuid() != 0:
+        return _not_root()
+    return (
+        None
+        if shutil.which("chromium")
+        else "the browser is missing: make .build/packages-browser.stamp installs it (Debian's chromium)"
+    )
+
+
 LANES = (
     Lane(
         "unit",
         "units, properties, processes on loopback",
-        (*PYTEST, "-m", "not (namespaces or lab or browser or containers or kernel)", "-n", "auto", "--dist", "loadfile"),
+        (
+            *PYTEST,
+            "-m",
+            "not (namespaces or lab or browser or containers or kernel)",
+            "-n",
+            "auto",
+            "--dist",
+            "loadfile",
+        ),
     ),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
+    Lane("browser", "the board, in headless Chromium", (*PYTEST, "-m", "browser"), _no_browser),
     Lane(
         "kernel",
         "the testbed on netem and kernel Open vSwitch, in a guest kernel",

@@ -99,10 +99,15 @@ class TestbedUnderTest:
         result: list[dict[str, Any]] = self.ask_prometheus("query", **words)["result"]
         return result
 
+    def url(self, name: str) -> str:
+        """Find where one reaches what the testbed serves, in what `up` printed."""
+        found = re.search(rf"{name}: +(http://127.0.0.1:\d+)", self.output)
+        assert found, self.output
+        return found[1]
+
     def ask_prometheus(self, what: str, **words: str) -> dict[str, Any]:
-        url = re.search(r"Prometheus: +(http://127.0.0.1:\d+)", self.output)
-        assert url, self.output
-        with urllib.request.urlopen(f"{url[1]}/api/v1/{what}?{urllib.parse.urlencode(words)}", timeout=20) as answer:
+        url = f"{self.url('Prometheus')}/api/v1/{what}?{urllib.parse.urlencode(words)}"
+        with urllib.request.urlopen(url, timeout=20) as answer:
             body = json.load(answer)
         assert body["status"] == "success"
         data: dict[str, Any] = body["data"]
@@ -115,6 +120,9 @@ class TestbedUnderTest:
         inside = children(self.outermost())
         assert len(inside) == 1, "unshare has one child, the supervisor"
         return inside[0]
+
+    def command_line(self, pid: int) -> bytes:
+        return command_line(pid)
 
     def lab_pids(self) -> set[int]:
         """Find the processes of the lab by the PID namespace that its first process made."""
