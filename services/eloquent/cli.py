@@ -276,13 +276,14 @@ def reproduce(
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
-    from eloquent.sim import paper, plots, reproduction, targets
+    from eloquent.sim import paper, plots, readers, reproduction, targets
     from eloquent.sim.tables import show
 
     if only_targets:
-        cases = len(targets.lossy_points())
+        cases = len(targets.lossy_points()) + 2 * len(readers.cases())
         with _working(cases * sessions, workers=workers, dask=dask) as (executor, tick):
             found = targets.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
+            found.append(readers.table(sessions=sessions, seed=seed, executor=executor, progress=tick))
         reproduction.write(found, out, name="targets", title="The targets of eloquent-adaptive")
         for table in found:
             _print_table(table.title, table.headings, [tuple(map(show, row)) for row in table.rows])
