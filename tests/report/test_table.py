@@ -37,7 +37,7 @@ def test_the_table_fits_into_80_columns(rendered):
 
 def test_below_the_table_stands_whether_the_run_can_be_believed(rendered):
     assert "loss measured by the link probes: 33.3%; the schedule's own: 25.0%" in rendered
-    assert "lag of the viewers' event loops, p99, in ms: 1" in rendered
+    assert "lag of those who render, p99, in ms: 1" in rendered
     assert "sessions whose redundancy is known: TCP (gRPC) 0 of 1\n" in rendered
     assert "failed sessions enter no figure, which flatters a scheme that has some: " in rendered
 

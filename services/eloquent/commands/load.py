@@ -58,6 +58,7 @@ def load(
 def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Show what happens, and the summary at the end; give how it ended."""
     from eloquent.report.figures import compute
+    from eloquent.report.html import write_report
     from eloquent.report.run_directory import RunDirectory
     from eloquent.report.table import render
 
@@ -69,7 +70,8 @@ def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
             match event:
                 case {"event": "stage", "text": text}:
                     console.print(f"{escape(text)} ...", highlight=False)
-                case {"event": "load_started", "seconds": seconds}:
+                case {"event": "load_started", "seconds": seconds, "url": url}:
+                    console.print(f"Locust's page, while it runs: {url}", highlight=False, soft_wrap=True)
                     bar = progress.add_task("chatting", total=seconds, users=0)
                 case {"event": "users", "elapsed": elapsed, "users": count} if bar is not None:
                     progress.update(bar, completed=elapsed, users=count)
@@ -82,7 +84,9 @@ def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
     folder = Path(ended["folder"])
     console.print()
     console.print(render(compute(RunDirectory(folder))))
-    console.print(f"\nresults of the load test: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"\nload directory: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"report:         {write_report(folder)}", highlight=False, soft_wrap=True)
+    console.print(f"Locust's own:   {folder / 'locust.html'}", highlight=False, soft_wrap=True)
     return ended
 
 

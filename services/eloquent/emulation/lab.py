@@ -13,7 +13,7 @@ from typing import Any
 from eloquent import telemetry
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
-from eloquent.emulation.doors import PROMETHEUS
+from eloquent.emulation.doors import LOCUST, PROMETHEUS
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.links import CARRIERS, Carrier
@@ -260,7 +260,12 @@ class Lab:
         if self._load is not None:
             raise EmulationError("a load test is running already: wait for it, or interrupt it")
         place = Place(
-            RunDirectory(self._folder), self._network.clients, self._deployment, self._carrier, self._infrastructure
+            run=RunDirectory(self._folder),
+            clients=self._network.clients,
+            deployment=self._deployment,
+            carrier=self._carrier,
+            infrastructure=self._infrastructure,
+            locust_url=self._urls[LOCUST.name],
         )
         self._load = LoadTest(options, place, tell)
         try:
@@ -269,6 +274,11 @@ class Lab:
         finally:
             self.targets.write("load", ())
             self._load = None
+
+    def interrupt_load(self) -> None:
+        """End the load test that runs, if one does; what it has so far becomes its results."""
+        if self._load is not None:
+            self._load.interrupt()
 
     def describe(self) -> dict[str, Any]:
         """Tell what runs, for `make status`."""

@@ -11,9 +11,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from eloquent import scenarios
 from eloquent.channel.loss import format_loss
@@ -31,12 +31,16 @@ from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, LoadJob
 from eloquent.load.options import LoadOptions
 from eloquent.load.ride import RIDE
 from eloquent.load.slo import breaches, parse_slo
+from eloquent.report.figures import compute
 from eloquent.report.run_directory import RunDirectory
-from eloquent.report.summary import summarise, to_json
+from eloquent.report.summary import write_summary
 
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
 MASTER_PORT = 5557
 CONNECT_TIME = 60  # seconds for all workers to reach the master
+LINGER = (
+    4  # seconds that the processes stay after the test, so that Prometheus sees their last word: two of its scrapes
+)
 STOP_TIME = 20.0  # seconds for a master to write its reports when it is told to stop
 OVERTIME = 60.0  # seconds beyond the duration until a load test that does not end is ended
 
@@ -51,6 +55,7 @@ class Place:
         deployment: The nodes.
         carrier: Impairs the links.
         infrastructure: All other processes.
+        locust_url: Where Locust's page is to be seen.
     """
 
     run: RunDirectory
@@ -58,6 +63,7 @@ class Place:
     deployment: Deployment
     carrier: Carrier
     infrastructure: Sequence[LabProcess]
+    locust_url: str
 
     @property
     def processes(self) -> list[LabProcess]:
@@ -84,7 +90,7 @@ class LoadTest:
         self._number = len(list(place.run.path.glob("load-*"))) + 1
         self._folder = place.run.path / f"load-{self._number}"
         self._warnings: list[str] = []
-        self._is_partial = True  # until the master has ended by itself, with every worker there
+        self._is_partial = False
         (self._folder / "logs").mkdir(parents=True)
         self._write_job()
         self._master = self._make_master()
@@ -136,7 +142,15 @@ class LoadTest:
     def _make_master(self) -> LabProcess:
         words = [
             *self._locust("--master", "--master-bind-host", LAB_ADDRESS, "--master-bind-port", str(MASTER_PORT)),
-            *("--web-host", "127.0.0.1", "--web-port", str(LOCUST.inner_port), "--autostart", "--autoquit", "0"),
+            *(
+                "--web-host",
+                "127.0.0.1",
+                "--web-port",
+                str(LOCUST.inner_port),
+                "--autostart",
+                "--autoquit",
+                str(LINGER),
+            ),
             *("--expect-workers", str(len(self._place.clients)), "--expect-workers-max-wait", str(CONNECT_TIME)),
             *("--csv", str(self._folder / "locust"), "--html", str(self._folder / "locust.html")),
         ]
@@ -187,19 +201,19 @@ class LoadTest:
     async def _follow(self) -> None:
         """Pass on what the master tells until it ends; drive the links of a ride."""
         options = self.options
-        self._tell({"event": "load_started", "seconds": options.duration_s, "folder": str(self._folder)})
+        self._tell({"event": "load_started", "seconds": options.duration_s, "url": self._place.locust_url})
         await self._place.carrier.follow_schedule(self._started)
         beside = [asyncio.create_task(self._watch_worker(worker)) for worker in self._workers]
+        beside += [asyncio.create_task(self._watch_lab(process)) for process in self._place.processes]
         if options.shape == "commuter":
             beside.append(asyncio.create_task(self._ride()))
         try:
             async with asyncio.timeout(options.duration_s + OVERTIME):
                 is_complete = await self._pass_on()
-            if not is_complete and not self._warnings:
-                self._warn("Locust's master ended before the test was over")
-            self._is_partial = bool(self._warnings)
+            if not is_complete and not self._is_partial:
+                self._cut_short("Locust's master ended before the test was over")
         except TimeoutError:
-            self._warn(f"Locust did not end within {OVERTIME:g} s after the test and was ended")
+            self._cut_short(f"Locust did not end within {OVERTIME:g} s after the test and was ended")
         finally:
             for task in beside:
                 task.cancel()
@@ -215,7 +229,7 @@ class LoadTest:
                         self._all_there = self._all_there or time.monotonic()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
-                    case {"event": "users"} if event is not None:
+                    case {"event": "users"} if event is not None and self._stopped is None:
                         self._usage = self._take_usage()
                         self._tell(event)
         return is_complete
@@ -223,8 +237,15 @@ class LoadTest:
     async def _watch_worker(self, worker: LabProcess) -> None:
         status = await worker.process.wait()
         await asyncio.sleep(1.0)  # the master may have told us a moment later that it stops
-        if self._stopped is None:
-            self._warn(f"{worker.name} ended with exit status {status} before the test was over{worker.log_tail()}")
+        if self._stopped is None and not self._is_partial:
+            self._cut_short(
+                f"{worker.name} ended with exit status {status} before the test was over{worker.log_tail()}"
+            )
+
+    async def _watch_lab(self, process: LabProcess) -> None:
+        """Say that a process of the lab ended; what its end means for the sessions, they tell themselves."""
+        status = await process.process.wait()
+        self._warn(f"{process.name} ended with exit status {status} during the test")
 
     async def _ride(self) -> None:
         """Take the links through the stages of the ride."""
@@ -235,6 +256,17 @@ class LoadTest:
             await self._place.carrier.follow_schedule(due, loss=format_loss(loss))
             self._tell({"event": "ride", "stage": stage.name, "scenario": stage.scenario})
             due += stage.share * self.options.duration_s
+
+    def interrupt(self) -> None:
+        """End it early; what it has so far becomes its results."""
+        if not self._is_partial:
+            self._cut_short("the test was interrupted")
+            self._interrupting = asyncio.create_task(self._master.stop(STOP_TIME))
+
+    def _cut_short(self, text: str) -> None:
+        """Note why the test is not whole."""
+        self._is_partial = True
+        self._warn(text)
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
@@ -253,15 +285,17 @@ class LoadTest:
         await self._place.carrier.follow_schedule(time.monotonic())  # a ride ends where the scenario is
         self._gather(ended)
         self._write_manifest(found)
-        summary = to_json(summarise(self._folder))
-        self._judge(summary, found["processor"]["stolen"])
+        summary = compute(RunDirectory(self._folder))
+        self._judge(summary.load_lag_p99_s, found["processor"]["stolen"])
         self._write_manifest(found)
-        broken = breaches(parse_slo(self.options.slo), cast("dict[str, Any]", summary["schemes"]))
+        write_summary(self._folder, summary)
+        figures = {name: asdict(one) for name, one in summary.schemes.items()}
+        broken = breaches(parse_slo(self.options.slo), figures)
         return {
             "event": "load_ended",
             "folder": str(self._folder),
             "partial": self._is_partial,
-            "starved": self._is_starved(summary),
+            "starved": _is_starved(summary.load_lag_p99_s),
             "breaches": [str(breach) for breach in broken],
         }
 
@@ -300,22 +334,21 @@ class LoadTest:
             }
         )
 
-    def _is_starved(self, summary: dict[str, Any]) -> bool:
-        lag = summary["load_lag_p99_s"]
-        return lag is None or lag > LAG_BOUND
-
-    def _judge(self, summary: dict[str, Any], stolen: float) -> None:
+    def _judge(self, lag: float | None, stolen: float) -> None:
         """Say what makes the numbers less than they claim to be."""
-        lag = summary["load_lag_p99_s"]
         if lag is None:
             self._warn("no lag of the load workers was measured")
-        elif lag > LAG_BOUND:
+        elif _is_starved(lag):
             self._warn(
-                f"the load workers lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
+                f"the load processes lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
                 " they are starved, and the stalls are partly their own; ask for fewer users"
             )
         if stolen > STEAL_BOUND:
             self._warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the test")
+
+
+def _is_starved(lag: float | None) -> bool:
+    return lag is None or lag > LAG_BOUND
 
 
 async def _read_event(master: LabProcess) -> dict[str, Any] | None:

@@ -180,9 +180,9 @@ class Supervisor:
         hang_up = asyncio.create_task(reader.read())
         await asyncio.wait((work, hang_up), return_when=asyncio.FIRST_COMPLETED)
         hang_up.cancel()
-        work.cancel()
+        self._lab.interrupt_load()
         await asyncio.wait((work,))
-        if not work.cancelled() and (error := work.exception()) is not None:
+        if (error := work.exception()) is not None:
             if not isinstance(error, EloquentError):
                 traceback.print_exception(error)
             _say(writer, {"event": "error", "text": str(error) or repr(error)})

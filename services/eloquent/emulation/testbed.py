@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -157,7 +157,7 @@ class Testbed:
         return self._ask({"do": "status"}) if self.is_up() else None
 
     def load(self, options: LoadOptions) -> Iterator[dict[str, Any]]:
-        """Run a load test on the lab that is up; it ends early, with partial results, when the events are no longer read.
+        """Run a load test on the lab that is up; SIGINT, or the end of this process, ends it early, with partial results.
 
         Args:
             options: What to run.
@@ -171,7 +171,8 @@ class Testbed:
         """
         if not self.is_up():
             raise ConfigurationError("no testbed is up: bring one up with make up")
-        with self._call({"do": "load", "options": options.model_dump(mode="json")}) as connection:
+        request = {"do": "load", "options": options.model_dump(mode="json")}
+        with self._call(request) as connection, _on_interrupt(lambda: connection.shutdown(socket.SHUT_WR)):
             connection.settimeout(None)
             for line in connection.makefile():
                 event = json.loads(line)
@@ -274,6 +275,22 @@ class Testbed:
     def _forget(self) -> None:
         self._control.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """Let the first SIGINT act, and a second one do what it did before."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        act()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_time(pid: int) -> int:

@@ -4,8 +4,8 @@ Rules of this file:
 
 - Only sessions that ended well enter the figures. One that failed, or that was rendering but never logged its end,
   counts in `failed` and in nothing else, so a scheme with failures is to be read with care; the tables say so.
-- Loss and lag are taken over the window from the first request to the last end of the logged sessions; the lag of a load test
-  from when its users are there until it is told to stop.
+- Loss, lag and concurrency are taken over the window from the first request to the last end of the logged sessions; lag and
+  concurrency of a load test from when its users are there until it is told to stop.
 """
 
 import math
@@ -17,6 +17,7 @@ from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval
 from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
+from eloquent.report.concurrency import Concurrency, concurrency
 from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
 
@@ -93,6 +94,7 @@ class Summary:
         loss_rate: Share of the link probes that were lost on the downlink, 0..1.
         scheduled_loss_rate: The share that the schedules had in store for these very probes.
         load_lag_p99_s: 99th percentile of the lag of the viewers' event loops, in seconds.
+        concurrency: Sessions that were open at once, and tokens a second; None where no time passed.
     """
 
     schemes: dict[str, SchemeFigures]
@@ -100,6 +102,7 @@ class Summary:
     loss_rate: float | None
     scheduled_loss_rate: float | None
     load_lag_p99_s: float | None
+    concurrency: Concurrency | None
 
 
 def compute(run: RunDirectory) -> Summary:
@@ -128,6 +131,7 @@ def compute(run: RunDirectory) -> Summary:
     begin, end = manifest.measured_s or (first, last)
     lags = [row.lag_s for row in run.lags() if begin <= row.at_s <= end]
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
+    is_paired = manifest.measured_s is None  # the users of a load test ask when they like, each something else
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
     return Summary(
         schemes={
@@ -137,7 +141,7 @@ def compute(run: RunDirectory) -> Summary:
                 streams,
                 measured,
                 unfinished=unfinished.count(name),
-                baseline=[row for row in sessions if row.scheme == names[0]] if name != names[0] else [],
+                baseline=[row for row in sessions if row.scheme == names[0]] if is_paired and name != names[0] else [],
             )
             for name in names
         },
@@ -145,6 +149,11 @@ def compute(run: RunDirectory) -> Summary:
         loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
         scheduled_loss_rate=_scheduled_loss(manifest, probes),
         load_lag_p99_s=percentile(lags, 0.99),
+        concurrency=concurrency(
+            [(row.requested_s, row.ended_s) for row in sessions],
+            [token.rendered_s for rows in tokens.values() for token in rows],
+            window=(begin, end),
+        ),
     )
 
 

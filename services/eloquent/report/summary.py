@@ -20,11 +20,25 @@ def summarise(run_dir: Path) -> Summary:
     Raises:
         ConfigurationError: The directory holds no run, or a log cannot be read.
     """
-    run = RunDirectory(run_dir)
-    summary = compute(run)
-    write_json(run.path / "summary.json", to_json(summary))
-    write_whole(run.path / "summary.md", markdown(summary, title=f"Run {run.read_manifest().run}"))
+    summary = compute(RunDirectory(run_dir))
+    write_summary(run_dir, summary)
     return summary
+
+
+def write_summary(run_dir: Path, summary: Summary) -> None:
+    """Write `summary.json` and `summary.md`, which repeats the warnings of the manifest.
+
+    Args:
+        run_dir: The run's directory, with a manifest.
+        summary: Its figures.
+
+    Raises:
+        ConfigurationError: The directory holds no run.
+    """
+    manifest = RunDirectory(run_dir).read_manifest()
+    warnings = (manifest.model_extra or {}).get("warnings", [])
+    write_json(run_dir / "summary.json", to_json(summary))
+    write_whole(run_dir / "summary.md", markdown(summary, title=f"Run {manifest.run}", warnings=warnings))
 
 
 def to_json(summary: Summary) -> dict[str, object]:
@@ -35,4 +49,5 @@ def to_json(summary: Summary) -> dict[str, object]:
         "loss_rate": summary.loss_rate,
         "scheduled_loss_rate": summary.scheduled_loss_rate,
         "load_lag_p99_s": summary.load_lag_p99_s,
+        "concurrency": None if summary.concurrency is None else asdict(summary.concurrency),
     }

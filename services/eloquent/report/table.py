@@ -3,6 +3,8 @@
 Headings and cells are written in lines of their own, below each other, so that the table fits into 80 columns.
 """
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group
 from rich.table import Table
@@ -42,20 +44,22 @@ def render(summary: Summary, *, title: str | None = None) -> Group:
     return Group(table, *(Text(line) for line in _remarks(summary)))
 
 
-def markdown(summary: Summary, *, title: str) -> str:
+def markdown(summary: Summary, *, title: str, warnings: Sequence[str] = ()) -> str:
     """Write the table as a page of Markdown.
 
     Args:
         summary: The figures of a run.
         title: The page's heading.
+        warnings: What makes the figures less than they claim to be; shown in red where Markdown knows cautions.
     """
+    cautions = [line for text in warnings for line in ("> [!CAUTION]", f"> {' '.join(text.split())}", "")]
     rows = [
         tuple(heading.replace("\n", " ") for heading in _HEADINGS),
         ("---", *("---:" for _ in _HEADINGS[1:])),
         *(tuple(cell.replace("\n", " / ") for cell in _cells(*item)) for item in summary.schemes.items()),
     ]
     table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"# {title}", "", *table, "", *(f"- {line}" for line in _remarks(summary))]) + "\n"
+    return "\n".join([f"# {title}", "", *cautions, *table, "", *(f"- {line}" for line in _remarks(summary))]) + "\n"
 
 
 def _cells(name: str, figures: SchemeFigures) -> tuple[str, ...]:
@@ -79,8 +83,12 @@ def _remarks(summary: Summary) -> list[str]:
     measured, scheduled = _percent(summary.loss_rate), _percent(summary.scheduled_loss_rate)
     remarks = [
         f"loss measured by the link probes: {measured}; the schedule's own: {scheduled}",
-        f"lag of the viewers' event loops, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}",
+        f"lag of those who render, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}",
     ]
+    if (found := summary.concurrency) is not None:
+        remarks.append(
+            f"sessions at once: {found.mean:.1f} on average, {found.peak} at most; tokens a second: {found.tokens_per_s:.0f}"
+        )
     for name, figures in summary.schemes.items():
         if (relative := figures.relative_stall_ratio) is not None:
             ends = f" [{', '.join(map(_change, relative.ci95))}]" if relative.ci95 else ""
