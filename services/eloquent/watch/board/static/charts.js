@@ -70,7 +70,7 @@ class Chart {
   timeAxis() {
     const colour = css("--faint");
     const values = (_, splits) => splits.map((at) => clock(at, splits.length > 1 && splits[1] - splits[0] < 60));
-    return { stroke: colour, font: FONT, values, space: 70, size: 26, gap: 4, grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
+    return { stroke: colour, font: FONT, values, space: 70, size: 30, gap: 8, grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
   }
 
   frame(height) {
