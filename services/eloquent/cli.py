@@ -263,7 +263,7 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder for tables (CSV, Markdown) and figures (PNG, SVG).")],
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the figures.")] = 30,
     headline: Annotated[int, typer.Option(min=1, help="Sessions of each setting of the printed reductions.")] = 30,
-    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 6,
+    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 3,
     schemes: Annotated[str | None, typer.Option(help="Schemes of the figures; all registered ones by default.")] = None,
     traces: Annotated[
         Path | None, typer.Option(help="Folder with traces for figure 7, instead of the shipped.")

@@ -93,6 +93,11 @@ class TraceLoss:
     def _levels(self) -> tuple[float, ...]:
         return tuple(sorted(set(self.shares)))
 
+    @cached_property
+    def _states(self) -> bytes:
+        numbers = {share: number for number, share in enumerate(self._levels)}
+        return bytes(numbers[share] for share in self.shares)
+
     @property
     def loss_by_state(self) -> tuple[float, ...]:
         """The shares that occur, in rising order."""
@@ -115,9 +120,7 @@ class TraceLoss:
 
     def states(self, rng: Random) -> Iterator[int]:
         """Yield the state of each slot in turn, for ever; the first number drawn decides about the start."""
-        numbers = {share: number for number, share in enumerate(self._levels)}
         first = int(rng.random() * len(self.shares)) if self.start else 0
-        states = [numbers[share] for share in self.shares]
-        yield from states[first:]
+        yield from self._states[first:]
         while True:
-            yield from states
+            yield from self._states

@@ -56,7 +56,7 @@ class Parity:
     data: bytes
 
 
-@lru_cache(maxsize=4096)  # both sides ask for it, and a receiver again while a loss is open
+@lru_cache(maxsize=8192)  # both sides ask for it, and a receiver again while a loss is open
 def coefficient(index: int, key: int) -> int:
     """Return the factor of a fragment in the combination of a key, 1 to 255."""
     mixed = (index * 0x9E3779B1 + key * 0x85EBCA6B + 0xC2B2AE35) & 0xFFFFFFFF

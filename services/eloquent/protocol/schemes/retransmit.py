@@ -144,8 +144,9 @@ class RetransmitSender(Sender):
         oldest: dict[int, float] = {}  # by transmissions: when the first of them was sent; most packets have the same
         copy_at = inf
         for packet in self._packets:
-            if packet.sent_at < oldest.get(packet.transmissions, inf):
-                oldest[packet.transmissions] = packet.sent_at
+            count = packet.transmissions
+            if count not in oldest or packet.sent_at < oldest[count]:
+                oldest[count] = packet.sent_at
             if packet.copies_left and packet.copy_at < copy_at:
                 copy_at = packet.copy_at
         self._timeout_at = min([sent_at + self._wait(count) for count, sent_at in oldest.items()], default=inf)
