@@ -140,8 +140,7 @@ def test_two_answers_stream_side_by_side(open_board, keep, watched):
         page.get_by_label("Answer of").select_option("10")
         page.get_by_role("button", name="Ask").click()
         panes = {scheme: page.locator(f'.pane[data-scheme="{scheme}"]') for scheme in ("grpc", "eloquent")}
-        page.locator('.pane[data-scheme="grpc"][data-state="stalled"]').wait_for()
-        assert panes["grpc"].locator(".status").inner_text().startswith("stalled")
+        page.locator('.pane[data-scheme="grpc"][data-state="stalled"] .status', has_text="stalled").wait_for()
         keep(page, "chat-stalled")
         page.locator(".verdict:not(:empty)").wait_for()
         keep(page, "chat")
@@ -223,7 +222,7 @@ def test_the_door_leads_no_foreign_name_in(url):
 
 def test_the_terminal_view_shows_the_same(watched):
     status = json.loads(watched.call("status").stdout)
-    assert set(status["urls"]) == {"Prometheus", "the board", "Locust"}
+    assert set(status["urls"]) >= {"Prometheus", "the board", "Locust"}
     assert status["processes"]["the board"]
     shown = watched.call("top", "--once")
     assert shown.returncode == 0, shown.stderr

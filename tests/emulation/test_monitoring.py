@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+from pathlib import Path
 
-from eloquent.emulation.monitoring import Target, Targets, make_prometheus
+from eloquent.emulation.monitoring import Target, Targets, make_board, make_prometheus
+from eloquent.watch.facts import RunFacts
 
 TARGETS = [Target("viewer", "c1", "10.255.0.4:9100"), Target("carrier", "lab", "10.255.0.1:9100")]
 
@@ -40,3 +42,25 @@ def test_a_group_is_replaced_and_taken_away_alone(tmp_path):
     targets.write("load", [])
     targets.write("load", [])
     assert [path.name for path in folder.iterdir()] == ["lab.json"]
+
+
+def test_the_board_reads_what_the_lab_wrote(tmp_path):
+    facts = RunFacts(
+        folder=tmp_path,
+        scenario="paper-default",
+        link="rtt=400ms",
+        seed=7,
+        carrier="wire",
+        datapath="user",
+        schemes=("grpc", "eloquent"),
+        token_gap_s=0.1,
+        clients={"c1": ("nsenter", "--net=/proc/12/ns/net", "--")},
+        server="10.0.0.1:50051",
+        http="10.0.0.1:8000",
+        edge="127.0.0.1:50051",
+        schedule=tmp_path / "schedule.json",
+        urls={"the board": "http://127.0.0.1:8080"},
+    )
+    words = make_board(facts, metrics="10.255.0.1:9106", logs=tmp_path).words
+    assert RunFacts.read(Path(words[words.index("--facts") + 1])) == facts
+    assert words[words.index("--listen") + 1].startswith("127.0.0.1:")

@@ -112,6 +112,7 @@ def test_what_runs_is_told_with_what_it_warns_of(board, facts):
     assert run["clients"] == ["c1", "c2"]
     assert [scheme["label"] for scheme in run["schemes"]] == ["TCP (gRPC)", "TCP (HTTP SSE)", "Eloquent"]
     assert run["seen"] == []
+    assert run["load"] is False
     assert run["warnings"] == ["too <b>slow</b>"]
 
 

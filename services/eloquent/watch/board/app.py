@@ -43,6 +43,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+_LOAD = "count(eloquent_load_users)"  # nothing while no load runs
 _SEEN_SCHEMES = "group by (scheme) (eloquent_rendered_tokens_total)"
 
 
@@ -122,6 +123,7 @@ class _Board:
                 "seen": [describe_scheme(name) for name in sorted({*seen} - {*facts.schemes, ""}, key=scheme_place)],
                 "warnings": facts.warnings,
                 "alerts": [asdict(alert) for alert in alerts],
+                "load": bool(await self._prometheus.instant(_LOAD)),
                 "urls": facts.urls,
             }
         )

@@ -206,6 +206,8 @@ async def _asker(command: list[str]) -> AsyncIterator[asyncio.subprocess.Process
             process.terminate()
             try:
                 await asyncio.wait_for(asyncio.shield(process.wait()), STOP_TIME)
-            except (TimeoutError, asyncio.CancelledError):
+            except TimeoutError:
+                process.kill()
+            except asyncio.CancelledError:  # the page is gone, and nobody waits
                 process.kill()
                 raise

@@ -45,8 +45,8 @@ function showRun() {
   const facts = [run.scenario, `${run.clients.length} ${run.clients.length === 1 ? "client" : "clients"}`, `seed ${run.seed}`, `${run.carrier} links`];
   find("run").textContent = facts.join(" · ");
   find("run").title = run.link;
-  const others = Object.entries(run.urls).filter(([name]) => name !== "the board");
-  find("links").replaceChildren(...others.map(([name, url]) => element("a", { href: url, target: "_blank", rel: "noreferrer" }, name)));
+  const others = ["Prometheus", "Locust"].filter((name) => name in run.urls && (name !== "Locust" || run.load));
+  find("links").replaceChildren(...others.map((name) => element("a", { href: run.urls[name], target: "_blank", rel: "noreferrer" }, name)));
 }
 
 function showNotices() {
