@@ -21,6 +21,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent SCENARIO=paper-default ROUNDS=1 SEED=1\n'
 	@printf '  SESSION=30 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089 RUNTIME=docker|native\n'
+	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 SLO=stall_ratio=0.2,...\n'
+	@printf '  SEED=1 ALLOW_LAG=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
 
@@ -158,11 +160,22 @@ test: native .build/dev.stamp ## Run every test lane that this machine can run
 test-kernel: native .build/dev.stamp .build/packages-kernel.stamp ## Run a lab on real netem and kernel Open vSwitch, in a guest kernel
 	@$(BIN)/python tests/run_lanes.py kernel
 
+.PHONY: test-containers
+test-containers: native .build/dev.stamp .build/packages-containers.stamp ## Run the testbed in containers, on a real Docker engine
+	@$(BIN)/python tests/run_lanes.py containers
+
 .PHONY: lint
 lint: native .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/hadolint docker/*Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose*.yaml
+
+SBOM ?= .build/sbom.cdx.json
+.PHONY: sbom
+sbom: native .build/dev.stamp ## Write what the testbed is made of, Python and Debian packages, as CycloneDX: SBOM=FILE
+	@$(BIN)/python docker/sbom.py --out "$(SBOM)" $(and $(filter docker,$(RUNTIME)),--image eloquent-testbed)
 
 LOCK := uv pip compile pyproject.toml --quiet --no-header --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links

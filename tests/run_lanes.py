@@ -57,6 +57,16 @@ def _no_browser() -> str | None:
     )
 
 
+def _no_engine() -> str | None:
+    if os.geteuid() != 0:
+        return _not_root()
+    return (
+        None
+        if shutil.which("docker") and shutil.which("docker-compose") and shutil.which("debootstrap")
+        else "the Docker engine is missing: make test-containers installs it (Debian's docker.io)"
+    )
+
+
 LANES = (
     Lane(
         "unit",
@@ -74,6 +84,12 @@ LANES = (
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
     Lane("browser", "the board, in headless Chromium", (*PYTEST, "-m", "browser"), _no_browser),
+    Lane(
+        "containers",
+        "the testbed in containers, on a real Docker engine",
+        (sys.executable, "tests/containers/engine.py", *PYTEST, "-m", "containers", "tests/containers"),
+        _no_engine,
+    ),
     Lane(
         "kernel",
         "the testbed on netem and kernel Open vSwitch, in a guest kernel",
