@@ -135,14 +135,14 @@ def test_the_figures_can_be_computed_again(experiment):
 
 
 def test_the_simulator_agrees_with_the_lab(experiment):
-    """Within 10 % where the machine keeps up (docs/agreement.md); a starved one adds stalls of its own: 36 % were seen."""
+    """Within 10 % over 64 sessions (docs/agreement.md); 8 spread more, and a starved machine adds stalls: 36 % were seen."""
     answer = experiment.call("agreement", str(experiment.run), "--repeats", "3", "--tolerance", "1000")
     assert answer.returncode == 0, answer.stderr
     with (experiment.run / "agreement.csv").open(encoding="utf-8") as file:
         rows = {row["scheme"]: row for row in csv.DictReader(file) if row["measure"] == "stall_ratio_210"}
     assert set(rows) == set(SCHEMES)
     for scheme, row in rows.items():
-        assert 0.5 < float(row["lab"]) / float(row["simulator"]) < 2, scheme
+        assert 0.7 < float(row["lab"]) / float(row["simulator"]) < 1.5, scheme
 
 
 def test_status_tells_what_runs(experiment):
