@@ -192,6 +192,15 @@ def watched(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     under_test.call("down")
 
 
+@pytest.fixture(scope="module")
+def chatting(needs_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestbedUnderTest]:
+    """A testbed of three clients for load tests, after a short round: up, with its background load on."""
+    under_test = TestbedUnderTest(tmp_path_factory.mktemp("chatting"))
+    under_test.up("--clients", "3", "--session", "4", "--schemes", "grpc,eloquent", "--background")
+    yield under_test
+    under_test.call("down")
+
+
 @pytest.fixture
 def check_panels(wait_until: Callable[[Callable[[], bool]], None]) -> Callable[..., None]:
     """Ask a testbed's Prometheus every query of a dashboard: each has data, and every value is a sane one."""
