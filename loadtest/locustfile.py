@@ -63,7 +63,7 @@ def start(environment: Environment, **_: Any) -> None:
         environment.events.test_start.add_listener(lambda **_: gevent.spawn(_tell_users, environment))
         environment.events.test_start.add_listener(lambda **_: lag.start())
         environment.events.spawning_complete.add_listener(lambda **_: _say({"event": "all_there"}))
-        environment.events.test_stop.add_listener(lambda **_: _tell_end(environment))
+        environment.events.test_stopping.add_listener(lambda **_: _tell_end(environment))
     else:
         ChatUser.worker.start()
         environment.events.quit.add_listener(lambda **_: ChatUser.worker.close())
@@ -80,7 +80,7 @@ def _tell_users(environment: Environment) -> None:
 
 
 def _tell_end(environment: Environment) -> None:
-    """Tell the lab whether the test has come to its end, or was stopped before, as its web page allows."""
+    """Tell the lab, before the users go, whether the test has come to its end, or is stopped before, as its web page allows."""
     shape = environment.shape_class
     _say({"event": "test_stop", "complete": shape is not None and shape.tick() is None})
 

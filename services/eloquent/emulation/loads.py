@@ -98,6 +98,7 @@ class LoadTest:
         self._started = 0.0  # in seconds of CLOCK_MONOTONIC
         self._all_there: float | None = None  # when the users of the shape's first step were there
         self._stopped: float | None = None  # when Locust began to stop
+        self._stopping: asyncio.Task[None] | None = None  # ends the master before it would end by itself
         self._usage: Usage  # the latest account of all, Locust's processes among them, which end with the test
 
     async def run(self) -> dict[str, Any]:
@@ -229,6 +230,8 @@ class LoadTest:
                         self._all_there = self._all_there or time.monotonic()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
+                        if self._is_partial:  # Locust would wait half a minute for a worker that is dead
+                            self._stopping = asyncio.create_task(self._stop_master(after_s=LINGER))
                     case {"event": "users"} if event is not None and self._stopped is None:
                         self._usage = self._take_usage()
                         self._tell(event)
@@ -261,7 +264,11 @@ class LoadTest:
         """End it early; what it has so far becomes its results."""
         if not self._is_partial:
             self._cut_short("the test was interrupted")
-            self._interrupting = asyncio.create_task(self._master.stop(STOP_TIME))
+            self._stopping = asyncio.create_task(self._stop_master())
+
+    async def _stop_master(self, *, after_s: float = 0.0) -> None:
+        await asyncio.sleep(after_s)
+        await self._master.stop(STOP_TIME)
 
     def _cut_short(self, text: str) -> None:
         """Note why the test is not whole."""
