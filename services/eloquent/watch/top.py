@@ -153,7 +153,7 @@ def _clients(frame: Frame) -> Table:
 def _load(frame: Frame) -> Table:
     table = _table("load", "users", "lag p99")
     worst = max(frame.lag.values(), default=None)
-    for (name,), users in sorted(frame.users.items()):
+    for (name,), users in sorted(frame.users.items(), key=lambda one: scheme_place(one[0][0])):
         table.add_row(_label(name), _cell(users, "n"), "")
     table.add_row("all", _cell(sum(frame.users.values()), "n"), _cell(worst, "ms", _LAG_LEVELS))
     return table
