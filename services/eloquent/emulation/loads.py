@@ -1,4 +1,4 @@
-"""Load tests on a lab that is up: Locust's master in the lab's own namespace, one headless worker in each client's host.
+"""Load tests on a lab that is up.
 
 A load test leaves a run directory of its own in that of the run, `load-1` and so on: the workers' logs, the probes and the senders'
 accounts of its time, Locust's reports, and the summary of all of it. Whatever ends it early, what it has is kept, and is marked as
@@ -8,26 +8,22 @@ partial.
 import asyncio
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from eloquent import scenarios
 from eloquent.channel.loss import format_loss
-from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT, Deployment
-from eloquent.emulation.doors import LOCUST
+from eloquent.emulation.deployment import Deployment
 from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.links import Carrier
-from eloquent.emulation.network import LAB_ADDRESS, LabHost
-from eloquent.emulation.options import REPOSITORY
+from eloquent.emulation.locusts import LINGER, Locusts
+from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
 from eloquent.emulation.rounds import LAG_BOUND, SETTLE, STEAL_BOUND
 from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
-from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, LoadJob
 from eloquent.load.options import LoadOptions
 from eloquent.load.ride import RIDE
 from eloquent.load.slo import breaches, parse_slo
@@ -35,13 +31,6 @@ from eloquent.report.figures import compute
 from eloquent.report.run_directory import RunDirectory
 from eloquent.report.summary import write_summary
 
-LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
-MASTER_PORT = 5557
-CONNECT_TIME = 60  # seconds for all workers to reach the master
-LINGER = (
-    4  # seconds that the processes stay after the test, so that Prometheus sees their last word: two of its scrapes
-)
-STOP_TIME = 20.0  # seconds for a master to write its reports when it is told to stop
 OVERTIME = 60.0  # seconds beyond the duration until a load test that does not end is ended
 
 
@@ -92,9 +81,13 @@ class LoadTest:
         self._warnings: list[str] = []
         self._is_partial = False
         (self._folder / "logs").mkdir(parents=True)
-        self._write_job()
-        self._master = self._make_master()
-        self._workers = [self._make_worker(client) for client in place.clients]
+        self._locusts = Locusts(
+            options,
+            number=self._number,
+            folder=self._folder,
+            clients=place.clients,
+            addresses=place.deployment.addresses,
+        )
         self._started = 0.0  # in seconds of CLOCK_MONOTONIC
         self._all_there: float | None = None  # when the users of the shape's first step were there
         self._stopped: float | None = None  # when Locust began to stop
@@ -120,9 +113,9 @@ class LoadTest:
                 await viewer.write_line(json.dumps({"background": on}))
 
     async def _measure(self) -> dict[str, Any]:
-        self._tell({"event": "stage", "text": f"starting {len(self._workers)} load workers"})
-        await asyncio.gather(*(process.start() for process in (self._master, *self._workers)))
-        await self._wait_start()
+        self._tell({"event": "stage", "text": f"starting {len(self._locusts.workers)} load workers"})
+        await self._locusts.start()
+        self._started = time.monotonic()
         processor, usage = ProcessorTime.now(), self._take_usage()
         self._usage = usage
         try:
@@ -136,66 +129,7 @@ class LoadTest:
         return ended
 
     def _take_usage(self) -> Usage:
-        return Usage.of([*self._place.processes, self._master, *self._workers])
-
-    # --- Locust's processes
-
-    def _make_master(self) -> LabProcess:
-        words = [
-            *self._locust("--master", "--master-bind-host", LAB_ADDRESS, "--master-bind-port", str(MASTER_PORT)),
-            *(
-                "--web-host",
-                "127.0.0.1",
-                "--web-port",
-                str(LOCUST.inner_port),
-                "--autostart",
-                "--autoquit",
-                str(LINGER),
-            ),
-            *("--expect-workers", str(len(self._place.clients)), "--expect-workers-max-wait", str(CONNECT_TIME)),
-            *("--csv", str(self._folder / "locust"), "--html", str(self._folder / "locust.html")),
-        ]
-        environment = {JOB_VARIABLE: str(self._job)}
-        return LabProcess("Locust's master", words, log=self._log("master"), talks=True, environment=environment)
-
-    def _make_worker(self, client: LabHost) -> LabProcess:
-        words = self._locust("--worker", "--master-host", LAB_ADDRESS, "--master-port", str(MASTER_PORT))
-        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name}
-        name = f"the load worker of {client.name}"
-        return LabProcess(name, client.command(*words), log=self._log(client.name), environment=environment)
-
-    def _locust(self, *flags: str) -> list[str]:
-        return [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--loglevel", "INFO", *flags]
-
-    def _log(self, name: str) -> Path:
-        return self._folder / "logs" / f"locust-{name}.log"
-
-    def _write_job(self) -> None:
-        job = LoadJob(
-            number=self._number,
-            options=self.options,
-            folder=self._folder,
-            **self._place.deployment.addresses,
-            metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in self._place.clients},
-            master_metrics=LOAD_MASTER_METRICS,
-        )
-        self._job.write_text(job.model_dump_json(indent=2), encoding="utf-8")
-
-    @property
-    def _job(self) -> Path:
-        return self._folder / "job.json"
-
-    async def _wait_start(self) -> None:
-        """Wait until Locust starts the test."""
-        try:
-            async with asyncio.timeout(2 * CONNECT_TIME):
-                while (event := await _read_event(self._master)) is None or event["event"] != "test_start":
-                    pass
-        except (TimeoutError, EmulationError) as error:
-            tails = "".join(worker.log_tail() for worker in self._workers)
-            await self._stop_processes()
-            raise EmulationError(f"the load test did not start: {error or 'Locust said nothing'}{tails}") from None
-        self._started = time.monotonic()
+        return Usage.of([*self._place.processes, self._locusts.master, *self._locusts.workers])
 
     # --- while it runs
 
@@ -204,7 +138,7 @@ class LoadTest:
         options = self.options
         self._tell({"event": "load_started", "seconds": options.duration_s, "url": self._place.locust_url})
         await self._place.carrier.follow_schedule(self._started)
-        beside = [asyncio.create_task(self._watch_worker(worker)) for worker in self._workers]
+        beside = [asyncio.create_task(self._watch_worker(worker)) for worker in self._locusts.workers]
         beside += [asyncio.create_task(self._watch_lab(process)) for process in self._place.processes]
         if options.shape == "commuter":
             beside.append(asyncio.create_task(self._ride()))
@@ -224,14 +158,14 @@ class LoadTest:
         is_complete = False
         with contextlib.suppress(EmulationError):  # the end of its output
             while True:
-                event = await _read_event(self._master)
+                event = await self._locusts.read_event()
                 match event:
                     case {"event": "all_there"}:
                         self._all_there = self._all_there or time.monotonic()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
                         if self._is_partial:  # Locust would wait half a minute for a worker that is dead
-                            self._stopping = asyncio.create_task(self._stop_master(after_s=LINGER))
+                            self._stopping = asyncio.create_task(self._locusts.stop_master(after_s=LINGER))
                     case {"event": "users"} if event is not None and self._stopped is None:
                         self._usage = self._take_usage()
                         self._tell(event)
@@ -264,11 +198,7 @@ class LoadTest:
         """End it early; what it has so far becomes its results."""
         if not self._is_partial:
             self._cut_short("the test was interrupted")
-            self._stopping = asyncio.create_task(self._stop_master())
-
-    async def _stop_master(self, *, after_s: float = 0.0) -> None:
-        await asyncio.sleep(after_s)
-        await self._master.stop(STOP_TIME)
+            self._stopping = asyncio.create_task(self._locusts.stop_master())
 
     def _cut_short(self, text: str) -> None:
         """Note why the test is not whole."""
@@ -286,7 +216,7 @@ class LoadTest:
         ended = self._stopped or time.monotonic()
         found["measured_s"] = self._all_there or self._started, ended
         found["lateness"] = await self._place.carrier.measure_lateness()
-        await self._stop_processes()
+        await self._locusts.stop()
         await self._place.carrier.force(worst=False)  # what is still under way arrives, and can be accounted
         await asyncio.sleep(SETTLE)
         await self._place.carrier.follow_schedule(time.monotonic())  # a ride ends where the scenario is
@@ -305,10 +235,6 @@ class LoadTest:
             "starved": _is_starved(summary.load_lag_p99_s),
             "breaches": [str(breach) for breach in broken],
         }
-
-    async def _stop_processes(self) -> None:
-        await self._master.stop(STOP_TIME)
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     def _gather(self, ended: float) -> None:
         """Take from the run's logs what belongs to this test."""
@@ -356,12 +282,3 @@ class LoadTest:
 
 def _is_starved(lag: float | None) -> bool:
     return lag is None or lag > LAG_BOUND
-
-
-async def _read_event(master: LabProcess) -> dict[str, Any] | None:
-    """Read one line of the master; None for one that is not for us."""
-    line = await master.read_line(OVERTIME)
-    if not line.startswith("{"):
-        return None
-    event: dict[str, Any] = json.loads(line)
-    return event

@@ -1,0 +1,119 @@
+"""Locust's processes of one load test: the master in the lab's own namespace, one headless worker in each client's host."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT
+from eloquent.emulation.doors import LOCUST
+from eloquent.emulation.network import LAB_ADDRESS, LabHost
+from eloquent.emulation.options import REPOSITORY
+from eloquent.emulation.processes import LabProcess
+from eloquent.errors import EmulationError
+from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, LoadJob
+from eloquent.load.options import LoadOptions
+
+LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
+MASTER_PORT = 5557
+CONNECT_TIME = 60  # seconds for all workers to reach the master
+LINGER = 4  # seconds that all stay after the test, so that Prometheus sees their last word: two of its scrapes
+STOP_TIME = 20.0  # seconds for a master to write its reports when it is told to stop
+SILENCE = 60.0  # seconds after which a master that says nothing is taken for dead
+
+
+class Locusts:
+    """The processes.
+
+    Args:
+        options: What was asked for.
+        number: Number of the load test in its run.
+        folder: The load test's run directory, which exists.
+        clients: The client hosts.
+        addresses: Where the nodes are asked: fields of `LoadJob`.
+
+    Attributes:
+        master: Locust's master.
+        workers: The load workers, one a client.
+    """
+
+    def __init__(
+        self, options: LoadOptions, *, number: int, folder: Path, clients: Sequence[LabHost], addresses: dict[str, str]
+    ) -> None:
+        self._folder = folder
+        self._job = folder / "job.json"
+        job = LoadJob(
+            number=number,
+            options=options,
+            folder=folder,
+            **addresses,
+            metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in clients},
+            master_metrics=LOAD_MASTER_METRICS,
+        )
+        self._job.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+        self.master = self._make_master(len(clients))
+        self.workers = [self._make_worker(client) for client in clients]
+
+    async def start(self) -> None:
+        """Start all, and wait until the master starts the test.
+
+        Raises:
+            EmulationError: It does not.
+        """
+        await asyncio.gather(*(process.start() for process in (self.master, *self.workers)))
+        try:
+            async with asyncio.timeout(2 * CONNECT_TIME):
+                while (event := await self.read_event()) is None or event["event"] != "test_start":
+                    pass
+        except (TimeoutError, EmulationError) as error:
+            tails = "".join(worker.log_tail() for worker in self.workers)
+            await self.stop()
+            raise EmulationError(f"the load test did not start: {error or 'Locust said nothing'}{tails}") from None
+
+    async def read_event(self) -> dict[str, Any] | None:
+        """Read one line of the master; None for one that is not for us.
+
+        Raises:
+            EmulationError: It has ended, or said nothing for long.
+        """
+        line = await self.master.read_line(SILENCE)
+        if not line.startswith("{"):
+            return None
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+    async def stop_master(self, *, after_s: float = 0.0) -> None:
+        """Let the master end the test, after some seconds; it writes its reports."""
+        await asyncio.sleep(after_s)
+        await self.master.stop(STOP_TIME)
+
+    async def stop(self) -> None:
+        """End what still runs."""
+        await self.stop_master()
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
+
+    def _make_master(self, workers: int) -> LabProcess:
+        words = [
+            *_locust("--master", "--master-bind-host", LAB_ADDRESS, "--master-bind-port", str(MASTER_PORT)),
+            *("--web-host", "127.0.0.1", "--web-port", str(LOCUST.inner_port)),
+            *("--autostart", "--autoquit", str(LINGER)),
+            *("--expect-workers", str(workers), "--expect-workers-max-wait", str(CONNECT_TIME)),
+            *("--csv", str(self._folder / "locust"), "--html", str(self._folder / "locust.html")),
+        ]
+        environment = {JOB_VARIABLE: str(self._job)}
+        return LabProcess("Locust's master", words, log=self._log("master"), talks=True, environment=environment)
+
+    def _make_worker(self, client: LabHost) -> LabProcess:
+        words = _locust("--worker", "--master-host", LAB_ADDRESS, "--master-port", str(MASTER_PORT))
+        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name}
+        name = f"the load worker of {client.name}"
+        return LabProcess(name, client.command(*words), log=self._log(client.name), environment=environment)
+
+    def _log(self, name: str) -> Path:
+        return self._folder / "logs" / f"locust-{name}.log"
+
+
+def _locust(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE), "--loglevel", "INFO", *flags]
