@@ -27,8 +27,8 @@ MAY_IMPORT = {
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
     "watch": BASE | {"protocol", "channel", "telemetry", "nodes"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
-    "commands": BASE | {"emulation", "load", "report", "watch"},
-    "cli": BASE | {"commands", "emulation", "report", "sim", "scenarios", "measure"},
+    "commands": BASE | {"emulation", "load", "measure", "report", "scenarios", "sim", "watch"},
+    "cli": BASE | {"commands", "measure"},
 }
 PURE = {"protocol", "channel", "qoe"}
 # Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.

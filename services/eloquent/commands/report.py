@@ -1,4 +1,4 @@
-"""`eloquent report` and `eloquent compare`: a run as a page, and two runs side by side."""
+"""`eloquent summary`, `report` and `compare`: a run in figures, a run as a page, and two runs side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,14 @@ import typer
 from rich.console import Console
 
 console = Console()
+
+
+def summary(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest")) -> None:
+    """Compute a run's figures again from its logs, write summary.json and summary.md, and show them."""
+    from eloquent.report.summary import summarise
+    from eloquent.report.table import render
+
+    console.print(render(summarise(folder)))
 
 
 def report(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest")) -> None:
