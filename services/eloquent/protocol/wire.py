@@ -112,7 +112,7 @@ def encode_payload(payload: Payload) -> bytes:
     return builder.build()
 
 
-@lru_cache(maxsize=1024)  # copies, and acknowledgements of nothing new; a payload cannot be changed
+@lru_cache(maxsize=64)  # copies, and acknowledgements of nothing new; a payload cannot be changed, and is not kept for long
 def decode_payload(data: bytes) -> Payload:
     """Decode what one datagram says about a stream.
 
