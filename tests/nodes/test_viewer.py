@@ -15,7 +15,7 @@ from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.lanes import Ask, GrpcLane
 from eloquent.nodes.screen import ViewerLog
-from eloquent.nodes.viewer import Viewer
+from eloquent.nodes.viewer import Viewer, keep_background
 from eloquent.qoe.session import measure
 from eloquent.report.run_directory import RunDirectory
 
@@ -131,6 +131,31 @@ def test_a_blocked_loop_is_as_many_samples_as_it_missed_ticks(run_virtually, tmp
     lags = [row.lag_s for row in RunDirectory(tmp_path).lags()]
     late = [0.47 - 0.05 * tick for tick in range(10)]  # due at 0.15, 0.2 ... and sampled at 0.62
     assert lags == pytest.approx([0, 0, *late, 0, 0], abs=1e-9)
+
+
+def test_the_background_load_pauses_on_order(counts, run_virtually):
+    """Its lag is sampled while it is on: every 50 ms."""
+    seen = counts()
+
+    def samples():
+        return seen("loop_lag_seconds_count", client="c1")
+
+    async def run():
+        orders = asyncio.StreamReader()
+        viewer = Viewer("c1", {}, telemetry.ViewerMetrics(seen.registry), None)
+        keeping = asyncio.create_task(keep_background(viewer, Ask(1, 0.1), pause=1, orders=orders))
+        await asyncio.sleep(1.02)
+        first = samples()
+        orders.feed_data(b'{"background": false}\n')
+        await asyncio.sleep(5)
+        paused = samples()
+        orders.feed_data(b'{"background": true}\n')
+        orders.feed_eof()
+        await asyncio.sleep(1.02)
+        keeping.cancel()
+        return first, paused, samples()
+
+    assert run_virtually(run()) == (20, 20, 40)
 
 
 def scrape(port):

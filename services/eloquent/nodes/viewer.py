@@ -183,13 +183,20 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     sampling.cancel()
     if flags.background:
         light = Ask(flags.background_seconds, flags.token_gap)
-        await _keep_background(viewer, light, pause=flags.background_pause, orders=orders)
+        await keep_background(viewer, light, pause=flags.background_pause, orders=orders)
     elif flags.stay:
         await asyncio.Event().wait()
 
 
-async def _keep_background(viewer: Viewer, ask: Ask, *, pause: float, orders: asyncio.StreamReader | None) -> None:
-    """Keep the background load on, for ever, but where `{"background": false}` is ordered; `true` resumes it."""
+async def keep_background(viewer: Viewer, ask: Ask, *, pause: float, orders: asyncio.StreamReader | None) -> None:
+    """Keep the background load on, for ever, but where `{"background": false}` is ordered; `true` resumes it.
+
+    Args:
+        viewer: Who asks.
+        ask: What to ask for.
+        pause: Seconds before each session.
+        orders: Where orders come from, one a line.
+    """
     wanted = True
     while True:
         work = [viewer.background(ask, pause=pause), viewer.sample_lag(logged=False)] if wanted else []
