@@ -165,6 +165,7 @@ def test_a_ride_is_seen_in_prometheus_within_five_seconds(chatting, ride):
     terminus = ride.when("reaches the terminus")
 
     def stalled(begin_at: float, end_at: float) -> float:
+        """Seconds of stalls of the users over TCP that Prometheus has seen in between."""
         window = f"{end_at - begin_at:.0f}s"
         query = f'sum(increase(eloquent_stall_seconds_total{{role="load_worker",scheme=~"grpc|sse"}}[{window}]))'
         return sum(float(one["value"][1]) for one in chatting.prometheus(query, at=end_at))
@@ -175,9 +176,10 @@ def test_a_ride_is_seen_in_prometheus_within_five_seconds(chatting, ride):
 
     assert loss(suburb - 0.5) == loss(terminus + 6) == 0
     assert loss(terminus - 1) > 0.5
-    assert stalled(begin, suburb) == 0
+    at_worst = stalled(terminus - 4, terminus)
+    assert stalled(begin, suburb) < 0.1 * at_worst
     assert stalled(suburb - 1, suburb + 5) > 0
-    assert stalled(terminus + 5, terminus + 9) == 0
+    assert stalled(terminus + 4, terminus + 8) < 0.5 * at_worst  # TCP may have backed off for seconds
 
 
 def test_every_panel_of_the_load_has_data(chatting, ride, check_panels):
