@@ -3,14 +3,17 @@
 #   docker build --file docker/controller.Dockerfile --tag eloquent-controller .      (BuildKit; secrets as in Dockerfile)
 ARG BASE=debian:bookworm-20250520-slim
 
-FROM ${BASE} AS environment
+FROM ${BASE} AS python
 SHELL ["/bin/sh", "-euc"]
-WORKDIR /controller
 RUN --mount=type=bind,source=docker/install-packages,target=/tmp/docker/install-packages \
     --mount=type=bind,source=docker/debian-packages.txt,target=/tmp/docker/debian-packages.txt \
     --mount=type=secret,id=apt.conf,target=/etc/apt/apt.conf.d/99build \
     --mount=type=secret,id=apt.list,target=/etc/apt/sources.list.d/build.list \
-    /tmp/docker/install-packages image-build
+    /tmp/docker/install-packages image-python; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+
+FROM python AS environment
+WORKDIR /controller
 RUN --mount=type=bind,source=requirements,target=/tmp/requirements \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt \
@@ -20,14 +23,7 @@ RUN --mount=type=bind,source=requirements,target=/tmp/requirements \
     install --no-build-isolation --requirement /tmp/requirements/controller.lock; \
     .venv/bin/pip uninstall --quiet --yes wheel pip
 
-FROM ${BASE} AS controller
-SHELL ["/bin/sh", "-euc"]
-RUN --mount=type=bind,source=docker/install-packages,target=/tmp/docker/install-packages \
-    --mount=type=bind,source=docker/debian-packages.txt,target=/tmp/docker/debian-packages.txt \
-    --mount=type=secret,id=apt.conf,target=/etc/apt/apt.conf.d/99build \
-    --mount=type=secret,id=apt.list,target=/etc/apt/sources.list.d/build.list \
-    /tmp/docker/install-packages image-python; \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+FROM python AS controller
 COPY --from=environment /controller /controller
 COPY topologies/controller.py /controller/controller.py
 ENV PATH=/controller/.venv/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1

@@ -179,7 +179,7 @@ def test_prometheus_is_read_from_the_host(stack):
 
 
 def test_a_short_load(stack):
-    stack.make("load", "USERS=4", "DURATION=8")
+    stack.make("load", "USERS=4", "DURATION=8", "ALLOW_LAG=1")  # how well it does is not asked here
     (folder,) = stack.runs.glob("latest/load-1")
     summary = json.loads((folder / "summary.json").read_text())
     assert sum(figures["sessions"] for figures in summary["schemes"].values()) > 0
