@@ -114,7 +114,7 @@ down: ## End the testbed, safe to repeat; VOLUMES=1 removes Prometheus's data in
 
 .PHONY: top
 top: testbed ## Watch the testbed in this terminal
-	@$(BIN)/eloquent top
+	@$(ELOQUENT) top
 
 .PHONY: check-host
 check-host: testbed ## Show what this machine can do for the testbed, with remedies

@@ -211,9 +211,20 @@ def test_a_run_is_as_it_is_natively(stack, tmp_path):
             assert all(a == b for a, b in zip(*stretches, strict=False))
 
 
+def test_words_that_need_no_testbed_run_without_one(stack):
+    (stack.runs / "latest" / "report.html").unlink()
+    stack.make("report", f"RUN={stack.runs}/latest")
+    report = (stack.runs / "latest" / "report.html").stat()
+    assert (report.st_uid, report.st_gid) == stack.owner
+    assert re.search(r"│ tap +│ the wire carrier +│ yes", stack.make("check-host"))
+
+
 def test_down_leaves_nothing(before, stack):
     assert "no testbed was up" in stack.make("down", "VOLUMES=1")
     assert stack.own_things() == {"containers": [], "networks": [], "volumes": []}
     assert processes_about(str(stack.runs)) == []
     assert (interfaces(), mounts()) == before
-    assert "no testbed is up" in stack.make("status")
+    words = stack.command("status")
+    done = subprocess.run(words, cwd=REPOSITORY, env=stack.environment, capture_output=True, text=True, check=False)
+    assert "no testbed is up" in done.stdout
+    assert done.returncode != 0
