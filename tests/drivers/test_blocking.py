@@ -20,6 +20,7 @@ import pytest
 from eloquent.drivers import blocking
 from eloquent.drivers.blocking import BlockingUdpClient, StreamLost
 from eloquent.drivers.udp import Peer, UdpServer
+from eloquent.errors import LocalProtocolError
 from eloquent.protocol.packet import Datagram, Ping, encode_datagram
 from eloquent.protocol.session import (
     ClientSession,
@@ -287,6 +288,37 @@ def test_a_reader_that_does_not_read_loses_its_stream(monkeypatch: pytest.Monkey
         until(lambda: any(isinstance(event, StreamCancelled) for event in application.events))
         with pytest.raises(StreamLost, match="3 tokens were left unread"):
             list(stream)
+
+
+def test_a_loop_that_fails_fails_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[BaseException] = []
+
+    def run(client: BlockingUdpClient) -> None:
+        try:
+            client.run()
+        except RuntimeError as error:
+            failures.append(error)
+
+    with serving() as (address, _, _):
+        client = BlockingUdpClient(address, ClientSession(ID))
+        loop = threading.Thread(target=run, args=(client,))
+        loop.start()
+        stream = client.open(b"endless", scheme="eloquent")
+        next(stream)
+        monkeypatch.setattr(client._session, "handle_timer", broken)
+        with pytest.raises(StreamLost, match="loop has failed"):
+            stream.next_event(20)
+        loop.join(20)
+        assert [str(failure) for failure in failures] == ["a bug"]
+        assert not client.alive
+        with pytest.raises(LocalProtocolError, match="loop has failed"):
+            client.open(b"another", scheme="eloquent")
+        stream.close()
+        client.close()
+
+
+def broken(*, now: float) -> None:
+    raise RuntimeError("a bug")
 
 
 def test_garbage_is_counted_and_a_deaf_address_survived() -> None:

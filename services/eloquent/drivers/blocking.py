@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Self
 
-from eloquent.errors import EloquentError, RemoteProtocolError
+from eloquent.errors import EloquentError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.session import ClientSession, SessionLost, StreamEnded, StreamFailed, StreamToken
 
 MAX_WAITING = 4096  # tokens of one stream that wait for its reader
@@ -99,6 +99,7 @@ class BlockingUdpClient:
         self._streams: dict[int, Stream] = {}
         self._lock = threading.Lock()
         self._running = False
+        self._failed = False  # `run` has raised
         self._wakes_at: float | None = None  # when `run` looks at the timer next; None is never
         self._socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
         self._bell, self._ear = socket.socketpair()
@@ -113,7 +114,7 @@ class BlockingUdpClient:
     @property
     def alive(self) -> bool:
         """Whether new streams can be opened."""
-        return not self._session.closed
+        return not (self._failed or self._session.closed)
 
     def open(self, request: bytes, *, scheme: str) -> Stream:
         """Send a request and return its answer.
@@ -123,6 +124,8 @@ class BlockingUdpClient:
             LocalProtocolError: The session is over, the request is too long, or too many streams are open.
         """
         with self._lock:
+            if self._failed:
+                raise LocalProtocolError("the session is over: its loop has failed")
             now = time.monotonic()
             stream_id = self._session.open_stream(request, scheme=scheme, now=now)
             stream = self._streams[stream_id] = Stream(self, stream_id)
@@ -150,6 +153,11 @@ class BlockingUdpClient:
                 while self.alive:
                     selector.select(self._time_to_wait())
                     self._hear()
+        except BaseException:
+            with self._lock:  # its readers would wait for ever
+                self._failed = True
+                self._fail_streams("the client's loop has failed")
+            raise
         finally:
             self._release()
 
@@ -157,14 +165,17 @@ class BlockingUdpClient:
         """Close the session, telling the server, and end `run`; streams that are still open are lost."""
         with self._lock:
             self._session.close(now=time.monotonic())
-            for stream_id, stream in self._streams.items():
-                stream.put(StreamFailed(stream_id, "closed by the client"))
-            self._streams.clear()
+            self._fail_streams("closed by the client")
             self._pump(time.monotonic())
             if self._running:
                 self._ring()
             else:
                 self._release()
+
+    def _fail_streams(self, reason: str) -> None:
+        for stream_id, stream in self._streams.items():
+            stream.put(StreamFailed(stream_id, reason))
+        self._streams.clear()
 
     def _time_to_wait(self) -> float | None:
         with self._lock:
