@@ -1,4 +1,4 @@
-"""What Locust loads: one class of users a scheme, the shape that was asked for, and what master and workers tell.
+"""What Locust loads: the users, the shape that was asked for, and what master and workers tell.
 
 `make load` runs it in the lab: one worker in each client's host, the master beside them. docs/load.md tells how to run it on more
 machines.
@@ -49,9 +49,9 @@ if CLIENT_VARIABLE in os.environ:
     ChatUser.worker = Worker(JOB, os.environ[CLIENT_VARIABLE], PROMPTS)
     ChatUser.worker.warm_up()
 
-for scheme in JOB.options.schemes:
-    name = f"{scheme.title().replace('-', '')}User"
-    globals()[name] = type(name, (ChatUser,), {"scheme": scheme, "__doc__": f"A user whose answers come by {scheme}."})
+
+class Chatter(ChatUser):
+    """A user of this test."""
 
 
 @events.init.add_listener

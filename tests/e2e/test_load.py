@@ -154,6 +154,7 @@ def test_the_load_says_how_much_went_on_at_once_and_how_late_it_was(ride):
     assert 0 < summary["concurrency"]["mean"] <= summary["concurrency"]["peak"] <= USERS
     assert summary["load_lag_p99_s"] > 0
     assert {path.stem for path in (ride.folder / "lag").glob("*.csv")} == {"c1", "c2", "c3", "master"}
+    assert manifest["lateness"]["changes"] > 10  # of all stages, the last of which changes nothing
     begin, end = manifest["measured_s"]
     assert end - begin == pytest.approx(RIDE_S, abs=8)  # less the arrival of the users
     assert summary["schemes"]["grpc"]["accounted"] > 0
@@ -194,6 +195,11 @@ def test_the_background_load_pauses_while_the_load_runs(chatting, ride):
     ]
 
 
+def test_no_alert_calls_a_load_worker_dead_that_comes_or_goes(chatting, ride):
+    query = 'max_over_time(ALERTS{alertname="TargetDown",alertstate="firing",role=~"load.*"}[5m])'
+    assert chatting.prometheus(query, at=ride.when("load directory") + 10) == []
+
+
 def test_a_killed_worker_leaves_partial_results(chatting):
     load = run_load(chatting, *SMALL, "--schemes", "eloquent", act=lambda _: chatting.kill_one("--worker"), delay_s=4.0)
     assert load.status == 1
@@ -204,13 +210,17 @@ def test_a_killed_worker_leaves_partial_results(chatting):
     assert "Partial results" in (load.folder / "report.html").read_text()
 
 
-def test_without_an_edge_relay_and_without_a_controller_the_load_goes_on(chatting):
+def test_neither_a_dead_controller_nor_a_second_test_disturbs_a_load_without_edge_relays(chatting):
     """The users' own driver speaks to the origin relay; the switches go on with the flows they have."""
-    load = run_load(
-        chatting,
-        *(*SMALL, "--schemes", "duplicate-2,eloquent", "--via", "library"),
-        act=lambda _: chatting.kill_one("topologies/controller.py"),
-    )
+    second: list[subprocess.CompletedProcess[str]] = []
+
+    def disturb(_: int) -> None:
+        chatting.kill_one("topologies/controller.py")
+        second.append(chatting.call("load", *SMALL))
+
+    load = run_load(chatting, *SMALL, "--schemes", "duplicate-2,eloquent", "--via", "library", act=disturb)
+    assert second[0].returncode == 1
+    assert "a load test is running already" in second[0].stderr
     assert load.status == 0, load.output
     assert "warning: the controller ended with exit status -9 during the test" in load.output
     assert load.read("manifest.json")["partial"] is False

@@ -1,10 +1,14 @@
 """The loss script: changes of state of all directions, in the order of time, and never twice."""
 
+import json
+import os
+import time
+
 import pytest
 
 from eloquent.channel.loss import IndependentLoss, MarkovLoss
 from eloquent.channel.schedule import Direction, Schedule
-from eloquent.emulation.impairment import ImpairedLink, LossScript, summarise_lateness
+from eloquent.emulation.impairment import ImpairedLink, LossScript, Steering, summarise_lateness
 
 MODEL = MarkovLoss(stay_good=0.9, stay_bad=0.5, loss_in_bad=0.9, slot=0.1)
 EPOCH = 1000.0
@@ -62,3 +66,34 @@ def test_lateness_is_summarised_by_order_statistics():
     assert summarise_lateness([]) == {"changes": 0, "p50_s": None, "p99_s": None, "max_s": None}
     samples = [number / 1000 for number in range(101)]
     assert summarise_lateness(samples) == {"changes": 101, "p50_s": 0.05, "p99_s": 0.099, "max_s": 0.1}
+
+
+def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(monkeypatch, capsys):
+    """The ride of a load test: the scenario's schedule, then two other models, judged together."""
+    losses: dict[int, float] = {}
+    link = ImpairedLink("c1", "a", "b", "rtt=0ms", 3)
+    steering = Steering([link], set_loss=losses.__setitem__, count=lambda: [{}, {}])
+    reader, writer = os.pipe()
+    monkeypatch.setattr("eloquent.emulation.impairment.STDIN", reader)
+
+    def order(**command: object) -> dict[str, object]:
+        os.write(writer, json.dumps(command).encode() + b"\n")
+        assert steering.read_commands()
+        answer: dict[str, object] = json.loads(capsys.readouterr().out)
+        return answer
+
+    often = "markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=10ms)"
+    order(schedule=time.monotonic(), loss=None)
+    assert losses == {0: 0.0, 1: 0.0}
+    for stage in (1, 2):
+        order(schedule=time.monotonic() - 0.25, loss=often)
+        order(schedule=time.monotonic(), loss=often)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and order(lateness=True)["changes"] < 5 * stage:
+            steering.apply_due()
+            time.sleep(0.01)
+        assert order(lateness=True)["changes"] >= 5 * stage
+    order(schedule=time.monotonic(), loss=None)
+    assert order(lateness=True)["changes"] == 0
+    os.close(reader)
+    os.close(writer)

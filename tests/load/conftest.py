@@ -1,13 +1,18 @@
-"""A token server and both relays as processes, for clients that block."""
+"""Jobs of load tests; a token server and both relays as processes, for clients that block."""
 
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from eloquent.load.job import LoadJob
+from eloquent.load.options import LoadOptions
 
 
 @contextmanager
@@ -51,3 +56,23 @@ def servers() -> Iterator[SimpleNamespace]:
         nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc))
         nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin))
         yield addresses
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Callable[..., LoadJob]:
+    """Makes a job for some hosts; further words are options."""
+
+    def make(*, hosts: int, **options: Any) -> LoadJob:
+        return LoadJob(
+            number=1,
+            options=LoadOptions(**options),
+            folder=tmp_path,
+            token_server="10.0.0.1:50051",
+            http_server="10.0.0.1:8000",
+            edge_relay="127.0.0.1:50051",
+            origin_relay="10.0.0.2:7000",
+            metrics={f"c{number}": f"10.255.0.{number}:9103" for number in range(1, hosts + 1)},
+            master_metrics="10.255.0.1:9103",
+        )
+
+    return make

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eloquent.load.capacity import Step, markdown, search
+from eloquent.load.capacity import Bounds, Step, markdown, search
 
 
 def step(streams: int, **changes: object) -> Step:
@@ -15,9 +15,10 @@ def step(streams: int, **changes: object) -> Step:
         "failed": 0,
         "is_partial": False,
         "stall_ratio": 0.5,
-        "busiest": ("token server", 0.4),
+        "busiest": ("the token server", 0.4),
         "processors": 1.0,
-        "lag_bound_s": 0.02,
+        "mean_streams": streams - 0.5,
+        "bounds": Bounds(lag_s=0.02, lateness_s=0.005),
     }
     return Step(**(values | changes))  # type: ignore[arg-type]
 
@@ -55,6 +56,8 @@ def test_a_step_says_what_is_not_honest_about_it(changes, refusals):
 
 def test_the_table_names_what_was_carried_and_the_bottleneck():
     page = markdown([step(8), step(16), step(32, failed=1), step(8, scheme="sse", lag_p99_s=1.0)])
-    assert "- `grpc`: **16** streams, 160 tokens a second; the busiest there is the token server (40% of a" in page
+    assert (
+        "- `grpc`: **16** streams, 160 tokens a second; the busiest process there is the token server (40% of a" in page
+    )
     assert "- `sse`: none of the steps" in page
-    assert "| grpc | 32 | 320 | 2.0 | 1.0 | 1 | 0.500 | token server 40% | 1.00 | 1 failed |" in page
+    assert "| grpc | 32 | 32 | 320 | 2.0 | 1.0 | 1 | 0.500 | the token server 40% | 1.00 | 1 failed |" in page

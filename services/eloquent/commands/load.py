@@ -99,30 +99,33 @@ def load_capacity(
     duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
 ) -> None:
     """Find how many concurrent streams this machine carries honestly, scheme by scheme, and write the table."""
-    from eloquent.emulation.rounds import LAG_BOUND
+    from eloquent.emulation.rounds import LAG_BOUND, LATENESS_BOUND
     from eloquent.emulation.testbed import Testbed
     from eloquent.load import capacity
     from eloquent.load.options import parse_load_options
     from eloquent.report.run_directory import write_whole
 
-    testbed, steps, folder = Testbed(), [], Path()
+    testbed, steps = Testbed(), list[capacity.Step]()
+    bounds = capacity.Bounds(lag_s=LAG_BOUND, lateness_s=LATENESS_BOUND)
 
     def run(scheme: str, streams: int) -> capacity.Step:
-        nonlocal folder
         options = parse_load_options(
             users=streams, duration_s=duration, schemes=(scheme,), via=via, think_s=0, answer_tokens=600, allow_lag=True
         )
-        *_, ended = testbed.load(options)
+        *events, ended = testbed.load(options)
+        for event in events:
+            if event["event"] == "warning":
+                console.print("[bold red]warning:[/]", escape(event["text"]), highlight=False, soft_wrap=True)
         folder = Path(ended["folder"])
         summary, manifest = (json.loads((folder / name).read_bytes()) for name in ("summary.json", "manifest.json"))
-        return capacity.Step.read(scheme, streams, summary, manifest, lag_bound_s=LAG_BOUND)
+        steps.append(capacity.Step.read(scheme, streams, summary, manifest, bounds=bounds))
+        write_whole(folder.parent / "capacity.md", capacity.markdown(steps))
+        if ended["partial"]:
+            raise EmulationError(f"a step ended early, and with it the search; see {folder.parent / 'capacity.md'}")
+        return steps[-1]
 
     for scheme in parse_load_options(schemes=tuple(name for name in schemes.split(",") if name)).schemes:
         for step in capacity.search(partial(run, scheme), first=first, most=most):
-            steps.append(step)
             verdict = "[red]" + ", ".join(step.refusals) + "[/]" if step.refusals else "[green]carried[/]"
             console.print(f"{scheme}: {step.streams} streams: {verdict}", highlight=False)
-    table = capacity.markdown(steps)
-    write_whole(folder.parent / "capacity.md", table)
-    console.print(table, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"written to {folder.parent / 'capacity.md'}", highlight=False, soft_wrap=True)
+    console.print(capacity.markdown(steps), highlight=False, markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ input, and then commands, one a line, each answered by one line on standard outp
     {"schedule": EPOCH}       from now on as the schedules say; slot 0 begins at EPOCH, a second of CLOCK_MONOTONIC
     {"schedule": EPOCH, "loss": "markov(...)"}    likewise, but with another loss model towards the clients
     {"count": true}           the loss in force and the counters of each direction
-    {"lateness": true}        how late the changes of state were applied since the schedule began
+    {"lateness": true}        how late the changes of state were applied since the scenario's own schedule began
 
 State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
 """
@@ -191,7 +191,8 @@ class Steering:
             case {"schedule": float(epoch)}:
                 loss = command.get("loss")
                 schedules = [link.schedule(direction, loss) for link in self._links for direction in Direction]
-                self._lateness.clear()
+                if loss is None:  # another model is a stage of what goes on
+                    self._lateness.clear()
                 self._apply(self._script.start(epoch=epoch, now=time.monotonic(), schedules=schedules))
             case {"count": True}:
                 answer = {"directions": self._describe()}

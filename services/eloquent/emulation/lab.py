@@ -264,15 +264,14 @@ class Lab:
             clients=self._network.clients,
             deployment=self._deployment,
             carrier=self._carrier,
-            infrastructure=self._infrastructure,
+            infrastructure=[*self._infrastructure, self._board],
+            show=lambda targets: self.targets.write("load", targets),
             locust_url=self._urls[LOCUST.name],
         )
         self._load = LoadTest(options, place, tell)
         try:
-            self.targets.write("load", self._deployment.load_targets())
             tell(await self._load.run())
         finally:
-            self.targets.write("load", ())
             self._load = None
 
     def interrupt_load(self) -> None:

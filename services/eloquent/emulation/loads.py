@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from eloquent.emulation.deployment import Deployment
 from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.links import Carrier
 from eloquent.emulation.locusts import LINGER, Locusts
+from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
 from eloquent.emulation.rounds import LAG_BOUND, SETTLE, STEAL_BOUND
@@ -45,6 +46,7 @@ class Place:
         carrier: Impairs the links.
         infrastructure: All other processes.
         locust_url: Where Locust's page is to be seen.
+        show: Lets Prometheus scrape these pages, and no others of a load test.
     """
 
     run: RunDirectory
@@ -53,6 +55,7 @@ class Place:
     carrier: Carrier
     infrastructure: Sequence[LabProcess]
     locust_url: str
+    show: Callable[[Iterable[Target]], None]
 
     @property
     def processes(self) -> list[LabProcess]:
@@ -115,11 +118,17 @@ class LoadTest:
     async def _measure(self) -> dict[str, Any]:
         self._tell({"event": "stage", "text": f"starting {len(self._locusts.workers)} load workers"})
         await self._locusts.start()
+        self._place.show(self._place.deployment.load_targets())
         self._started = time.monotonic()
         processor, usage = ProcessorTime.now(), self._take_usage()
         self._usage = usage
         try:
+            if self._is_partial:  # interrupted while Locust started
+                await self._locusts.stop_master()
             await self._follow()
+        except BaseException as error:
+            self._cut_short(f"the test was ended ({error!r})")
+            raise
         finally:  # a user who interrupts the test wants its partial results all the more
             found = {
                 "processor": processor.until(ProcessorTime.now()),
@@ -141,7 +150,9 @@ class LoadTest:
         beside = [asyncio.create_task(self._watch_worker(worker)) for worker in self._locusts.workers]
         beside += [asyncio.create_task(self._watch_lab(process)) for process in self._place.processes]
         if options.shape == "commuter":
-            beside.append(asyncio.create_task(self._ride()))
+            ride = asyncio.create_task(self._ride())
+            ride.add_done_callback(self._judge_ride)
+            beside.append(ride)
         try:
             async with asyncio.timeout(options.duration_s + OVERTIME):
                 is_complete = await self._pass_on()
@@ -194,6 +205,10 @@ class LoadTest:
             self._tell({"event": "ride", "stage": stage.name, "scenario": stage.scenario})
             due += stage.share * self.options.duration_s
 
+    def _judge_ride(self, ride: asyncio.Task[None]) -> None:
+        if not ride.cancelled() and (error := ride.exception()) is not None:
+            self._cut_short(f"the ride stopped: {error}")
+
     def interrupt(self) -> None:
         """End it early; what it has so far becomes its results."""
         if not self._is_partial:
@@ -215,14 +230,12 @@ class LoadTest:
         """End what still runs, and leave manifest and summary; give the event `load_ended`."""
         ended = self._stopped or time.monotonic()
         found["measured_s"] = self._all_there or self._started, ended
-        found["lateness"] = await self._place.carrier.measure_lateness()
+        self._place.show(())
         await self._locusts.stop()
-        await self._place.carrier.force(worst=False)  # what is still under way arrives, and can be accounted
-        await asyncio.sleep(SETTLE)
-        await self._place.carrier.follow_schedule(time.monotonic())  # a ride ends where the scenario is
-        self._gather(ended)
+        found["lateness"] = await self._settle_links()
+        await asyncio.to_thread(self._gather, ended)
         self._write_manifest(found)
-        summary = compute(RunDirectory(self._folder))
+        summary = await asyncio.to_thread(compute, RunDirectory(self._folder))
         self._judge(summary.load_lag_p99_s, found["processor"]["stolen"])
         self._write_manifest(found)
         write_summary(self._folder, summary)
@@ -236,6 +249,22 @@ class LoadTest:
             "breaches": [str(breach) for breach in broken],
         }
 
+    async def _settle_links(self) -> dict[str, Any] | None:
+        """Let what is under way arrive, and the links go back to the scenario; give how late their changes were.
+
+        None where the carrier does not answer any more.
+        """
+        carrier = self._place.carrier
+        try:
+            lateness = await carrier.measure_lateness()
+            await carrier.force(worst=False)
+            await asyncio.sleep(SETTLE)
+            await carrier.follow_schedule(time.monotonic())
+        except (EmulationError, OSError) as error:
+            self._cut_short(f"the links do not answer: {error}")
+            return None
+        return lateness
+
     def _gather(self, ended: float) -> None:
         """Take from the run's logs what belongs to this test."""
         mine = RunDirectory(self._folder)
@@ -246,8 +275,8 @@ class LoadTest:
                     streams.write(stream)
         for client in self._place.clients:
             with mine.probe_writer(client.name) as probes:
-                for name, probe in self._place.run.probes():
-                    if name == client.name and self._started <= probe.sent_s <= ended:
+                for probe in self._place.run.probes_of(client.name):
+                    if self._started <= probe.sent_s <= ended:
                         probes.write(probe)
 
     def _write_manifest(self, found: dict[str, Any]) -> None:

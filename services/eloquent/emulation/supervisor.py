@@ -180,7 +180,8 @@ class Supervisor:
         hang_up = asyncio.create_task(reader.read())
         await asyncio.wait((work, hang_up), return_when=asyncio.FIRST_COMPLETED)
         hang_up.cancel()
-        self._lab.interrupt_load()
+        if not work.done():  # done is also one that was refused, because another test runs
+            self._lab.interrupt_load()
         await asyncio.wait((work,))
         if (error := work.exception()) is not None:
             if not isinstance(error, EloquentError):

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor time that roles have used so far.
+    """Processor time that processes have used so far.
 
     Attributes:
         at_s: When it was taken, in seconds of CLOCK_MONOTONIC.
-        used_s: Processor seconds of each role.
+        used_s: Processor seconds of each process, by its name.
     """
 
     at_s: float
@@ -26,23 +25,21 @@ class Usage:
 
     @classmethod
     def of(cls, processes: Iterable[LabProcess]) -> "Usage":
-        """Take the present account of these processes, by role: what their names say before ` of `."""
-        used: dict[str, float] = defaultdict(float)
-        for process in processes:
-            if process.is_running:
-                used[role_of(process)] += _processor_seconds(process.process.pid)
-        return cls(time.monotonic(), dict(used))
+        """Take the present account of those of these processes that run."""
+        used = {one.name: _processor_seconds(one.process.pid) for one in processes if one.is_running}
+        return cls(time.monotonic(), used)
 
     def until(self, later: "Usage") -> dict[str, float]:
-        """Give the processors that each role kept busy between two accounts, the busiest first."""
+        """Give the share of a processor that each process kept busy between two accounts, the busiest first.
+
+        One that was started meanwhile, or again, counts from its start.
+        """
         length = max(later.at_s - self.at_s, 1e-9)
-        shares = {role: (used - self.used_s.get(role, 0.0)) / length for role, used in later.used_s.items()}
+        shares = {}
+        for name, used in later.used_s.items():
+            before = self.used_s.get(name, 0.0)
+            shares[name] = (used - before if used >= before else used) / length
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def role_of(process: LabProcess) -> str:
-    """Give the part that a process plays: `edge relay` of `the edge relay of c3`."""
-    return process.name.removeprefix("the ").partition(" of ")[0]
 
 
 def _processor_seconds(pid: int) -> float:

@@ -10,7 +10,19 @@ from typing import Any
 
 GROWTH = 2.0  # from step to step while all is well
 CLOSE = 1.2  # the search ends when the first dishonest step is at most so many times the last honest one
-LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is honest.
+
+    Attributes:
+        lag_s: Largest 99th percentile of the load workers' lag, in seconds.
+        lateness_s: Largest 99th percentile of the lateness of state changes, in seconds.
+    """
+
+    lag_s: float
+    lateness_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +32,21 @@ class Step:
     Attributes:
         scheme: Name of the scheme.
         streams: Concurrent streams that were asked for.
+        mean_streams: Concurrent streams that there were, on average.
         tokens_per_s: Tokens rendered in a second.
         lag_p99_s: 99th percentile of the load workers' lag in seconds; None where it was not measured.
         lateness_p99_s: 99th percentile of the lateness of the links' state changes; None where there were none.
         failed: Sessions that failed.
         is_partial: Whether the test ended early.
         stall_ratio: The scheme's stall ratio.
-        busiest: The role that used most processor time, and how many processors it kept busy.
+        busiest: The process that used most processor time, and the share of a processor that it kept busy.
         processors: Processors that the whole lab kept busy.
-        lag_bound_s: The largest lag that is honest.
+        bounds: What is honest.
     """
 
     scheme: str
     streams: int
+    mean_streams: float
     tokens_per_s: float
     lag_p99_s: float | None
     lateness_p99_s: float | None
@@ -41,7 +55,7 @@ class Step:
     stall_ratio: float | None
     busiest: tuple[str, float]
     processors: float
-    lag_bound_s: float
+    bounds: "Bounds"
 
     @property
     def refusals(self) -> list[str]:
@@ -51,15 +65,15 @@ class Step:
             found.append("ended early")
         if self.failed:
             found.append(f"{self.failed} failed")
-        if self.lag_p99_s is None or self.lag_p99_s > self.lag_bound_s:
+        if self.lag_p99_s is None or self.lag_p99_s > self.bounds.lag_s:
             found.append("lag" if self.lag_p99_s is None else f"lag {self.lag_p99_s * 1e3:.0f} ms")
-        if self.lateness_p99_s is not None and self.lateness_p99_s > LATENESS_BOUND:
+        if self.lateness_p99_s is not None and self.lateness_p99_s > self.bounds.lateness_s:
             found.append(f"links late by {self.lateness_p99_s * 1e3:.1f} ms")
         return found
 
     @classmethod
     def read(
-        cls, scheme: str, streams: int, summary: dict[str, Any], manifest: dict[str, Any], *, lag_bound_s: float
+        cls, scheme: str, streams: int, summary: dict[str, Any], manifest: dict[str, Any], *, bounds: "Bounds"
     ) -> "Step":
         """Read it from what a load test has left.
 
@@ -68,21 +82,23 @@ class Step:
             streams: Streams that were asked for.
             summary: `summary.json`.
             manifest: `manifest.json`.
-            lag_bound_s: The largest lag that is honest.
+            bounds: What is honest.
         """
         figures, used = summary["schemes"][scheme], manifest["processors_used"]
+        going_on, lateness = summary["concurrency"], manifest["lateness"]
         return cls(
             scheme=scheme,
             streams=streams,
-            tokens_per_s=figures["tokens"] / manifest["load"]["duration_s"],
+            mean_streams=going_on["mean"] if going_on else 0.0,
+            tokens_per_s=going_on["tokens_per_s"] if going_on else 0.0,
             lag_p99_s=summary["load_lag_p99_s"],
-            lateness_p99_s=manifest["lateness"]["p99_s"],
+            lateness_p99_s=lateness["p99_s"] if lateness else None,
             failed=figures["failed"],
             is_partial=manifest["partial"],
             stall_ratio=figures["stall_ratio"],
             busiest=next(iter(used.items()), ("nothing", 0.0)),
             processors=sum(used.values()),
-            lag_bound_s=lag_bound_s,
+            bounds=bounds,
         )
 
 
@@ -94,7 +110,7 @@ def search(run: Callable[[int], Step], *, first: int, most: int) -> Iterator[Ste
         first: Streams of the first step.
         most: Streams that are not exceeded.
     """
-    honest, dishonest, streams = 0, 0, first
+    honest, dishonest, streams = 0, 0, min(first, most)
     while True:
         step = run(streams)
         yield step
@@ -124,20 +140,21 @@ def markdown(steps: Sequence[Step]) -> str:
             role, share = best.busiest
             lines.append(
                 f"- `{scheme}`: **{best.streams}** streams, {best.tokens_per_s:.0f} tokens a second;"
-                f" the busiest there is the {role} ({share:.0%} of a processor, of {best.processors:.1f} in use)"
+                f" the busiest process there is {role} ({share:.0%} of a processor, of {best.processors:.1f} in use)"
             )
         else:
             lines.append(f"- `{scheme}`: none of the steps")
     lines += [
         "",
-        "| scheme | streams | tokens/s | lag p99 ms | links late p99 ms | failed | stall ratio | busiest | processors in use | |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |",
+        "| scheme | streams | open | tokens/s | lag ms | links late ms | failed | stall ratio | busiest | processors in use | |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |",
     ]
     for step in steps:
         role, share = step.busiest
         cells = (
             step.scheme,
             str(step.streams),
+            f"{step.mean_streams:.0f}",
             f"{step.tokens_per_s:.0f}",
             _milliseconds(step.lag_p99_s),
             _milliseconds(step.lateness_p99_s),

@@ -6,6 +6,7 @@ ways: to the logs, from which the summary is made, to Prometheus, and to Locust'
 
 import contextlib
 import itertools
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
 from eloquent.report.figures import LEFT, SUCCESS
 
 WARM_UP_TIME = 20.0  # seconds for all of it
+PATIENCE = 10.0  # seconds for the first token; who waits longer was not answered
 DEADLINE_MARGIN = 60.0  # seconds beyond twice the length of an answer until it is given up
+
+_logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -108,12 +112,12 @@ class ChatUser(User):
 
     abstract = True
     worker: Worker
-    scheme: str
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._number = self.worker.next_number()
         self._turns = self.worker.turns(self._number)
+        self.scheme = self.worker.job.scheme_of(self.worker.client, self._number)
 
     def on_start(self) -> None:
         """Come."""
@@ -148,12 +152,15 @@ class ChatUser(User):
             token_gap_s=options.token_gap_s,
             timeout_s=2 * turn.tokens * options.token_gap_s + DEADLINE_MARGIN,
         )
-        outcome, failure, started = LEFT, None, time.monotonic()
-        stream_s = 0.0
+        outcome, started, stream_s = LEFT, time.monotonic(), 0.0
+        failure: Exception | None = None
+        silence = AskFailed("deadline_exceeded", f"no token within {PATIENCE:g} s")
+        patience = gevent.Timeout.start_new(PATIENCE, silence)
         try:
             for token in worker.connection(self.scheme).ask(question, client=worker.client, session=session):
                 rendering = screen.render(generated_s=token.generated_s, rendered_s=time.monotonic())
                 if rendering.gap_s is None:
+                    patience.cancel()
                     self._tell("TTFT", time.monotonic() - started)
                 else:
                     stream_s += rendering.gap_s
@@ -165,8 +172,13 @@ class ChatUser(User):
             outcome = SUCCESS
         except AskFailed as error:
             outcome, failure = error.outcome, error
-            worker.metrics.failures.labels(worker.client, self.scheme, outcome).inc()
+        except Exception as error:  # a failed session is an outcome; its traceback is logged
+            outcome, failure = "internal", error
+            _logger.exception("%s failed", session)
         finally:  # also where the test ends in the middle of the answer
+            patience.close()
+            if failure is not None:
+                worker.metrics.failures.labels(worker.client, self.scheme, outcome).inc()
             screen.end(outcome, ended_s=time.monotonic())
             self._tell("stream", stream_s, failure=failure, tokens=screen.tokens)
 

@@ -155,8 +155,12 @@ class RunDirectory:
     def probes(self) -> Iterator[tuple[str, ProbeRow]]:
         """Yield the probes of all links, each with the name of its client."""
         for path in self._logs("probes"):
-            for row in read_rows(path, ProbeRow):
+            for row in self.probes_of(path.stem):
                 yield path.stem, row
+
+    def probes_of(self, client: str) -> Iterator[ProbeRow]:
+        """Yield the probes of one client's link."""
+        yield from read_rows(self.path / "probes" / f"{client}.csv", ProbeRow)
 
     def _logs(self, folder: str) -> list[Path]:
         return sorted((self.path / folder).glob("*.csv"))

@@ -1,0 +1,76 @@
+"""What becomes of a user's question that goes wrong. Locust changes the whole process, so each case has one of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from eloquent.load.job import JOB_VARIABLE
+from eloquent.report.run_directory import RunDirectory
+
+SCRIPT = r"""
+import sys
+from pathlib import Path
+
+import gevent
+from locust.env import Environment
+
+from eloquent.load import worker as module
+from eloquent.load.clients import AskFailed, Token
+from eloquent.load.job import read_job
+
+kind, folder = sys.argv[1], Path(sys.argv[2])
+(folder / "prompts.txt").write_text("why?\n")
+worker = module.Worker(read_job(), "c1", folder / "prompts.txt")
+module.PATIENCE = 0.2
+
+class Broken:
+    def ask(self, question, *, client, session):
+        if kind == "bug":
+            raise KeyError("a mistake of ours")
+        if kind == "failed":
+            raise AskFailed("unavailable", "no way")
+        if kind == "silent":
+            gevent.sleep(30)
+        for index in range(question.max_tokens):
+            yield Token(index, "x", 0.0)
+            gevent.sleep(0.001)
+
+worker._clients["grpc"] = Broken()
+module.ChatUser.worker = worker
+told = []
+environment = Environment(user_classes=[])
+environment.events.request.add_listener(lambda **words: told.append((words["name"], words["exception"])))
+user = type("Chatter", (module.ChatUser,), {})(environment)
+user.chat()
+worker.log.close()
+failures = [sample for metric in worker.metrics.failures.collect() for sample in metric.samples if sample.value]
+print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sample in failures])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "told"),
+    [
+        ("bug", "internal", "stream KeyError ['internal']"),
+        ("failed", "unavailable", "stream AskFailed ['unavailable']"),
+        ("silent", "deadline_exceeded", "stream AskFailed ['deadline_exceeded']"),
+        ("well", "ok", "stream NoneType []"),
+    ],
+)
+def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outcome, told):
+    """In the log, in Prometheus's counters and in Locust's statistics."""
+    job = make_job(hosts=1, schemes=("grpc",), think_s=0.0)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, kind, str(tmp_path)],
+        env={"PATH": "/usr/bin:/bin", JOB_VARIABLE: str(tmp_path / "job.json")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == told
+    (row,) = RunDirectory(tmp_path).sessions()
+    assert row.outcome == outcome
