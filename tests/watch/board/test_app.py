@@ -39,13 +39,19 @@ class Page:
     def post(self, path, **words):
         return self._runner.run(self._client.post(path, **words))
 
+    def post_at_once(self, path, times, **words):
+        async def post_all():
+            return await asyncio.gather(*(self._client.post(path, **words) for _ in range(times)))
+
+        return self._runner.run(post_all())
+
 
 @pytest.fixture
 def open_board(facts, prometheus, token_server, registry):
     """Make a board of a run with a token server; what else is changed of its facts, is given."""
     with asyncio.Runner() as runner, contextlib.ExitStack() as opened:
 
-        def make(**changes):
+        def make(prometheus=prometheus, **changes):
             grpc, http = token_server
             known = facts.model_copy(update={"server": grpc, "http": http, **changes})
             values = Prometheus(prometheus)
@@ -113,7 +119,20 @@ def test_what_runs_is_told_with_what_it_warns_of(board, facts):
     assert [scheme["label"] for scheme in run["schemes"]] == ["TCP (gRPC)", "TCP (HTTP SSE)", "Eloquent"]
     assert run["seen"] == []
     assert run["load"] is False
+    assert run["problem"] is None
     assert run["warnings"] == ["too <b>slow</b>"]
+
+
+def test_without_prometheus_the_run_is_told_and_a_chat_goes_on(open_board):
+    board = open_board(prometheus="http://127.0.0.1:1")
+    run = board.get("/api/run")
+    assert run.status_code == 200
+    assert run.json()["clients"] == ["c1", "c2"]
+    assert "Prometheus does not answer" in run.json()["problem"]
+    assert (run.json()["alerts"], run.json()["seen"], run.json()["load"]) == ([], [], False)
+    *_, last = events(board.post("/api/ask", json={**QUESTION, "schemes": ["grpc"]}))
+    assert (last["event"], last["outcome"]) == ("ended", "ok")
+    assert board.get("/api/values", params={"dashboard": DASHBOARDS[0].uid}).status_code == 502
 
 
 @pytest.mark.parametrize(
@@ -208,6 +227,44 @@ def test_a_chat_brings_the_same_answer_by_each_scheme_and_its_numbers(board, reg
         labels = {"client": "c1", "scheme": scheme}
         assert registry.get_sample_value("eloquent_rendered_tokens_total", labels) == 100
         assert registry.get_sample_value("eloquent_active_streams", labels) == 0
+
+
+def test_of_many_who_ask_at_once_three_are_answered_and_their_places_come_back(board):
+    question = {**QUESTION, "schemes": ["grpc"]}
+    for _ in range(2):
+        answers = board.post_at_once("/api/ask", 12, json=question)
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 9
+
+
+def test_a_page_that_leaves_before_its_chat_begins_keeps_no_place(facts, registry):
+    async def scenario() -> list[int]:
+        app = make_app(facts, Prometheus("http://127.0.0.1:1"), telemetry.ViewerMetrics(registry))
+        body = json.dumps(QUESTION).encode()
+        headers = {"host": "127.0.0.1", "content-type": "application/json", "content-length": str(len(body))}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/api/ask",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        statuses = []
+
+        async def receive() -> dict:
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": body}
+
+        async def send(message: dict) -> None:
+            statuses.append(message["status"])
+            raise ConnectionResetError
+
+        for _ in range(5):  # more than there are places
+            with contextlib.suppress(OSError, ExceptionGroup):
+                await app(scope, receive, send)
+        return statuses
+
+    assert asyncio.run(scenario()) == [200] * 5
 
 
 def test_words_that_look_like_a_flag_are_words(board):

@@ -7,7 +7,7 @@ stands here.
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,6 @@ class _Board:
     async def run(self, _: Request) -> Response:
         """Tell what runs."""
         facts = self._facts
-        alerts = await self._prometheus.alerts()
-        seen = [series.labels.get("scheme", "") for series in await self._prometheus.instant(_SEEN_SCHEMES)]
         return JSONResponse(
             {
                 "name": facts.folder.name,
@@ -120,13 +118,27 @@ class _Board:
                 "datapath": facts.datapath,
                 "clients": list(facts.clients),
                 "schemes": [describe_scheme(name) for name in facts.schemes],
-                "seen": [describe_scheme(name) for name in sorted({*seen} - {*facts.schemes, ""}, key=scheme_place)],
                 "warnings": facts.warnings,
-                "alerts": [asdict(alert) for alert in alerts],
-                "load": bool(await self._prometheus.instant(_LOAD)),
                 "urls": facts.urls,
+                **await self._measured(),
             }
         )
+
+    async def _measured(self) -> dict[str, Any]:
+        """Tell what only Prometheus knows; the chat does without it."""
+        try:
+            alerts = await self._prometheus.alerts()
+            seen = [series.labels.get("scheme", "") for series in await self._prometheus.instant(_SEEN_SCHEMES)]
+            load = bool(await self._prometheus.instant(_LOAD))
+        except PrometheusError as error:
+            return {"alerts": [], "seen": [], "load": False, "problem": str(error)}
+        others = sorted({*seen} - {*self._facts.schemes, ""}, key=scheme_place)
+        return {
+            "alerts": [asdict(alert) for alert in alerts],
+            "seen": [describe_scheme(name) for name in others],
+            "load": load,
+            "problem": None,
+        }
 
     async def ask(self, request: Request) -> Response:
         """Stream a chat as server-sent events."""
@@ -136,12 +148,28 @@ class _Board:
             return _refuse(413, f"a question has {LONGEST_QUESTION} bytes at most")
         question = Question.model_validate_json(await request.body())
         self._chats.check(question)
-        if self._chats.is_full:
+        if not self._chats.enter():
             return _refuse(429, "enough chats are running: wait until one of them ends")
-        return StreamingResponse(self._events(question), media_type="text/event-stream")
+        return _ChatResponse(self._chats, question)
 
-    async def _events(self, question: Question) -> AsyncIterator[bytes]:
-        async for event in self._chats.ask(question):
+
+class _ChatResponse(StreamingResponse):
+    """A chat that has a place, which it leaves however it ends: its events may never be asked for."""
+
+    def __init__(self, chats: Chats, question: Question) -> None:
+        self._chats = chats
+        self._events = chats.ask(question)
+        super().__init__(self._lines(), media_type="text/event-stream")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._events):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._chats.leave()
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        async for event in self._events:
             yield b"data: " + json.dumps(event).encode() + b"\n\n"
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cache
 from typing import Annotated, Any
 
@@ -118,10 +118,16 @@ class Chats:
         self._numbers = itertools.count(1)
         self._open = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many chats run as may."""
-        return self._open >= AT_ONCE
+    def enter(self) -> bool:
+        """Take the place of one chat, until `leave`; False where as many run as may."""
+        if self._open >= AT_ONCE:
+            return False
+        self._open += 1
+        return True
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._open -= 1
 
     def check(self, question: Question) -> None:
         """Refuse what this run cannot answer.
@@ -137,13 +143,12 @@ class Chats:
                 f"choose from the schemes of this run, each once: {', '.join(self._facts.schemes)}"
             )
 
-    async def ask(self, question: Question) -> AsyncIterator[dict[str, Any]]:
-        """Ask, and yield what the page is to show, until every answer has ended.
+    async def ask(self, question: Question) -> AsyncGenerator[dict[str, Any]]:
+        """Ask, and yield what the page is to show, until every answer has ended. The caller has a place.
 
         Args:
             question: What `check` let pass.
         """
-        self._open += 1
         answers: dict[str, Answer] = {}
         try:
             async with _asker(self._command(question)) as asker:
@@ -156,7 +161,6 @@ class Chats:
                         "message": "the process that asks has ended; see board.log in the run's logs",
                     }
         finally:
-            self._open -= 1
             for answer in answers.values():
                 if answer.is_open:
                     answer.end("cancelled", ended_s=time.monotonic())

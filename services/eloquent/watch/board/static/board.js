@@ -32,7 +32,6 @@ async function refreshRun() {
   if (!document.hidden) {
     try {
       run = await getJson("api/run");
-      report("run")(null);
       showRun();
     } catch (error) {
       report("run")(error);
@@ -42,6 +41,7 @@ async function refreshRun() {
 }
 
 function showRun() {
+  report("run")(run.problem && new Error(run.problem));
   const facts = [run.scenario, `${run.clients.length} ${run.clients.length === 1 ? "client" : "clients"}`, `seed ${run.seed}`, `${run.carrier} links`];
   find("run").textContent = facts.join(" · ");
   find("run").title = run.link;
@@ -154,7 +154,6 @@ async function start() {
     const definitions = await getJson("api/panels");
     run = await getJson("api/run");
     showRun();
-    showNotices();
     setUpViews(definitions);
     setTimeout(refreshRun, RUN_REFRESH);
   } catch (error) {
