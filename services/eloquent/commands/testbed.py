@@ -140,15 +140,18 @@ def execute(
 
 def check_host() -> None:
     """Show what this machine can do for the testbed, and the remedy for what it cannot."""
-    from eloquent.emulation.capabilities import CAPABILITIES
+    from eloquent.emulation.capabilities import CAPABILITIES, needed_here
 
     table = Table("capability", "for", "here", "remedy")
     is_missing = False
+    needed = needed_here(os.environ.get("ELOQUENT_CONTROLLER"), os.environ.get("ELOQUENT_PROMETHEUS"))
     for capability in CAPABILITIES:
         refusal = capability.probe()
-        is_missing |= capability.needed and refusal is not None
+        is_missing |= capability.name in needed and refusal is not None
         verdict = (
-            "[green]yes[/]" if refusal is None else f"[{'red' if capability.needed else 'yellow'}]no[/]: {refusal}"
+            "[green]yes[/]"
+            if refusal is None
+            else f"[{'red' if capability.name in needed else 'yellow'}]no[/]: {refusal}"
         )
         table.add_row(capability.name, capability.use, verdict, "" if refusal is None else capability.remedy)
     console.print(table)

@@ -111,6 +111,17 @@ CAPABILITIES = (
 )
 
 
+def needed_here(controller: str | None, prometheus: str | None) -> set[str]:
+    """Give the names of the capabilities without which there is no testbed.
+
+    Args:
+        controller: Where a controller runs outside the lab; None where the lab starts its own.
+        prometheus: Likewise.
+    """
+    elsewhere = {"controller": controller, "prometheus": prometheus}
+    return {item.name for item in CAPABILITIES if item.needed and elsewhere.get(item.name) is None}
+
+
 def require_needed(options: Options) -> None:
     """Check everything without which there is no testbed.
 
@@ -120,9 +131,9 @@ def require_needed(options: Options) -> None:
     Raises:
         EmulationError: Something is missing; the message says what, and what to do.
     """
-    elsewhere = {name for name in ("controller", "prometheus") if getattr(options, name) is not None}
+    needed = needed_here(options.controller, options.prometheus)
     for capability in CAPABILITIES:
-        if capability.needed and capability.name not in elsewhere and (refusal := capability.probe()) is not None:
+        if capability.name in needed and (refusal := capability.probe()) is not None:
             raise EmulationError(f"the testbed needs {capability.name}: {refusal}; {capability.remedy}")
 
 
