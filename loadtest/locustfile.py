@@ -20,6 +20,7 @@ from shapes import SHAPES
 from eloquent import telemetry
 from eloquent.load.job import CLIENT_VARIABLE, read_job
 from eloquent.load.lag import LagSampler
+from eloquent.load.web_guard import guard
 from eloquent.load.worker import ChatUser, Worker
 from eloquent.report.run_directory import RunDirectory
 
@@ -58,6 +59,8 @@ class Chatter(ChatUser):
 def start(environment: Environment, **_: Any) -> None:
     """Begin what this process does beside its users."""
     if isinstance(environment.runner, MasterRunner):
+        if environment.web_ui is not None:
+            guard(environment.web_ui.app)
         telemetry.serve(JOB.master_metrics)
         lag = LagSampler(MASTER, telemetry.LoadMasterMetrics().lag, RunDirectory(JOB.folder).lag_writer(MASTER))
         environment.events.test_start.add_listener(lambda **_: gevent.spawn(_tell_users, environment))
