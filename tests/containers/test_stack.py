@@ -2,8 +2,8 @@
 
 Odds: sessions start at the same offsets and meet the same link states in both runs that are compared, so that their stall ratios
 differ by what a few milliseconds decide at the edges of states. Of nine ratios of pairs of runs with 4 sessions one was 0.13 apart
-and all others less than 0.12; those with 12 sessions were 0.02 apart. With 0.06 as the spread for 4 sessions, 12 have 0.035, and 0.2
-is more than five times that: less than one in a million.
+and all others less than 0.12; those with 12 sessions were 0.02 apart. With 0.06 as the spread for 4 sessions, 12 have 0.035, and
+0.2 is more than five times that: less than one in a million.
 """
 
 import json
