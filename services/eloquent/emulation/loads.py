@@ -18,7 +18,7 @@ from eloquent.channel.loss import format_loss
 from eloquent.emulation.deployment import Deployment
 from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.links import Carrier
-from eloquent.emulation.locusts import LINGER, Locusts
+from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
@@ -175,6 +175,7 @@ class LoadTest:
                         self._all_there = self._all_there or time.monotonic()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
+                        asyncio.get_running_loop().call_later(LAST_LOOK, self._place.show, ())
                         if self._is_partial:  # Locust would wait half a minute for a worker that is dead
                             self._stopping = asyncio.create_task(self._locusts.stop_master(after_s=LINGER))
                     case {"event": "users"} if event is not None and self._stopped is None:

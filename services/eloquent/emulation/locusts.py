@@ -19,7 +19,8 @@ from eloquent.load.options import LoadOptions
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
 MASTER_PORT = 5557
 CONNECT_TIME = 60  # seconds for all workers to reach the master
-LINGER = 4  # seconds that all stay after the test, so that Prometheus sees their last word: two of its scrapes
+LAST_LOOK = 3  # seconds after the test in which Prometheus, which looks every 2 s, sees the workers' last word
+LINGER = 6  # seconds that all stay after the test: Prometheus may take 5 s to learn that it should not look any more
 STOP_TIME = 20.0  # seconds for a master to write its reports when it is told to stop
 SILENCE = 60.0  # seconds after which a master that says nothing is taken for dead
 
