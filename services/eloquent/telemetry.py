@@ -140,7 +140,7 @@ class ViewerMetrics(_Family):
         )
         self.streams = self._counter(
             "eloquent_streams_total",
-            "Streams ended, by outcome: ok or a gRPC status in lower case.",
+            "Streams ended, by outcome: ok, left if the reader turned away, or a gRPC status in lower case.",
             (*_STREAM, "outcome"),
         )
         self.active_streams = self._gauge("eloquent_active_streams", "Streams being rendered.", _STREAM)

@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
+from eloquent.watch.panels import DASHBOARDS
 
 PROMETHEUS = Path(__file__).parents[2] / "dashboards" / "prometheus"
 ALERTS = {"StallRatioHigh", "LoadLagHigh", "LinkSelfTestLost", "RelayBacklogHigh", "TargetDown"}
@@ -63,3 +64,10 @@ def test_the_rules_use_metrics_that_exist():
     used = set(re.findall(r"(?<!:)\beloquent_[a-z_]+\b(?=[\[)])", text))
     assert len(used) > 8
     assert used <= names
+
+
+def test_what_is_recorded_is_used_by_an_alert_or_a_panel():
+    exprs = [rule["expr"] for rule in rules_of("alerts.yml")]
+    exprs += [query.expr for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries]
+    for rule in rules_of("recording.yml"):
+        assert any(rule["record"] in expr for expr in exprs), rule["record"]

@@ -26,7 +26,7 @@ LOAD = Dashboard(
         ),
         Panel(
             title="Streams ended",
-            description="Answers that came to an end, by outcome: ok, cancelled by their reader, or what went wrong.",
+            description="Answers that came to an end, by outcome: ok, left by their reader, or what went wrong.",
             unit="cps",
             kind="timeseries",
             queries=(
