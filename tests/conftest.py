@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from typing import NoReturn
+from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -11,36 +12,52 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
-def cannot_run(why: str) -> NoReturn:
-    """Skip a test with the sentence that says why; in CI, where every lane must run, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(f"a skip is a failure in CI: {why}")
-    pytest.skip(why)
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge a test."""
+    return _no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge a whole file."""
+    return _no_skip_in_ci((yield))
+
+
+def _no_skip_in_ci(report: Report) -> Report:
+    """Make a failure of a skip in CI, where every lane must run; what is expected to fail (pytest calls it skipped) stays so."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"a skip is a failure in CI: {why}"
+    return report
 
 
 @pytest.fixture(scope="session")
 def needs_root() -> None:
     """Network namespaces and devices are root's."""
     if os.geteuid() != 0:
-        cannot_run("this test makes network namespaces: run it as root")
+        pytest.skip("this test makes network namespaces: run it as root")
 
 
 @pytest.fixture(scope="session")
 def needs_guest_kernel(needs_root: None) -> None:
     """Root starts it in a PID namespace of its own."""
     if shutil.which("linux.uml") is None:
-        cannot_run("the guest kernel is missing: Debian's user-mode-linux")
+        pytest.skip("the guest kernel is missing: Debian's user-mode-linux")
 
 
 @pytest.fixture(scope="session")
 def needs_chromium() -> None:
     """A real browser looks at the board."""
     if shutil.which("chromium") is None:
-        cannot_run("the browser is missing: make .build/packages-browser.stamp installs Debian's chromium")
+        pytest.skip("the browser is missing: make .build/packages-browser.stamp installs Debian's chromium")
 
 
 @pytest.fixture(scope="session")
 def needs_promtool() -> None:
     """Prometheus's own tool judges rules."""
     if shutil.which("promtool") is None:
-        cannot_run("promtool is missing: Debian's prometheus package has it")
+        pytest.skip("promtool is missing: Debian's prometheus package has it")
