@@ -13,6 +13,7 @@ BASE = {"errors", "units"}
 MAY_IMPORT = {
     "errors": set(),
     "units": {"errors"},
+    "settings": {"errors"},
     "protocol": BASE,
     "channel": BASE,
     "qoe": BASE,
@@ -22,8 +23,9 @@ MAY_IMPORT = {
     "telemetry": BASE,
     "report": BASE | {"protocol", "channel", "qoe"},
     "nodes": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report"},
-    "load": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "nodes"},
-    "emulation": BASE | {"protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
+    "load": BASE | {"settings", "api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "nodes"},
+    "emulation": BASE
+    | {"settings", "protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
     "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
     "watch": BASE | {"protocol", "channel", "telemetry", "nodes"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from eloquent import scenarios
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.doors import BOARD, LOCUST, METRICS, PROMETHEUS, Door
-from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
+from eloquent.settings import check_settings
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -92,9 +92,4 @@ def parse_options(**values: object) -> Options:
     Raises:
         ConfigurationError: One of them is unusable; the message names it.
     """
-    try:
-        return Options.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0]).removesuffix("_s").upper()
-        raise ConfigurationError(f"{name}={problem['input']} is not possible: {problem['msg']}") from None
+    return check_settings(Options, values)

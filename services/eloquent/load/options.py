@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from eloquent.errors import ConfigurationError
 from eloquent.load.slo import parse_slo
 from eloquent.protocol import schemes
+from eloquent.settings import check_settings
 
 Shape = Literal["steady", "ramp", "spike", "commuter"]
 Via = Literal["edge", "library"]
@@ -64,9 +64,4 @@ def parse_load_options(**values: object) -> LoadOptions:
     Raises:
         ConfigurationError: One of them is unusable; the message names it.
     """
-    try:
-        return LoadOptions.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0]).removesuffix("_s").upper()
-        raise ConfigurationError(f"{name}={problem['input']} is not possible: {problem['msg']}") from None
+    return check_settings(LoadOptions, values)
