@@ -117,12 +117,16 @@ def test_the_words_of_the_makefile(testbed, wait_until):
     assert make("down").stdout == "the testbed is down\n"
 
 
-def test_streams_survive_the_death_of_the_controller(testbed, wait_until):
-    status = testbed.up_until(SMALL, "streaming", lambda _: testbed.kill_one("topologies/controller.py"))
-    assert status == 0, testbed.output
+def test_streams_survive_the_deaths_of_the_controller_and_of_prometheus(testbed, wait_until):
+    def kill(_: int) -> None:
+        testbed.kill_one("topologies/controller.py")
+        testbed.kill_one("--storage.tsdb.path")
+
+    assert testbed.up_until(SMALL, "streaming", kill) == 0, testbed.output
     schemes = testbed.summary()["schemes"]
     assert {scheme: figures["failed"] for scheme, figures in schemes.items()} == {"grpc": 0, "eloquent": 0}
-    assert any("the controller ended" in warning for warning in testbed.manifest()["warnings"])
+    for name in ("the controller", "prometheus"):
+        assert any(f"{name} ended" in warning for warning in testbed.manifest()["warnings"]), name
     wait_until(lambda: bool(testbed.prometheus("eloquent_switch_port_packets_total > 0")))
 
 

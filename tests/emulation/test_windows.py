@@ -8,26 +8,28 @@ import sys
 
 import pytest
 
-from eloquent.emulation.windows import Outside, Window, look_out, make_windows
+from eloquent.emulation.windows import look_out
 
 # Inside a network of its own: open a window to ADDRESS outside, and print what is to be seen through it.
 INSIDE = """
 import asyncio, sys
 from pathlib import Path
 from eloquent.emulation.processes import run_command
-from eloquent.emulation.windows import Outside, Window, make_windows
+from eloquent.emulation.windows import Outside, Window, open_windows
 
 async def main():
     run_command("ip", "link", "set", "lo", "up")
     network, mount, address, logs = sys.argv[1:]
-    windows = make_windows([Window(6653, address)], Outside(int(network), int(mount)), logs=Path(logs))
-    await windows.start()
-    await windows.wait_ready()
+    windows = await open_windows([Window(6653, address)], Outside(int(network), int(mount)), logs=Path(logs))
     reader, writer = await asyncio.open_connection("127.0.0.1", 6653)
     writer.write(b"who is there?")
     print((await reader.read()).decode())
     writer.close()
     await windows.stop()
+    try:
+        await asyncio.open_connection("127.0.0.1", 6653)
+    except ConnectionRefusedError:
+        print("nobody listens any more")
 
 asyncio.run(main())
 """
@@ -76,14 +78,4 @@ def test_it_is_seen_from_another_network_namespace(needs_root, tmp_path):
         assert lab.returncode == 0
         return said
 
-    assert asyncio.run(scenario()) == b"WHO IS THERE?\n"
-
-
-def test_the_process_that_looks_out_gets_its_files_and_nothing_else(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = make_windows([Window(port, "controller:6653")], Outside(11, 12), logs=tmp_path)
-    assert process.words[:3] == ["nsenter", "--net=/proc/self/fd/11", "--mount=/proc/self/fd/12"]
-    number = int(process.words[-1].removesuffix("=controller:6653"))
-    with socket.socket(fileno=number) as inner:
-        assert inner.getsockname() == ("127.0.0.1", port)
+    assert asyncio.run(scenario()) == b"WHO IS THERE?\nnobody listens any more\n"

@@ -6,7 +6,7 @@ interface of it.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import start_open_vswitch
-from eloquent.emulation.windows import Outside, Window, make_windows
+from eloquent.emulation.windows import Outside, Window, open_windows
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.report.run_directory import RunDirectory
 from eloquent.watch.facts import RunFacts
 
-CONTROLLER_RESTART = 1.0  # seconds until the first restart; doubled for each one after
+FIRST_RESTART = 1.0  # seconds until the first restart; doubled for each one after
 LONGEST_RESTART = 60.0  # seconds
 EXPORT_INTERVAL = 1.0  # seconds between two looks at the carrier's counters
 
@@ -70,7 +70,8 @@ class Lab:
         self._outside = outside
         self.targets = Targets(folder / "prometheus", scenario.name)
         self._tasks: list[asyncio.Task[None]] = []
-        self._infrastructure: list[LabProcess] = []
+        self._infrastructure: list[LabProcess] = []  # without which the rounds mean nothing
+        self._kept: list[LabProcess] = []  # restarted when they end
         self._carrier: Carrier
         self._load: LoadTest | None = None
         self._board: LabProcess  # nothing that is measured needs it, and its end ends nothing
@@ -109,9 +110,7 @@ class Lab:
         wanted = {OPENFLOW_PORT: self._options.controller, PROMETHEUS.inner_port: self._options.prometheus}
         windows = [Window(port, address) for port, address in wanted.items() if address is not None]
         if windows:
-            process = make_windows(windows, self._outside, logs=self._logs)
-            await start_ready(process)
-            self._infrastructure.append(process)
+            self._infrastructure.append(await open_windows(windows, self._outside, logs=self._logs))
 
     async def _build_network(self) -> None:
         database = self._folder / "openvswitch"
@@ -165,28 +164,30 @@ class Lab:
             ],
             log=self._logs / "controller.log",
         )
-        await controller.start()
-        await controller.wait_ready()
-        self._infrastructure.append(controller)
-        self._watch("the restart of the controller", self._keep_controller(controller))
+        await start_ready(controller)
+        self._keep(controller, start_ready)  # meanwhile the switches go on with the flows they have
 
-    async def _keep_controller(self, controller: LabProcess) -> None:
-        """Restart the controller whenever it ends; meanwhile the switches go on with the flows they have."""
-        delay = CONTROLLER_RESTART
-        while True:
-            status = await controller.process.wait()
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LONGEST_RESTART)
-            await controller.start()
-            await controller.wait_ready()
-            self._ledger.warn(f"the controller ended with exit status {status} and was restarted")
+    def _keep(self, process: LabProcess, start: Callable[[LabProcess], Awaitable[None]]) -> None:
+        """Restart a process whenever it ends: the rounds can do without it for a while."""
+
+        async def restart() -> None:
+            delay = FIRST_RESTART
+            while True:
+                status = await process.process.wait()
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LONGEST_RESTART)
+                await start(process)
+                self._ledger.warn(f"{process.name} ended with exit status {status} and was restarted")
+
+        self._kept.append(process)
+        self._watch(f"the restart of {process.name}", restart())
 
     async def _start_prometheus(self) -> None:
         self.targets.write("lab", self._deployment.targets())
         make = make_prometheus if self._options.prometheus is None else make_metrics_gate
         prometheus = make(self._folder / "prometheus", logs=self._logs)
         await prometheus.start()
-        self._infrastructure.append(prometheus)
+        self._keep(prometheus, LabProcess.start)
         telemetry.serve(f"{LAB_ADDRESS}:{METRICS_PORT}")
         self._watch("the export of the carrier's counters", self._export_carrier())
 
@@ -244,8 +245,7 @@ class Lab:
             EmulationError: A process ended without which the rounds mean nothing.
         """
         rounds = Rounds(self._options, self._carrier, self._deployment.viewers, self._ledger, self._folder)
-        needed = [*self._infrastructure, *self._deployment.nodes]
-        await rounds.run(needed=[process for process in needed if process.name != "the controller"])
+        await rounds.run(needed=[*self._infrastructure, *self._deployment.nodes])
 
     async def run_load(self, options: LoadOptions, tell: Callable[[dict[str, Any]], None]) -> None:
         """Run a load test on the lab, which is up.
@@ -264,7 +264,7 @@ class Lab:
             clients=self._network.clients,
             deployment=self._deployment,
             carrier=self._carrier,
-            infrastructure=[*self._infrastructure, self._board],
+            infrastructure=[*self._infrastructure, *self._kept, self._board],
             show=lambda targets: self.targets.write("load", targets),
             locust_url=self._urls[LOCUST.name],
         )
@@ -281,7 +281,8 @@ class Lab:
 
     def describe(self) -> dict[str, Any]:
         """Tell what runs, for `make status`."""
-        processes = [*self._infrastructure, *self._deployment.nodes, *self._deployment.viewers.values(), self._board]
+        nodes, viewers = self._deployment.nodes, self._deployment.viewers.values()
+        processes = [*self._infrastructure, *self._kept, *nodes, *viewers, self._board]
         return {
             "run": str(self._folder),
             "urls": self._urls,

@@ -8,6 +8,7 @@ the controller so, and the board Prometheus.
 """
 
 import asyncio
+import contextlib
 import functools
 import socket
 import sys
@@ -45,23 +46,29 @@ class Outside:
     mount: int
 
 
-def make_windows(windows: Iterable[Window], outside: Outside, *, logs: Path) -> LabProcess:
-    """Open the windows' sockets and give the process that looks out, not yet started.
+async def open_windows(windows: Iterable[Window], outside: Outside, *, logs: Path) -> LabProcess:
+    """Open the windows' sockets and start the process that looks out, which alone keeps them.
 
     Args:
         windows: What there is to be seen.
         outside: Where it is.
         logs: Folder of the log files.
+
+    Raises:
+        EmulationError: It did not get ready.
     """
-    openings = [(_listen(window.inner_port), window.address) for window in windows]
-    numbers = [(inner.detach(), address) for inner, address in openings]
-    words = [
-        *("nsenter", f"--net=/proc/self/fd/{outside.network}", f"--mount=/proc/self/fd/{outside.mount}", "--"),
-        *(sys.executable, "-m", "eloquent.emulation.windows"),
-        *(f"{number}={address}" for number, address in numbers),
-    ]
-    descriptors = (outside.network, outside.mount, *(number for number, _ in numbers))
-    return LabProcess("the windows", words, log=logs / "windows.log", descriptors=descriptors)
+    with contextlib.ExitStack() as handed_out:
+        openings = [(handed_out.enter_context(_listen(window.inner_port)), window.address) for window in windows]
+        words = [
+            *("nsenter", f"--net=/proc/self/fd/{outside.network}", f"--mount=/proc/self/fd/{outside.mount}", "--"),
+            *(sys.executable, "-m", "eloquent.emulation.windows"),
+            *(f"{inner.fileno()}={address}" for inner, address in openings),
+        ]
+        descriptors = (outside.network, outside.mount, *(inner.fileno() for inner, _ in openings))
+        process = LabProcess("the windows", words, log=logs / "windows.log", descriptors=descriptors)
+        await process.start()
+    await process.wait_ready()
+    return process
 
 
 def _listen(port: int) -> socket.socket:
