@@ -112,7 +112,7 @@ def encode_payload(payload: Payload) -> bytes:
     return builder.build()
 
 
-@lru_cache(maxsize=64)  # copies, and acknowledgements of nothing new; a payload cannot be changed, and is not kept for long
+@lru_cache(maxsize=64)  # for copies, and acknowledgements of nothing new; what is decoded cannot be changed
 def decode_payload(data: bytes) -> Payload:
     """Decode what one datagram says about a stream.
 
