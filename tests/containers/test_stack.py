@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE_BOUND = 800e6  # bytes
-SMALL = ("CLIENTS=4", "SESSION=10", "ROUNDS=3", "SEED=3")
+SMALL = ("CLIENTS=6", "SESSION=10", "ROUNDS=2", "SEED=3")
 SAME_WITHIN = 0.2
 # The bits of Linux's capabilities (linux/capability.h).
 BITS = {
@@ -189,7 +189,7 @@ def test_a_short_load(stack):
 
 def test_a_run_is_as_it_is_natively(stack, tmp_path):
     free = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
-    words = ("--clients", "4", "--session", "10", "--rounds", "3", "--seed", "3", "--no-background")
+    words = ("--clients", "6", "--session", "10", "--rounds", "2", "--seed", "3", "--no-background")
     eloquent = [sys.executable, "-m", "eloquent.cli"]
     environment = {**os.environ, "ELOQUENT_STATE": str(tmp_path / "state")}
     stack.make("down")  # two labs at once would be in each other's way

@@ -18,6 +18,9 @@ import pytest
 
 from eloquent.watch.panels import Dashboard
 
+# A shell ignores SIGINT for what it starts in the background, and so would every process below; the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FREE_PORTS = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
 EXPERIMENT_TIMEOUT = 240  # seconds; an 8-client lab takes about 60
 

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.lab
 
 REPOSITORY = Path(__file__).parents[2]
-SMALL = ("--clients", "2", "--schemes", "grpc,eloquent", "--session", "6")
+SMALL = ("--clients", "2", "--schemes", "grpc,eloquent", "--session", "3")
 
 
 @pytest.fixture
