@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE_BOUND = 800e6  # bytes
-SMALL = ("CLIENTS=6", "SESSION=10", "ROUNDS=2", "SEED=3")
+CLIENTS = {f"c{number}" for number in range(1, 7)}
+SMALL = (f"CLIENTS={len(CLIENTS)}", "SESSION=10", "ROUNDS=2", "SEED=3")
 SAME_WITHIN = 0.2
 # The bits of Linux's capabilities (linux/capability.h).
 BITS = {
@@ -168,10 +169,10 @@ def test_prometheus_is_read_from_the_host(stack):
     while time.monotonic() < deadline:
         up = {(one["metric"]["role"], one["metric"]["host"]): one["value"][1] for one in stack.query("up")}
         clients = {host for role, host in up if role == "viewer"}
-        if clients == {"c1", "c2", "c3", "c4"} and set(up.values()) == {"1"}:
+        if clients == CLIENTS and set(up.values()) == {"1"}:
             break
         time.sleep(1)
-    assert clients == {"c1", "c2", "c3", "c4"}
+    assert clients == CLIENTS
     assert set(up.values()) == {"1"}, up
     assert {("controller", "lab"), ("carrier", "lab"), ("origin_relay", "origin")} <= set(up)
     assert {one["metric"]["switch"] for one in stack.query("eloquent_switch_port_packets_total")} == {"s1", "s2"}
@@ -189,7 +190,7 @@ def test_a_short_load(stack):
 
 def test_a_run_is_as_it_is_natively(stack, tmp_path):
     free = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
-    words = ("--clients", "6", "--session", "10", "--rounds", "2", "--seed", "3", "--no-background")
+    words = ("--clients", str(len(CLIENTS)), "--session", "10", "--rounds", "2", "--seed", "3", "--no-background")
     eloquent = [sys.executable, "-m", "eloquent.cli"]
     environment = {**os.environ, "ELOQUENT_STATE": str(tmp_path / "state")}
     stack.make("down")  # two labs at once would be in each other's way
