@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.datastructures import QueryParams
 
 from eloquent import telemetry
+from eloquent.watch.board.choice import Choice
 from eloquent.watch.facts import RunFacts
 
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
+STEP = Choice.parse(QueryParams("dashboard=eloquent-stalls&span=15m"), ()).step  # seconds, the longest asked for here
 LINK = "name=made-up rtt=100ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
 
 
@@ -80,7 +83,7 @@ def metrics_page() -> str:
 
 @pytest.fixture(scope="session")
 def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, needs_promtool: None) -> Iterator[str]:
-    """The URL of a real Prometheus that has scraped the page twice."""
+    """The URL of a real Prometheus, of which the last instant of a chart, up to a step ago, has values."""
     assert shutil.which("prometheus"), "Debian's prometheus package has both, promtool and this"
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     labels = {"scenario": "made-up", "role": "viewer", "host": "here"}
@@ -92,7 +95,7 @@ def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, need
     log, url = folder / "log", f"http://127.0.0.1:{port}"
     words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
     with running("prometheus", *words, f"--web.listen-address=127.0.0.1:{port}", log=log):
-        query = f"{url}/api/v1/query?query=count_over_time(eloquent_stream_seconds_total[1m])>5"
+        query = f"{url}/api/v1/query?query=count_over_time(eloquent_stream_seconds_total[1m]%20offset%20{STEP:g}s)>5"
         wait(lambda: bool(ask(query).get("data", {}).get("result")), log)
         yield url
 
