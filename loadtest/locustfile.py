@@ -64,7 +64,7 @@ def start(environment: Environment, **_: Any) -> None:
         telemetry.serve(JOB.master_metrics)
         lag = LagSampler(MASTER, telemetry.LoadMasterMetrics().lag, RunDirectory(JOB.folder).lag_writer(MASTER))
         environment.events.test_start.add_listener(lambda **_: gevent.spawn(_tell_users, environment))
-        environment.events.test_start.add_listener(lambda **_: lag.start())
+        environment.events.test_start.add_listener(lambda **_: gevent.spawn(lag.sample, gevent.sleep))
         environment.events.spawning_complete.add_listener(lambda **_: _say({"event": "all_there"}))
         environment.events.test_stopping.add_listener(lambda **_: _tell_end(environment))
     else:

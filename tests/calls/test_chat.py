@@ -5,7 +5,8 @@ import json
 import pytest
 
 from eloquent.calls import chat
-from eloquent.calls.chat import ChatError, ChatRequest, ChatToken, ChunkReader
+from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.chat import ChatRequest, ChunkReader
 
 
 def chunk(index: int, text: str) -> bytes:
@@ -16,7 +17,7 @@ def chunk(index: int, text: str) -> bytes:
 ROLE = chat.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
 END = chat.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}) + chat.DONE
 WHOLE = ROLE + chunk(0, "né") + b": a comment\n\n" + chunk(1, "\n\ndata: x") + END
-TOKENS = [ChatToken(0, "né", 1000), ChatToken(1, "\n\ndata: x", 1001)]
+TOKENS = [Token(0, "né", 1e-6), Token(1, "\n\ndata: x", 1.001e-6)]
 
 
 @pytest.mark.parametrize("body", [WHOLE, WHOLE.replace(b"\n", b"\r\n")], ids=["LF", "CRLF"])
@@ -32,7 +33,7 @@ def test_tokens_come_however_the_bytes_are_cut(body, size):
 def test_a_body_that_ends_early_is_no_answer(length):
     reader = ChunkReader()
     list(reader.feed(WHOLE[:length]))
-    with pytest.raises(ChatError) as caught:
+    with pytest.raises(AnswerFailed) as caught:
         reader.finish()
     assert caught.value.outcome == "data_loss"
 
@@ -50,7 +51,7 @@ def test_a_body_that_ends_early_is_no_answer(length):
     ],
 )
 def test_an_error_and_a_strange_event_end_the_reading(data, outcome):
-    with pytest.raises(ChatError) as caught:
+    with pytest.raises(AnswerFailed) as caught:
         list(ChunkReader().feed(data))
     assert caught.value.outcome == outcome
 

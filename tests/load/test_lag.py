@@ -16,7 +16,7 @@ def test_a_process_that_stands_still_has_as_many_late_samples_as_it_missed_insta
     registry = CollectorRegistry()
     log = RunDirectory(tmp_path).lag_writer("c1")
     sampler = LagSampler("c1", telemetry.LoadMetrics(registry).lag, log)
-    sampler.start()
+    gevent.spawn(sampler.sample, gevent.sleep)
     gevent.sleep(0.12)
     time.sleep(0.4)  # the real one: no greenlet runs meanwhile
     gevent.sleep(0.12)

@@ -5,18 +5,19 @@ import sys
 
 import pytest
 
-from eloquent.load.job import JOB_VARIABLE
+from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
 from eloquent.report.run_directory import RunDirectory
 
 SCRIPT = r"""
 import sys
+import threading
 from pathlib import Path
 
 import gevent
 from locust.env import Environment
 
+from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.load import worker as module
-from eloquent.load.clients import AskFailed, Token
 from eloquent.load.job import read_job
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
@@ -25,24 +26,31 @@ worker = module.Worker(read_job(), "c1", folder / "prompts.txt")
 module.PATIENCE = 0.2
 
 class Broken:
-    def ask(self, question, *, client, session):
+    def ask(self, question, *, client, session, leave):
         if kind == "bug":
             raise KeyError("a mistake of ours")
         if kind == "failed":
-            raise AskFailed("unavailable", "no way")
-        if kind == "silent":
-            gevent.sleep(30)
+            raise AnswerFailed("unavailable", "no way")
+        if kind in ("silent", "stopped"):
+            left = threading.Event()
+            with leave.by(left.set):
+                left.wait()
+            raise AnswerFailed("cancelled", "left")
         for index in range(question.max_tokens):
             yield Token(index, "x", 0.0)
-            gevent.sleep(0.001)
 
-worker._clients["grpc"] = Broken()
+worker._ways["grpc"] = Broken()
 module.ChatUser.worker = worker
 told = []
 environment = Environment(user_classes=[])
 environment.events.request.add_listener(lambda **words: told.append((words["name"], words["exception"])))
 user = type("Chatter", (module.ChatUser,), {})(environment)
-user.chat()
+if kind == "stopped":
+    reader = gevent.spawn(user.chat)
+    gevent.sleep(0.1)
+    reader.kill()
+else:
+    user.chat()
 worker.log.close()
 failures = [sample for metric in worker.metrics.failures.collect() for sample in metric.samples if sample.value]
 print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sample in failures])
@@ -53,9 +61,10 @@ print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sam
     ("kind", "outcome", "told"),
     [
         ("bug", "internal", "stream KeyError ['internal']"),
-        ("failed", "unavailable", "stream AskFailed ['unavailable']"),
-        ("silent", "deadline_exceeded", "stream AskFailed ['deadline_exceeded']"),
+        ("failed", "unavailable", "stream AnswerFailed ['unavailable']"),
+        ("silent", "deadline_exceeded", "stream AnswerFailed ['deadline_exceeded']"),
         ("well", "ok", "stream NoneType []"),
+        ("stopped", "left", "stream NoneType []"),
     ],
 )
 def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outcome, told):
@@ -64,7 +73,7 @@ def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outco
     (tmp_path / "job.json").write_text(job.model_dump_json())
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, kind, str(tmp_path)],
-        env={"PATH": "/usr/bin:/bin", JOB_VARIABLE: str(tmp_path / "job.json")},
+        env={"PATH": "/usr/bin:/bin", JOB_VARIABLE: str(tmp_path / "job.json"), THREADS_VARIABLE: "1"},
         capture_output=True,
         text=True,
         timeout=120,

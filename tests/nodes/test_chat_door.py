@@ -173,7 +173,8 @@ def test_both_doors_share_one_limit(server, client, until):
             await until(lambda: counts("active_generations") == 0)
             response = await chats.post(PATH, json=asking())
             async with chats.stream("POST", PATH, json=asking("Count to 1000")) as stream:
-                await anext(stream.aiter_raw())
+                pieces = stream.aiter_raw()  # kept: one that is collected closes the answer
+                await anext(pieces)
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await asker.answer("Count to 3")
             return refused, response, caught.value.code()

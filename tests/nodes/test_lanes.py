@@ -6,7 +6,8 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from eloquent.calls import chat, names
-from eloquent.nodes.lanes import Ask, GrpcLane, LaneError, SseLane
+from eloquent.calls.answer import AnswerFailed
+from eloquent.nodes.lanes import Ask, GrpcLane, SseLane
 from eloquent.nodes.model import Limits
 
 METADATA = names.owner_metadata(client="c1", scheme="sse", session="c1.sse.r1")
@@ -62,7 +63,7 @@ def test_a_refusal_has_the_same_outcome_by_every_lane(server, lane_class):
     async def run():
         async with server(http=True, limits=Limits(streams=0)) as (port, _):
             lane = lane_class(f"127.0.0.1:{port.http if lane_class is SseLane else port}")
-            with pytest.raises(LaneError) as caught:
+            with pytest.raises(AnswerFailed) as caught:
                 await read(lane)
             await lane.close()
             return caught.value.outcome
@@ -112,7 +113,7 @@ def test_what_is_no_whole_answer_is_an_outcome(data, outcome):
     async def run():
         async with script(data) as port:
             lane = SseLane(f"127.0.0.1:{port}")
-            with pytest.raises(LaneError) as caught:
+            with pytest.raises(AnswerFailed) as caught:
                 await read(lane)
             await lane.close()
             return caught.value.outcome
@@ -126,7 +127,7 @@ def test_a_server_that_falls_silent_meets_the_deadline(monkeypatch):
     async def run():
         async with script(HEAD, end=None) as port:
             lane = SseLane(f"127.0.0.1:{port}")
-            with pytest.raises(LaneError) as caught:
+            with pytest.raises(AnswerFailed) as caught:
                 await read(lane)
             await lane.close()
             return caught.value.outcome
@@ -138,7 +139,7 @@ def test_nobody_there_is_unavailable(free_port):
     async def run():
         lane = SseLane(f"127.0.0.1:{free_port()}")
         await lane.connect()  # goes on
-        with pytest.raises(LaneError) as caught:
+        with pytest.raises(AnswerFailed) as caught:
             await read(lane)
         await lane.close()
         return caught.value.outcome

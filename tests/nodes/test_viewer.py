@@ -14,10 +14,10 @@ from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.lanes import Ask, GrpcLane
-from eloquent.nodes.screen import ViewerLog
 from eloquent.nodes.viewer import Viewer, keep_background
 from eloquent.qoe.session import measure
 from eloquent.report.run_directory import RunDirectory
+from eloquent.screen import ViewerLog
 
 SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent")
 

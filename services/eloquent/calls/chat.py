@@ -7,12 +7,11 @@ stream that ends without `[DONE]` has not ended well. The code of an error is a 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from eloquent.errors import EloquentError
+from eloquent.calls.answer import AnswerFailed, Token
 
 PATH = "/v1/chat/completions"
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
@@ -105,19 +104,7 @@ def error_body(message: str, *, kind: str, code: str, param: str | None = None) 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-class ChatError(EloquentError):
-    """An answer that did not come, or did not end well.
-
-    Attributes:
-        outcome: A gRPC status in lower case.
-    """
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-
-
-def refusal(status: int, body: bytes) -> ChatError:
+def refusal(status: int, body: bytes) -> AnswerFailed:
     """Read the answer to a request that was refused.
 
     Args:
@@ -130,22 +117,7 @@ def refusal(status: int, body: bytes) -> ChatError:
     except (ValueError, KeyError, TypeError, AttributeError):
         code, message = None, f"HTTP status {status}"
     known = isinstance(code, str) and _CODE.fullmatch(code)
-    return ChatError(code if known else _OUTCOMES.get(status, "unknown"), message)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatToken:
-    """A token of an answer.
-
-    Attributes:
-        index: Its position, from 0.
-        text: What it says.
-        generated_at_ns: When the server made it, in nanoseconds of its CLOCK_MONOTONIC.
-    """
-
-    index: int
-    text: str
-    generated_at_ns: int
+    return AnswerFailed(code if known else _OUTCOMES.get(status, "unknown"), message)
 
 
 class ChunkReader:
@@ -159,11 +131,11 @@ class ChunkReader:
         self.done = False
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[ChatToken]:
+    def feed(self, data: bytes) -> Iterator[Token]:
         """Take some bytes of the body and yield the tokens that they complete.
 
         Raises:
-            ChatError: The server reports an error, or this is no answer of the testbed's token server.
+            AnswerFailed: The server reports an error, or this is no answer of the testbed's token server.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -179,22 +151,22 @@ class ChunkReader:
         """Take the end of the body.
 
         Raises:
-            ChatError: The answer is not complete.
+            AnswerFailed: The answer is not complete.
         """
         if not self.done:
-            raise ChatError("data_loss", "the answer ended without [DONE]")
+            raise AnswerFailed("data_loss", "the answer ended without [DONE]")
 
 
-def _token(content: bytes) -> ChatToken | None:
+def _token(content: bytes) -> Token | None:
     try:
         chunk = json.loads(content)
         if (error := chunk.get("error")) is not None:
             code = error.get("code")
             outcome = code if isinstance(code, str) and _CODE.fullmatch(code) else "internal"
-            raise ChatError(outcome, str(error.get("message")))
+            raise AnswerFailed(outcome, str(error.get("message")))
         if (extension := chunk.get("eloquent")) is None:
             return None  # the chunk that tells the role, the reason of the end, or the usage
         text = chunk["choices"][0]["delta"]["content"]
-        return ChatToken(int(extension["index"]), text, int(extension["generated_at_ns"]))
+        return Token(int(extension["index"]), text, int(extension["generated_at_ns"]) / 1e9)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ChatError("data_loss", f"not a chunk of the token server: {error!r}") from error
+        raise AnswerFailed("data_loss", f"not a chunk of the token server: {error!r}") from error

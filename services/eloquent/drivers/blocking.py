@@ -52,7 +52,7 @@ class Stream:
         """Wait for the next event, at most so many seconds.
 
         Raises:
-            StopIteration: The stream has ended before.
+            StopIteration: The stream has ended, or was closed.
             StreamLost: It is over without a proper end.
             TimeoutError: Nothing came in time; the stream goes on.
         """
@@ -62,15 +62,21 @@ class Stream:
             event = self._waiting.get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"nothing came in {timeout:g} s") from None
+        if self._over:  # closed meanwhile
+            raise StopIteration
         self._over = not isinstance(event, StreamToken)
         if isinstance(event, StreamFailed):
             raise StreamLost(event.reason)
         return event
 
     def close(self) -> None:
-        """Tell the server that nobody wants the rest; does nothing after the end."""
+        """Tell the server that nobody wants the rest; does nothing after the end.
+
+        Another thread that waits for the next event finds the stream ended.
+        """
         self._over = True
         self._client.cancel(self._stream_id)
+        self._waiting.put(StreamFailed(self._stream_id, "its reader has left"))
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> bool:
         """Queue an event; tell whether there was room."""

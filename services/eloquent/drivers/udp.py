@@ -40,6 +40,7 @@ class _Pump:
         self._on_event = on_event
         self._on_closed = on_closed
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None  # when the timer fires
         self._running = False
 
     def run(self) -> None:
@@ -70,16 +71,15 @@ class _Pump:
 
     def _arm(self) -> None:
         deadline = self._session.get_timer()
+        if deadline == self._due:
+            return
         if self._timer is not None:
-            if self._timer.when() == deadline:
-                return
             self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._due = deadline
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer = self._due = None
         self._session.handle_timer(now=self._loop.time())
         self.run()
 

@@ -13,7 +13,7 @@ from eloquent.emulation.network import LAB_ADDRESS, LabHost
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
 from eloquent.errors import EmulationError
-from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, LoadJob
+from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, THREADS_VARIABLE, LoadJob
 from eloquent.load.options import LoadOptions
 
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
@@ -108,7 +108,7 @@ class Locusts:
 
     def _make_worker(self, client: LabHost) -> LabProcess:
         words = _locust("--worker", "--master-host", LAB_ADDRESS, "--master-port", str(MASTER_PORT))
-        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name}
+        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name, THREADS_VARIABLE: "1"}
         name = f"the load worker of {client.name}"
         return LabProcess(name, client.command(*words), log=self._log(client.name), environment=environment)
 

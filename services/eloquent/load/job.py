@@ -10,6 +10,7 @@ from eloquent.load.options import LoadOptions
 
 JOB_VARIABLE = "ELOQUENT_LOAD"
 CLIENT_VARIABLE = "ELOQUENT_LOAD_CLIENT"
+THREADS_VARIABLE = "LOCUST_SKIP_MONKEY_PATCH"  # Locust's own: with it threads are threads, as workers need them
 
 
 class LoadJob(BaseModel):

@@ -1,8 +1,8 @@
-"""Whether a load process keeps up: how late a timer of its own fires."""
+"""Whether a load process keeps up: how late timers of its own fire."""
 
 import time
+from collections.abc import Callable
 
-import gevent  # type: ignore[import-untyped]  # ships without annotations
 from prometheus_client import Histogram
 
 from eloquent.report.rows import LagRow, RowWriter
@@ -13,8 +13,8 @@ INTERVAL = 0.05  # seconds between two samples
 class LagSampler:
     """Measures, logs and shows the lag of this process.
 
-    A greenlet asks to be woken at even instants; each one that it missed is a sample too, so that a process that stood still
-    for a second is not counted once.
+    A greenlet, a thread or both ask to be woken at even instants; each one that they missed is a sample too, so that a process
+    that stood still for a second is not counted once.
 
     Args:
         name: Which process it is: a client, or `master`.
@@ -26,15 +26,16 @@ class LagSampler:
         self._histogram = histogram.labels(name)
         self._log = log
 
-    def start(self) -> None:
-        """Begin, in a greenlet of its own."""
-        gevent.spawn(self._sample)
+    def sample(self, sleep: Callable[[float], object]) -> None:
+        """Measure for ever, whoever calls this.
 
-    def _sample(self) -> None:
+        Args:
+            sleep: Waits for some seconds, as the caller waits: `gevent.sleep` or `time.sleep`.
+        """
         due = time.monotonic()
         while True:
             due += INTERVAL
-            gevent.sleep(max(0.0, due - time.monotonic()))
+            sleep(max(0.0, due - time.monotonic()))
             lag = max(0.0, time.monotonic() - due)
             self._histogram.observe(lag)
             self._log.write(LagRow(due, lag))

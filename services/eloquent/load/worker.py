@@ -1,34 +1,39 @@
 """The users of one client host, inside Locust: what they ask, what they see, and whether this process keeps up.
 
-Rules of this file: it runs under gevent, which Locust has put in the place of threads and sockets. What the users see goes three
-ways: to the logs, from which the summary is made, to Prometheus, and to Locust's statistics. A user who turns away has not failed.
+Rules of this file: users are greenlets, as Locust has them, and each answer is read by a thread; for gRPC under gevent costs twice
+as much. So gevent must not stand in for threads and sockets here. What the users see goes three ways: to the logs, from which the
+summary is made, to Prometheus, and to Locust's statistics, which greenlets alone may touch.
 """
 
 import contextlib
 import itertools
-import logging
 import math
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gevent  # type: ignore[import-untyped]  # ships without annotations
+from gevent import monkey
+from gevent.event import Event  # type: ignore[import-untyped]
 from locust import User, task
 from locust.env import Environment
 
 from eloquent import telemetry
-from eloquent.load.clients import AskFailed, Client, Question, connect
+from eloquent.calls.answer import AnswerFailed
+from eloquent.errors import ConfigurationError
+from eloquent.load.clients import Leave, Question, connect
 from eloquent.load.conversation import Turn, turns
-from eloquent.load.job import LoadJob
+from eloquent.load.job import THREADS_VARIABLE, LoadJob
 from eloquent.load.lag import LagSampler
-from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
-from eloquent.report.figures import LEFT, SUCCESS
+from eloquent.load.reading import Reading
+from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
-WARM_UP_TIME = 20.0  # seconds for all of it
+WARM_UP_TIME = 20.0  # seconds for each connection
 PATIENCE = 10.0  # seconds for the first token; who waits longer was not answered
+TELL_INTERVAL = 0.25  # seconds between two looks at an answer that is being read
 DEADLINE_MARGIN = 60.0  # seconds beyond twice the length of an answer until it is given up
-
-_logger = logging.getLogger(__name__)
 
 
 class Worker:
@@ -38,9 +43,16 @@ class Worker:
         job: The load test.
         client: Name of the client host.
         prompts: File of the questions, one a line.
+
+    Raises:
+        ConfigurationError: Locust has put gevent in the place of this process's threads.
     """
 
     def __init__(self, job: LoadJob, client: str, prompts: Path) -> None:
+        if monkey.is_module_patched("threading"):
+            raise ConfigurationError(
+                f"a load worker reads in threads: start it with {THREADS_VARIABLE}=1 in its environment"
+            )
         self.job = job
         self.client = client
         self.prompts = tuple(line for line in prompts.read_text(encoding="utf-8").splitlines() if line)
@@ -49,7 +61,7 @@ class Worker:
         self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
         self._lag = LagSampler(client, self.metrics.lag, self.log.lag)
         self._numbers = itertools.count(1)
-        self._clients: dict[str, Client] = {}
+        self._ways = {scheme: connect(scheme, job) for scheme in job.options.schemes}
 
     def warm_up(self) -> None:
         """Open the connections that the users will need, and get a token by each, so that all that is done once is done.
@@ -58,36 +70,59 @@ class Worker:
         """
         options = self.job.options
         each = math.ceil(options.users / len(self.job.clients) / len(options.schemes))
-        asking = [gevent.spawn(self._ask_once, scheme) for scheme in options.schemes for _ in range(each)]
-        gevent.joinall(asking, timeout=WARM_UP_TIME)
-        gevent.killall(asking)
+        with ThreadPoolExecutor(each * len(options.schemes)) as readers:
+            readers.map(self._ask_once, [scheme for scheme in options.schemes for _ in range(each)])
 
     def _ask_once(self, scheme: str) -> None:
         question = Question(self.prompts[0], max_tokens=1, token_gap_s=0.1, timeout_s=WARM_UP_TIME)
-        with contextlib.suppress(AskFailed):
-            for _ in self.connection(scheme).ask(question, client=self.client, session=f"{self.client}.{scheme}.r0"):
-                pass
+        with contextlib.suppress(AnswerFailed):
+            session = f"{self.client}.{scheme}.r0"
+            list(self._ways[scheme].ask(question, client=self.client, session=session, leave=Leave()))
 
     def start(self) -> None:
         """Show the metrics and begin to measure the lag."""
         telemetry.serve(self.job.metrics[self.client])
-        self._lag.start()
+        gevent.spawn(self._lag.sample, gevent.sleep)
+        threading.Thread(target=self._lag.sample, args=(time.sleep,), daemon=True).start()
 
     def close(self) -> None:
         """Close connections and logs."""
-        for client in self._clients.values():
-            client.close()
+        for way in self._ways.values():
+            way.close()
         self.log.close()
 
     def next_number(self) -> int:
         """Number a new user of this host."""
         return next(self._numbers)
 
-    def connection(self, scheme: str) -> Client:
-        """Give the way to the answers by a scheme, which its users share."""
-        if scheme not in self._clients:
-            self._clients[scheme] = connect(scheme, self.job)
-        return self._clients[scheme]
+    def read(self, user: int, scheme: str, turn: Turn, *, on_end: Callable[[], object]) -> Reading:
+        """Ask for a user, and begin to read the answer.
+
+        Args:
+            user: Number of the user.
+            scheme: What carries the answer.
+            turn: What the user does.
+            on_end: Called by the reading thread when all is done.
+        """
+        options = self.job.options
+        screen = Screen(
+            f"{self.client}.{scheme}.l{self.job.number}u{user}t{turn.number}",
+            client=self.client,
+            scheme=scheme,
+            round_number=turn.number,
+            requested_s=time.monotonic(),
+            metrics=self.scheme_metrics[scheme],
+            log=self.log,
+        )
+        question = Question(
+            prompt=turn.prompt,
+            max_tokens=turn.tokens,
+            token_gap_s=options.token_gap_s,
+            timeout_s=2 * turn.tokens * options.token_gap_s + DEADLINE_MARGIN,
+        )
+        reading = Reading(self._ways[scheme], question, screen, leave_after=turn.leave_after, on_end=on_end)
+        reading.start()
+        return reading
 
     def turns(self, user: int) -> Iterator[Turn]:
         """Yield what a user does."""
@@ -132,63 +167,34 @@ class ChatUser(User):
         """Take one turn."""
         turn = next(self._turns)
         gevent.sleep(turn.think_s)
-        self._read(turn)
-
-    def _read(self, turn: Turn) -> None:
-        worker, options = self.worker, self.worker.job.options
-        session = f"{worker.client}.{self.scheme}.l{worker.job.number}u{self._number}t{turn.number}"
-        screen = Screen(
-            session,
-            client=worker.client,
-            scheme=self.scheme,
-            round_number=turn.number,
-            requested_s=time.monotonic(),
-            metrics=worker.scheme_metrics[self.scheme],
-            log=worker.log,
-        )
-        question = Question(
-            prompt=turn.prompt,
-            max_tokens=turn.tokens,
-            token_gap_s=options.token_gap_s,
-            timeout_s=2 * turn.tokens * options.token_gap_s + DEADLINE_MARGIN,
-        )
-        outcome, started, stream_s = LEFT, time.monotonic(), 0.0
-        failure: Exception | None = None
-        silence = AskFailed("deadline_exceeded", f"no token within {PATIENCE:g} s")
-        patience = gevent.Timeout.start_new(PATIENCE, silence)
+        over = Event()
+        bell = gevent.get_hub().loop.async_()  # what the reading thread may ring
+        bell.start(over.set)
+        reading = self.worker.read(self._number, self.scheme, turn, on_end=bell.send)
+        given_up = time.monotonic() + PATIENCE
         try:
-            for token in worker.connection(self.scheme).ask(question, client=worker.client, session=session):
-                rendering = screen.render(generated_s=token.generated_s, rendered_s=time.monotonic())
-                if rendering.gap_s is None:
-                    patience.cancel()
-                    self._tell("TTFT", time.monotonic() - started)
-                else:
-                    stream_s += rendering.gap_s
-                    self._tell("gap", rendering.gap_s)
-                if rendering.stall_s:
-                    self._tell("stall", rendering.stall_s)
-                if screen.tokens == turn.leave_after:
-                    return
-            outcome = SUCCESS
-        except AskFailed as error:
-            outcome, failure = error.outcome, error
-        except Exception as error:  # a failed session is an outcome; its traceback is logged
-            outcome, failure = "internal", error
-            _logger.exception("%s failed", session)
-        finally:  # also where the test ends in the middle of the answer
-            patience.close()
-            if failure is not None:
-                worker.metrics.failures.labels(worker.client, self.scheme, outcome).inc()
-            screen.end(outcome, ended_s=time.monotonic())
-            self._tell("stream", stream_s, failure=failure, tokens=screen.tokens)
+            while not over.wait(TELL_INTERVAL):
+                self._tell(reading)
+                if not reading.has_begun and time.monotonic() > given_up:
+                    reading.leave(AnswerFailed("deadline_exceeded", f"no token within {PATIENCE:g} s"))
+        finally:
+            if not over.is_set():  # the test ends in the middle of the answer
+                reading.leave()
+                over.wait()
+            bell.close()
+            self._tell(reading)
+            if reading.failure is not None:
+                self.worker.metrics.failures.labels(self.worker.client, self.scheme, reading.outcome).inc()
 
-    def _tell(self, name: str, seconds: float, *, failure: Exception | None = None, tokens: int = 1) -> None:
-        """Enter something into Locust's statistics, which count milliseconds."""
-        self.environment.events.request.fire(
-            request_type=self.scheme,
-            name=name,
-            response_time=seconds * 1e3,
-            response_length=tokens,
-            exception=failure,
-            context={},
-        )
+    def _tell(self, reading: Reading) -> None:
+        """Enter what was read into Locust's statistics, which count milliseconds."""
+        while reading.entries:
+            entry = reading.entries.popleft()
+            self.environment.events.request.fire(
+                request_type=self.scheme,
+                name=entry.name,
+                response_time=entry.seconds * 1e3,
+                response_length=entry.tokens,
+                exception=entry.failure,
+                context={},
+            )

@@ -22,8 +22,9 @@ from functools import partial
 from typing import Any
 
 from eloquent.calls import names
+from eloquent.calls.answer import AnswerFailed
 from eloquent.nodes import runtime
-from eloquent.nodes.lanes import Ask, Lane, LaneError, add_flags, make_lanes
+from eloquent.nodes.lanes import Ask, Lane, add_flags, make_lanes
 
 _logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ async def _follow(scheme: str, lane: Lane[Any], ask: Ask, client: str) -> None:
                     generated_s=token.generated_s,
                     rendered_s=time.monotonic(),
                 )
-    except LaneError as error:
+    except AnswerFailed as error:
         outcome, message = error.outcome, str(error)
     except Exception as error:  # the other scheme goes on, and the reader is told; its traceback is logged
         outcome, message = "internal", repr(error)

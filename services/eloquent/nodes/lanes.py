@@ -1,7 +1,7 @@
 """How a viewer asks: over gRPC, from the token server or an edge relay, or over HTTP with server-sent events.
 
 Rules of this file: connections are made ahead and kept open, and each session has one to itself, so that the kernel's
-account of a connection is a session's. Nothing retries. Every failure is a `LaneError` with an outcome.
+account of a connection is a session's. Nothing retries. Every failure is a `AnswerFailed` with an outcome.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import httpx
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, names
-from eloquent.errors import ConfigurationError, EloquentError
+from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.sources.counting import counting_prompt
 from eloquent.protocol import schemes
@@ -68,33 +69,6 @@ class Ask:
         return max(1, int(self.length / self.token_gap + 1e-9))
 
 
-@dataclass(frozen=True, slots=True)
-class LaneToken:
-    """A token as it comes.
-
-    Attributes:
-        index: Its position, from 0.
-        text: What it says.
-        generated_s: When it was made, in seconds of CLOCK_MONOTONIC.
-    """
-
-    index: int
-    text: str
-    generated_s: float
-
-
-class LaneError(EloquentError):
-    """An answer that did not come, or did not end well.
-
-    Attributes:
-        outcome: A gRPC status in lower case.
-    """
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-
-
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -119,11 +93,11 @@ class Lane(ABC, Generic[Connection]):
                 _logger.warning("no connection to %s; going on", self._target)
 
     @abstractmethod
-    def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+    def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         """Ask, and yield the tokens as they come; whoever closes it early tells the server.
 
         Raises:
-            LaneError: The answer does not come, or does not end well.
+            AnswerFailed: The answer does not come, or does not end well.
         """
 
     async def close(self) -> None:
@@ -157,7 +131,7 @@ class Lane(ABC, Generic[Connection]):
 class GrpcLane(Lane[grpc.aio.Channel]):
     """Asks by gRPC."""
 
-    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         """See `Lane`."""
         request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
         request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
@@ -168,9 +142,9 @@ class GrpcLane(Lane[grpc.aio.Channel]):
             call = generate(request, metadata=metadata, timeout=ask.deadline)
             try:
                 async for token in call:
-                    yield LaneToken(token.index, token.text, token.generated_at_ns / 1e9)
+                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
             except grpc.aio.AioRpcError as error:
-                raise LaneError(error.code().name.lower(), error.details() or "") from error
+                raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
             finally:
                 call.cancel()
 
@@ -187,7 +161,7 @@ class GrpcLane(Lane[grpc.aio.Channel]):
 class SseLane(Lane[httpx.AsyncClient]):
     """Asks by HTTP, and reads server-sent events."""
 
-    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[LaneToken, None]:
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         """See `Lane`."""
         question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
@@ -202,14 +176,12 @@ class SseLane(Lane[httpx.AsyncClient]):
                 reader = chat.ChunkReader()
                 async for data in response.aiter_raw():
                     for token in reader.feed(data):
-                        yield LaneToken(token.index, token.text, token.generated_at_ns / 1e9)
+                        yield token
                 reader.finish()
-        except chat.ChatError as error:
-            raise LaneError(error.outcome, str(error)) from error
         except TimeoutError as error:
-            raise LaneError("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
+            raise AnswerFailed("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
         except httpx.TransportError as error:
-            raise LaneError("unavailable", str(error) or repr(error)) from error
+            raise AnswerFailed("unavailable", str(error) or repr(error)) from error
 
     def _make(self) -> httpx.AsyncClient:
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+import uvloop
+
 from eloquent.errors import EloquentError
 
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
@@ -81,7 +83,8 @@ def run(node: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> int:
         await node(stop)
 
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
     except EloquentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

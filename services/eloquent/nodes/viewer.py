@@ -19,12 +19,13 @@ from typing import Any
 
 from eloquent import telemetry
 from eloquent.calls import names
+from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
-from eloquent.nodes.lanes import Ask, Lane, LaneError, add_flags, make_lanes
-from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
+from eloquent.nodes.lanes import Ask, Lane, add_flags, make_lanes
 from eloquent.nodes.sources.counting import CountingSource
 from eloquent.report.rows import LagRow
+from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
 _BREAK = 10.0  # seconds between the length of a session and the start of the next round
@@ -136,7 +137,7 @@ class Viewer:
                     if right is None or (token.index, token.text) != (screen.tokens, right.text):
                         return "data_loss"
                     screen.render(generated_s=token.generated_s, rendered_s=rendered_s)
-        except LaneError as error:
+        except AnswerFailed as error:
             _logger.warning("%s: %s: %s", session, error.outcome, error)
             return error.outcome
         return "ok" if next(expected, None) is None else "data_loss"

@@ -11,8 +11,10 @@ Rules of this file:
 """
 
 import csv
+import threading
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -120,7 +122,7 @@ _Row = TypeVar("_Row", SessionRow, TokenRow, LagRow, StreamRow, ProbeRow)
 
 
 class RowWriter(Generic[_Row]):
-    """Append rows of one kind to a log, each with one write.
+    """Append rows of one kind to a log, each with one write; any thread may.
 
     Args:
         path: The file; its folder is made where it is missing, and a file that is there is continued.
@@ -132,12 +134,15 @@ class RowWriter(Generic[_Row]):
         length = _cut_torn_line(path)
         self._file = path.open("a", encoding="utf-8", newline="", buffering=1)
         self._csv = csv.writer(self._file, lineterminator="\n")
+        self._cells = attrgetter(*(item.name for item in fields(kind)))
+        self._lock = threading.Lock()
         if length == 0:
             self._csv.writerow(item.name for item in fields(kind))
 
     def write(self, row: _Row) -> None:
         """Append one row."""
-        self._csv.writerow(astuple(row))
+        with self._lock:
+            self._csv.writerow(self._cells(row))
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""

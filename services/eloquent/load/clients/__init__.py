@@ -1,18 +1,18 @@
-"""The ways to the answers, one file each: blocking, and friendly to gevent.
+"""The ways to the answers, one file each. They block: each answer is read by a thread of its own.
 
 `connect` gives the way of a scheme. Many users share a `Client`; a session that the kernel carries has a connection to itself.
 """
 
 from eloquent.drivers.udp import Address
 from eloquent.errors import ConfigurationError
-from eloquent.load.clients.base import AskFailed, Client, Question, Token
+from eloquent.load.clients.base import Client, Leave, Question
 from eloquent.load.clients.grpc import GrpcClient
 from eloquent.load.clients.library import LibraryClient
 from eloquent.load.clients.sse import SseClient
 from eloquent.load.job import LoadJob
 from eloquent.protocol import schemes
 
-__all__ = ["AskFailed", "Client", "Question", "Token", "connect"]
+__all__ = ["Client", "Leave", "Question", "connect"]
 
 
 def connect(scheme: str, job: LoadJob) -> Client:

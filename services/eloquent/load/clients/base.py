@@ -1,16 +1,18 @@
 """What every way to the answers has in common.
 
-Rules of this file: tokens come in order from index 0, or the session has failed. Whoever stops reading closes the iterator, which
-cancels the answer at the server. Outcomes are gRPC statuses in lower case, as in all logs.
+Rules of this file: an answer is read by one thread, and may be left by any. Tokens come in order from index 0, or the session has
+failed. Whoever stops reading closes the iterator, which cancels the answer at the server. Outcomes are gRPC statuses in lower case,
+as in all logs.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from eloquent.errors import EloquentError
+from eloquent.calls.answer import AnswerFailed, Token
 
 Connection = TypeVar("Connection")
 
@@ -32,46 +34,49 @@ class Question:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token as it comes.
+class Leave:
+    """How a thread has another one leave the answer that it reads, wherever that one waits."""
 
-    Attributes:
-        index: Its position, from 0.
-        text: What it says.
-        generated_s: When it was made, in seconds of CLOCK_MONOTONIC.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hang_up: Callable[[], object] | None = None
+        self.taken = False
 
-    index: int
-    text: str
-    generated_s: float
+    def take(self) -> None:
+        """Leave: the reader's iterator fails at once."""
+        with self._lock:
+            self.taken = True
+            if self._hang_up is not None:
+                self._hang_up()
 
-
-class AskFailed(EloquentError):
-    """An answer that did not come, or did not end well.
-
-    Attributes:
-        outcome: A gRPC status in lower case.
-    """
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+    @contextmanager
+    def by(self, hang_up: Callable[[], object]) -> Iterator[None]:
+        """Say what ends the waiting from here on; called at once where the leave was taken before."""
+        with self._lock:
+            self._hang_up = hang_up
+            if self.taken:
+                hang_up()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._hang_up = None
 
 
 class Client(Protocol):
-    """A way to the answers, shared by any number of users."""
+    """A way to the answers, shared by any number of users, each in a thread of its own."""
 
-    def ask(self, question: Question, *, client: str, session: str) -> Generator[Token, None, None]:
+    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
         """Ask, and yield the tokens as they come.
 
         Args:
             question: What to ask.
             client: Name of the client host.
             session: Name of the session.
+            leave: How other threads end it.
 
         Raises:
-            AskFailed: The answer does not come, or does not end well.
+            AnswerFailed: The answer does not come, does not end well, or was left.
         """
 
     def close(self) -> None:
@@ -83,7 +88,7 @@ def in_order(tokens: Generator[Token, None, None]) -> Generator[Token, None, Non
     with closing(tokens):
         for index, token in enumerate(tokens):
             if token.index != index:
-                raise AskFailed("data_loss", f"token {token.index} came in the place of {index}")
+                raise AnswerFailed("data_loss", f"token {token.index} came in the place of {index}")
             yield token
 
 
@@ -98,15 +103,15 @@ class Deadline:
         """Return the seconds that are left.
 
         Raises:
-            AskFailed: None are.
+            AnswerFailed: None are.
         """
         if (left := self._end - time.monotonic()) > 0:
             return left
         raise self.passed()
 
-    def passed(self) -> AskFailed:
+    def passed(self) -> AnswerFailed:
         """Make the error of a deadline that has passed."""
-        return AskFailed("deadline_exceeded", f"no end after {self._seconds:g} s")
+        return AnswerFailed("deadline_exceeded", f"no end after {self._seconds:g} s")
 
 
 class Pool(Generic[Connection]):
@@ -120,14 +125,16 @@ class Pool(Generic[Connection]):
     def __init__(self, make: Callable[[], Connection], close: Callable[[Connection], None]) -> None:
         self._make = make
         self._close = close
+        self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._lent: list[Connection] = []
 
     @contextmanager
     def lend(self) -> Iterator[Connection]:
         """Lend a connection; one whose session ends with an exception, or early, is closed and not lent again."""
-        connection = self._idle.pop() if self._idle else self._make()
-        self._lent.append(connection)
+        with self._lock:
+            connection = self._idle.pop() if self._idle else self._make()
+            self._lent.append(connection)
         try:
             yield connection
         except BaseException:

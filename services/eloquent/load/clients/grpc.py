@@ -1,20 +1,23 @@
-"""gRPC over the kernel's TCP, to the token server or to the edge relay of the client's host.
-
-Under gevent, gRPC's own threads have to work with it: `grpc.experimental.gevent` sees to that.
-"""
+"""gRPC over the kernel's TCP, to the token server or to the edge relay of the client's host."""
 
 from collections.abc import Generator
 
 import grpc
-from gevent import monkey  # type: ignore[import-untyped]  # ships without annotations
-from grpc.experimental import gevent as grpc_gevent
+from grpc.experimental import ChannelOptions
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.load.clients.base import AskFailed, Pool, Question, Token, in_order
+from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.load.clients.base import Leave, Pool, Question, in_order
 
-# gRPC must not retry behind our back, nor share one connection between two channels.
-_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+_OPTIONS = (
+    # gRPC must not retry behind our back, nor share one connection between two channels.
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    # The thread that reads an answer waits for it itself, which costs a third less than being told of it by another.
+    (ChannelOptions.SingleThreadedUnaryStream, 1),
+)
 
 
 class GrpcClient:
@@ -27,17 +30,15 @@ class GrpcClient:
     """
 
     def __init__(self, target: str, scheme: str, *, shared: bool = False) -> None:
-        if monkey.is_module_patched("socket"):
-            grpc_gevent.init_gevent()
         self._target = target
         self._scheme = scheme
         self._pool: Pool[grpc.Channel] = Pool(self._connect, lambda channel: channel.close())
         self._shared = self._connect() if shared else None
 
-    def ask(self, question: Question, *, client: str, session: str) -> Generator[Token, None, None]:
+    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
         """See `Client`."""
         metadata = names.owner_metadata(client=client, scheme=self._scheme, session=session)
-        return in_order(self._tokens(question, metadata))
+        return in_order(self._tokens(question, metadata, leave))
 
     def close(self) -> None:
         """See `Client`."""
@@ -45,15 +46,17 @@ class GrpcClient:
         if self._shared is not None:
             self._shared.close()
 
-    def _tokens(self, question: Question, metadata: tuple[tuple[str, str], ...]) -> Generator[Token, None, None]:
+    def _tokens(
+        self, question: Question, metadata: tuple[tuple[str, str], ...], leave: Leave
+    ) -> Generator[Token, None, None]:
         if self._shared is not None:
-            yield from self._call(self._shared, question, metadata)
+            yield from self._call(self._shared, question, metadata, leave)
         else:
             with self._pool.lend() as channel:
-                yield from self._call(channel, question, metadata)
+                yield from self._call(channel, question, metadata, leave)
 
     def _call(
-        self, channel: grpc.Channel, question: Question, metadata: tuple[tuple[str, str], ...]
+        self, channel: grpc.Channel, question: Question, metadata: tuple[tuple[str, str], ...], leave: Leave
     ) -> Generator[Token, None, None]:
         request = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
         request.token_gap.FromNanoseconds(round(question.token_gap_s * 1e9))
@@ -63,12 +66,13 @@ class GrpcClient:
         try:
             call = generate(request, metadata=metadata, timeout=question.timeout_s)
         except ValueError as error:
-            raise AskFailed("cancelled", "the client is closed") from error
+            raise AnswerFailed("cancelled", "the client is closed") from error
         try:
-            for token in call:
-                yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+            with leave.by(call.cancel):
+                for token in call:
+                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
         except grpc.RpcError as error:
-            raise AskFailed(error.code().name.lower(), error.details() or "") from error
+            raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
         finally:
             call.cancel()
 

@@ -11,11 +11,12 @@ from google.protobuf.message import DecodeError
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
+from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
 from eloquent.drivers.udp import Address
 from eloquent.errors import LocalProtocolError
-from eloquent.load.clients.base import AskFailed, Deadline, Question, Token, in_order
+from eloquent.load.clients.base import Deadline, Leave, Question, in_order
 from eloquent.protocol.session import ClientSession, StreamToken
 
 
@@ -33,10 +34,10 @@ class LibraryClient:
         self._lock = threading.Lock()
         self._udp: BlockingUdpClient | None = None
 
-    def ask(self, question: Question, *, client: str, session: str) -> Generator[Token, None, None]:
+    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
         """See `Client`."""
         metadata = names.owner_metadata(client=client, scheme=self._scheme, session=session)
-        return in_order(self._tokens(question, dict(metadata)))
+        return in_order(self._tokens(question, dict(metadata), leave))
 
     def close(self) -> None:
         """See `Client`."""
@@ -44,24 +45,27 @@ class LibraryClient:
             if self._udp is not None:
                 self._udp.close()
 
-    def _tokens(self, question: Question, metadata: dict[str, str]) -> Generator[Token, None, None]:
+    def _tokens(self, question: Question, metadata: dict[str, str], leave: Leave) -> Generator[Token, None, None]:
         deadline = Deadline(question.timeout_s)
         stream = self._open(question, metadata)
         try:
-            while isinstance(event := stream.next_event(deadline.left()), StreamToken):
-                token = GenerateResponse.FromString(event.data)
-                yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+            with leave.by(stream.close):
+                while isinstance(event := stream.next_event(deadline.left()), StreamToken):
+                    token = GenerateResponse.FromString(event.data)
+                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
             code, message = status_of_trailer(event.trailer)
+        except StopIteration:
+            raise AnswerFailed("cancelled", "its reader has left") from None
         except TimeoutError as error:
             raise deadline.passed() from error
         except DecodeError as error:
-            raise AskFailed("data_loss", "a token cannot be decoded") from error
+            raise AnswerFailed("data_loss", "a token cannot be decoded") from error
         except StreamLost as error:
             code, message = status_of_loss(str(error))
         finally:
             stream.close()
         if code.value[0]:
-            raise AskFailed(code.name.lower(), message)
+            raise AnswerFailed(code.name.lower(), message)
 
     def _open(self, question: Question, metadata: dict[str, str]) -> Stream:
         body = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
@@ -71,9 +75,9 @@ class LibraryClient:
             with self._lock:
                 return self._session().open(request, scheme=self._scheme)
         except LocalProtocolError as error:
-            raise AskFailed("resource_exhausted", str(error)) from error
+            raise AnswerFailed("resource_exhausted", str(error)) from error
         except OSError as error:
-            raise AskFailed("unavailable", f"no way to the origin relay: {error.strerror}") from error
+            raise AnswerFailed("unavailable", f"no way to the origin relay: {error.strerror}") from error
 
     def _session(self) -> BlockingUdpClient:
         """Return the session, a new one if there is none or it was lost."""

@@ -1,11 +1,14 @@
 """Server-sent events over HTTP, as chat services stream: the token server's chat completions (docs/http.md)."""
 
+import contextlib
 import http.client
+import socket
 from collections.abc import Generator
 
 from eloquent.calls import chat, names
+from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.drivers.udp import Address
-from eloquent.load.clients.base import AskFailed, Deadline, Pool, Question, Token, in_order
+from eloquent.load.clients.base import Deadline, Leave, Pool, Question, in_order
 
 _PIECE = 65536  # bytes read at most at once
 
@@ -23,38 +26,51 @@ class SseClient:
         self._scheme = scheme
         self._pool = Pool(lambda: http.client.HTTPConnection(*self._address), http.client.HTTPConnection.close)
 
-    def ask(self, question: Question, *, client: str, session: str) -> Generator[Token, None, None]:
+    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
         """See `Client`."""
         headers = dict(names.owner_metadata(client=client, scheme=self._scheme, session=session))
-        return in_order(self._tokens(question, headers | {"content-type": "application/json"}))
+        return in_order(self._tokens(question, headers | {"content-type": "application/json"}, leave))
 
     def close(self) -> None:
         """See `Client`."""
         self._pool.close()
 
-    def _tokens(self, question: Question, headers: dict[str, str]) -> Generator[Token, None, None]:
+    def _tokens(self, question: Question, headers: dict[str, str], leave: Leave) -> Generator[Token, None, None]:
         deadline = Deadline(question.timeout_s)
         body = chat.question(question.prompt, token_gap_s=question.token_gap_s, max_tokens=question.max_tokens)
         try:
             with self._pool.lend() as connection:
-                connection.timeout = deadline.left()  # to connect
-                if connection.sock is None:
-                    connection.connect()
+                is_new = connection.sock is None
+                if is_new:
+                    connection.sock = _make_socket(self._address)
                 sock = connection.sock
-                sock.settimeout(deadline.left())
-                connection.request("POST", chat.PATH, body, headers)
-                response = connection.getresponse()
-                if response.status != http.client.OK:
-                    raise chat.refusal(response.status, response.read())
-                reader = chat.ChunkReader()
-                while data := response.read1(_PIECE):
-                    for token in reader.feed(data):
-                        yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+                with leave.by(lambda: _shut(sock)):
                     sock.settimeout(deadline.left())
-                reader.finish()
-        except chat.ChatError as error:
-            raise AskFailed(error.outcome, str(error)) from error
+                    if is_new:
+                        sock.connect(self._address)
+                    connection.request("POST", chat.PATH, body, headers)
+                    response = connection.getresponse()
+                    if response.status != http.client.OK:
+                        raise chat.refusal(response.status, response.read())
+                    reader = chat.ChunkReader()
+                    while data := response.read1(_PIECE):
+                        yield from reader.feed(data)
+                        sock.settimeout(deadline.left())
+                    reader.finish()
         except TimeoutError as error:
             raise deadline.passed() from error
         except (OSError, http.client.HTTPException) as error:
-            raise AskFailed("unavailable", str(error) or repr(error)) from error
+            raise AnswerFailed("unavailable", str(error) or repr(error)) from error
+
+
+def _make_socket(address: Address) -> socket.socket:
+    """Make a socket that another thread can shut while it connects."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `http.client` does
+    return sock
+
+
+def _shut(sock: socket.socket) -> None:
+    """End what waits at a socket, whether it is connected or about to be."""
+    with contextlib.suppress(OSError):  # it is neither
+        sock.shutdown(socket.SHUT_RDWR)

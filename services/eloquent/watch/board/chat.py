@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eloquent import telemetry
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.screen import SchemeMetrics, Screen
+from eloquent.screen import SchemeMetrics, Screen
 from eloquent.watch.facts import RunFacts
 
 AT_ONCE = 3  # chats; each keeps a process busy on a machine that measures

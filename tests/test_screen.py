@@ -1,20 +1,31 @@
 import pytest
+from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
-from eloquent.nodes.screen import SchemeMetrics, Screen, ViewerLog
 from eloquent.qoe.session import measure
 from eloquent.report.rows import SessionRow, TokenRow, read_rows
+from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 GENERATED = [10.0, 10.1, 10.2, 10.3, 10.4]
 RENDERED = [10.2, 10.3, 10.75, 10.75, 10.76]  # one stall of 0.45 s; the tokens of 10.2 and 10.3 are late
 
 
+class Counts:
+    """An empty set of metrics, read by name."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+
+    def __call__(self, name, **labels):
+        return self.registry.get_sample_value(f"eloquent_{name}", labels)
+
+
 @pytest.fixture
-def shown(counts, tmp_path):
+def shown(tmp_path):
     """Render the session above; give the metrics and the run's directory."""
 
     def show(round_number):
-        seen, log = counts(), ViewerLog(tmp_path, "c1")
+        seen, log = Counts(), ViewerLog(tmp_path, "c1")
         screen = Screen(
             f"c1.grpc.r{round_number}",
             client="c1",
@@ -69,13 +80,13 @@ def test_background_load_is_counted_and_not_logged(shown, tmp_path):
     assert list(read_rows(tmp_path / "sessions" / "c1.csv", SessionRow)) == []
 
 
-def test_a_wait_shows_while_it_lasts(counts, monkeypatch):
+def test_a_wait_shows_while_it_lasts(monkeypatch):
     """Two streams of one scheme, of which the older wait counts, from the request on; a stream that ended counts no more."""
-    seen = counts()
+    seen = Counts()
     metrics = SchemeMetrics(telemetry.ViewerMetrics(seen.registry), "c1", "grpc")
 
     def longest_wait(now):
-        monkeypatch.setattr("eloquent.nodes.screen.time.monotonic", lambda: now)
+        monkeypatch.setattr("eloquent.screen.time.monotonic", lambda: now)
         return seen("longest_wait_seconds", client="c1", scheme="grpc")
 
     def ask(session, requested_s):
@@ -94,8 +105,8 @@ def test_a_wait_shows_while_it_lasts(counts, monkeypatch):
     assert longest_wait(20.0) == 0
 
 
-def test_series_exist_before_anything_happens(counts):
-    seen = counts()
+def test_series_exist_before_anything_happens():
+    seen = Counts()
     SchemeMetrics(telemetry.ViewerMetrics(seen.registry), "c1", "grpc")
     value = seen.registry.get_sample_value("eloquent_stall_seconds_total", {"client": "c1", "scheme": "grpc"})
     assert value == 0

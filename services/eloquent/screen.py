@@ -98,7 +98,8 @@ class Screen:
         metrics: SchemeMetrics,
         log: ViewerLog | None,
     ) -> None:
-        self._session, self._client, self._scheme, self._round = session, client, scheme, round_number
+        self.session, self.client = session, client
+        self._scheme, self._round = scheme, round_number
         self._requested_s = requested_s
         self._metrics = metrics
         self._log = log if round_number > 0 else None
@@ -116,7 +117,7 @@ class Screen:
         """Render the next token, both instants in seconds of CLOCK_MONOTONIC; give what it means for the reader."""
         metrics = self._metrics
         rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)
-        metrics.waits(self._session, rendered_s)
+        metrics.waits(self.session, rendered_s)
         metrics.rendered_tokens.inc()
         if rendering.gap_s is None:
             metrics.time_to_first_token.observe(rendered_s - self._requested_s)
@@ -131,7 +132,7 @@ class Screen:
         if rendering.late:
             metrics.late_tokens.inc()
         if self._log is not None:
-            self._log.tokens.write(TokenRow(self._session, self.tokens, generated_s, rendered_s))
+            self._log.tokens.write(TokenRow(self.session, self.tokens, generated_s, rendered_s))
         self.tokens += 1
         return rendering
 
@@ -143,12 +144,12 @@ class Screen:
             ended_s: When it ended, in seconds of CLOCK_MONOTONIC.
         """
         self._metrics.active_streams.dec()
-        self._metrics.ended(self._session, outcome)
+        self._metrics.ended(self.session, outcome)
         if self._log is not None:
             self._log.sessions.write(
                 SessionRow(
-                    session=self._session,
-                    client=self._client,
+                    session=self.session,
+                    client=self.client,
                     scheme=self._scheme,
                     round=self._round,
                     requested_s=self._requested_s,
