@@ -57,7 +57,8 @@ def ask(url: str) -> dict:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return json.load(answer)
-    except OSError:  # not yet
+    except OSError as error:
+        assert getattr(error, "code", 503) == 503, f"{error}: {url}"  # others than "not yet" are for good
         return {}
 
 
@@ -95,7 +96,7 @@ def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, need
     log, url = folder / "log", f"http://127.0.0.1:{port}"
     words = (f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}")
     with running("prometheus", *words, f"--web.listen-address=127.0.0.1:{port}", log=log):
-        query = f"{url}/api/v1/query?query=count_over_time(eloquent_stream_seconds_total[1m]%20offset%20{STEP:g}s)>5"
+        query = f"{url}/api/v1/query?query=count_over_time(eloquent_stream_seconds_total[1m]%20offset%20{STEP * 1000:.0f}ms)>5"
         wait(lambda: bool(ask(query).get("data", {}).get("result")), log)
         yield url
 
