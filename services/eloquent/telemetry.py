@@ -16,6 +16,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
+    make_wsgi_app,
     start_http_server,
 )
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -79,6 +80,7 @@ def serve(address: str, registry: CollectorRegistry = REGISTRY) -> int:
     host, _, port = address.rpartition(":")
     try:
         server, _ = start_http_server(int(port), addr=host, registry=registry)
+        server.set_app(make_wsgi_app(registry, disable_compression=True))  # it costs more than it saves on one machine
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigurationError(f"cannot serve metrics on '{address}': {error}") from error
     return int(server.server_port)

@@ -6,6 +6,7 @@ summary is made, to Prometheus, and to Locust's statistics, which greenlets alon
 """
 
 import contextlib
+import gc
 import itertools
 import math
 import threading
@@ -83,6 +84,8 @@ class Worker:
         """Show the metrics and begin to measure the lag."""
         telemetry.serve(self.job.metrics[self.client])
         gevent.spawn(self._lag.sample, gevent.sleep)
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again would be lag
         threading.Thread(target=self._lag.sample, args=(time.sleep,), daemon=True).start()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -62,6 +63,8 @@ def comma_separated(text: str) -> tuple[str, ...]:
 
 def announce_ready() -> None:
     """Say on standard output that the node accepts work."""
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it again and again would make streams late
     print("ready", flush=True)  # the node's standard output is its interface to whoever started it
 
 
