@@ -1,10 +1,12 @@
 """The model of the testbed: it answers questions from a token source at a steady pace, whichever door they come by.
 
 Rules of this file: token i is due at start + first-token delay + i × gap, on the clock and not after the token before,
-so that lateness never adds up. A stream that its client leaves produces nothing more.
+so that lateness never adds up. As in an engine that batches, all answers advance in common steps: what is due between two steps
+comes at the second. A stream that its client leaves produces nothing more.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from eloquent.nodes.tcp_account import TcpAccountant, content_spent
 from eloquent.protocol import schemes
 
 DEFAULT_GAP = 0.1  # seconds (Eloquent §4.1: ten tokens a second)
+STEP = 0.005  # seconds; a real engine's step is longer, but then all the streams of a test would burst at once
 MAX_GAP = 10.0  # seconds
 MAX_FIRST_TOKEN_DELAY = 60.0  # seconds
 
@@ -113,6 +116,7 @@ class Model:
         self._limits = limits
         self._metrics = metrics
         self._recorder = recorder
+        self._steps: dict[int, asyncio.Event] = {}  # those that somebody waits for, by number
         self._tcp = TcpAccountant(lambda reason: metrics.unaccounted_streams.labels(reason).inc())
 
     def answer(self, question: Question) -> Answer:
@@ -158,16 +162,29 @@ class Model:
 
     async def produce(self, answer: Answer, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
         """Make the tokens of an answer, and have each written when it is due."""
-        loop = asyncio.get_running_loop()
-        start = loop.time() + answer.delay
+        start = asyncio.get_running_loop().time() + answer.delay
         for index, token in enumerate(islice(answer.source, answer.limit)):
             due = start + (index * answer.gap if token.at is None else token.at)
-            await asyncio.sleep(max(0.0, due - loop.time()))
+            await self._reach(due)
             self._metrics.generated_tokens.inc()
             message = GenerateResponse(index=index, text=token.text, generated_at_ns=time.monotonic_ns())
             answer.tokens += 1
             answer.content_bytes += message.ByteSize()
             await write(message)
+
+    async def _reach(self, due: float) -> None:
+        """Wait for the first step that is not before an instant of the loop's clock."""
+        loop, step = asyncio.get_running_loop(), math.ceil(due / STEP)
+        if step * STEP <= loop.time():
+            await asyncio.sleep(0)  # late as it is, it must not keep the others waiting
+            return
+        if step not in self._steps:
+            self._steps[step] = asyncio.Event()
+            loop.call_at(step * STEP, self._take, step)
+        await self._steps[step].wait()
+
+    def _take(self, step: int) -> None:
+        self._steps.pop(step).set()
 
     def _account(self, answer: Answer, caller: Caller) -> Callable[[], None]:
         """Have the kernel's counters read around a stream that goes straight to its client.
