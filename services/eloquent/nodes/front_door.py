@@ -19,6 +19,13 @@ from eloquent.nodes.admission import Admission, Refused
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[None]]
 
+_OPTIONS = (
+    # Without SO_REUSEPORT a second server on the same port fails instead of stealing half of the calls.
+    ("grpc.so_reuseport", 0),
+    # After so many milliseconds without an acknowledgement the kernel gives a connection up (TCP_USER_TIMEOUT). gRPC's own 20 s
+    # is shorter than what TCP's doubled timeouts reach on a lossy link, where the connection still comes back.
+    ("grpc.keepalive_timeout_ms", 120_000),
+)
 _FLUSH_TIME = 1.0  # seconds for the last statuses to leave after the last handler has ended
 
 
@@ -40,8 +47,7 @@ class FrontDoor:
         deserialize: Callable[[bytes], Any] | None = None,
         serialize: Callable[[Any], bytes] | None = None,
     ) -> None:
-        # Without SO_REUSEPORT a second server on the same port fails instead of stealing half of the calls.
-        self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self.server = grpc.aio.server(options=_OPTIONS)
         self._generate = generate
         self._admission = admission
         method = grpc.unary_stream_rpc_method_handler(self._admit, deserialize, serialize)
