@@ -239,6 +239,16 @@ def test_an_interrupted_load_keeps_what_it_has(chatting):
     assert json.loads(chatting.call("status").stdout)["load"] is None
 
 
+def test_the_capacity_is_searched_in_load_tests_of_which_a_table_is_left(chatting):
+    found = chatting.call("load-capacity", "--schemes", "sse", "--first", "2", "--most", "2", "--duration", "5")
+    assert found.returncode == 0, found.stderr
+    table = (chatting.run / "capacity.md").read_text()
+    row = next(line.split(" | ") for line in table.splitlines() if line.startswith("| sse | 2 |"))
+    assert float(row[3]) > 5  # tokens a second
+    assert row[6] == "0"  # failed
+    assert table in found.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -17,8 +17,9 @@ def step(streams: int, **changes: object) -> Step:
         "stall_ratio": 0.5,
         "busiest": ("the token server", 0.4),
         "processors": 1.0,
+        "stolen": 0.01,
         "mean_streams": streams - 0.5,
-        "bounds": Bounds(lag_s=0.02, lateness_s=0.005),
+        "bounds": Bounds(lag_s=0.02, lateness_s=0.005, stolen=0.05),
     }
     return Step(**(values | changes))  # type: ignore[arg-type]
 
@@ -36,6 +37,26 @@ def test_a_machine_that_carries_nothing_is_told_so():
     steps = list(search(lambda streams: step(streams, lag_p99_s=0.3), first=8, most=200))
     assert all(one.refusals for one in steps)
     assert steps[-1].streams == 1
+
+
+def test_a_step_that_somebody_else_disturbed_is_run_again_but_not_for_ever():
+    lags = {8: iter([0.3, 0.002]), 16: iter([0.3, 0.3, 0.3]), 12: iter([0.3, 0.019]), 14: iter([0.019])}
+    steps = list(search(lambda streams: step(streams, lag_p99_s=next(lags[streams]), stolen=0.2), first=8, most=16))
+    assert [(one.streams, one.was_disturbed) for one in steps] == [
+        (8, True),
+        (8, False),
+        (16, True),
+        (16, True),
+        (16, True),
+        (12, True),
+        (12, False),
+        (14, False),
+    ]
+
+
+def test_a_refused_step_that_nobody_disturbed_is_not_run_again():
+    steps = list(search(lambda streams: step(streams, failed=int(streams > 8)), first=8, most=9))
+    assert [one.streams for one in steps] == [8, 9]
 
 
 @pytest.mark.parametrize(
@@ -60,4 +81,4 @@ def test_the_table_names_what_was_carried_and_the_bottleneck():
         "- `grpc`: **16** streams, 160 tokens a second; the busiest process there is the token server (40% of a" in page
     )
     assert "- `sse`: none of the steps" in page
-    assert "| grpc | 32 | 32 | 320 | 2.0 | 1.0 | 1 | 0.500 | the token server 40% | 1.00 | 1 failed |" in page
+    assert "| grpc | 32 | 32 | 320 | 2.0 | 1.0 | 1 | 0.500 | the token server 40% | 1.00 | 1% | 1 failed |" in page
