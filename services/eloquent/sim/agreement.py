@@ -21,7 +21,7 @@ from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, measure
 from eloquent.report.figures import SchemeFigures, compute
 from eloquent.report.run_directory import RunDirectory, write_whole
 from eloquent.sim.batch import Point, SessionSums
-from eloquent.sim.experiment import Results
+from eloquent.sim.experiment import Results, tell_nobody
 from eloquent.sim.lanes import Lane, replay
 from eloquent.sim.tables import Cell, Table, show
 from eloquent.units import format_percent
@@ -218,7 +218,7 @@ def compare(
     *,
     repeats: int,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> Agreement:
     """Replay a run, and set both sides beside each other.
 

@@ -147,6 +147,10 @@ class Results:
         return None
 
 
+def tell_nobody(*_: object) -> None:
+    """Take what is told of progress, and do nothing."""
+
+
 def run(
     points: Sequence[Point],
     *,
@@ -155,8 +159,8 @@ def run(
     seed: int,
     keep: int = 0,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
-    each: Callable[[Point, SessionSums], None] = lambda point, sums: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
+    each: Callable[[Point, SessionSums], None] = tell_nobody,
 ) -> list[Results]:
     """Simulate every point.
 

@@ -27,7 +27,7 @@ from eloquent.report.rows import TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
 from eloquent.sim.batch import SessionSums, sum_up
 from eloquent.sim.choices import Choices
-from eloquent.sim.experiment import in_order
+from eloquent.sim.experiment import in_order, tell_nobody
 from eloquent.sim.session import run_session
 
 KERNEL_MODELS = {"bbr": "tcp-bbr", "cubic": "tcp"}
@@ -141,7 +141,7 @@ def replay(
     *,
     repeats: int,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> list[list[SessionSums]]:
     """Replay sessions.
 

@@ -20,7 +20,7 @@ from eloquent.qoe.playout import Playout, display_times
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.sim.batch import SEEDS_APART
 from eloquent.sim.choices import Choices
-from eloquent.sim.experiment import in_order
+from eloquent.sim.experiment import in_order, tell_nobody
 from eloquent.sim.reader import Reader
 from eloquent.sim.session import constant_rate, run_session
 from eloquent.sim.tables import Table
@@ -92,7 +92,7 @@ def table(
     seed: int,
     session_s: float = SESSION,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> Table:
     """Simulate every setting.
 

@@ -14,7 +14,7 @@ from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
 from eloquent.sim.batch import Point, SessionSums
-from eloquent.sim.experiment import Results, run
+from eloquent.sim.experiment import Results, run, tell_nobody
 from eloquent.sim.paper import DUPLICATES, OURS, PAPER, TCP
 from eloquent.sim.reductions import reduction_of
 from eloquent.sim.tables import Cell, Table
@@ -73,7 +73,7 @@ def replay(
     generated_s: tuple[float, ...],
     seed: int,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> dict[str, list[Results]]:
     """Simulate every scheme on every trace.
 

@@ -12,7 +12,7 @@ from eloquent import scenarios
 from eloquent.report.run_directory import write_whole
 from eloquent.sim import limit, reductions, replay, timeline
 from eloquent.sim.batch import Point
-from eloquent.sim.experiment import Results, run
+from eloquent.sim.experiment import Results, run, tell_nobody
 from eloquent.sim.paper import OURS, PANELS, PAPER, PRINTED, SESSION, VARIATIONS
 from eloquent.sim.session import constant_rate
 from eloquent.sim.tables import Cell, Table, figures_table, gaps_table, show
@@ -85,7 +85,7 @@ def reproduce(
     seed: int,
     session_s: float = SESSION,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> Reproduction:
     """Compute everything.
 

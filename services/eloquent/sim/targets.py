@@ -22,7 +22,7 @@ from eloquent.protocol import schemes
 from eloquent.sim.batch import Point
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.choices import Choices
-from eloquent.sim.experiment import Results, in_order, run
+from eloquent.sim.experiment import Results, in_order, run, tell_nobody
 from eloquent.sim.session import SessionTrace, constant_rate, run_session
 from eloquent.sim.tables import Cell, Table
 
@@ -63,7 +63,7 @@ def tables(
     seed: int,
     session_s: float = SESSION,
     executor: Executor | None = None,
-    progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
+    progress: Callable[[int], None] = tell_nobody,
 ) -> list[Table]:
     """Simulate all three targets.
 
