@@ -21,6 +21,7 @@ pytestmark = pytest.mark.lab
 
 SCHEMES = ("grpc", "duplicate-2", "eloquent")
 CLIENTS = [f"c{number}" for number in range(1, 9)]
+ON_THE_EDGE = 0.010  # seconds from a change of state, within which a packet may have met either
 
 
 def test_every_session_of_every_scheme_ended_well(experiment):
@@ -205,11 +206,13 @@ def test_losses_measured_in_the_lab_are_the_schedules_and_can_be_replayed(experi
     begin = manifest["epoch_s"] + session.wall_offset_s
     known = [packet for packet in stream.transmissions if packet.fate is not Fate.UNKNOWN]
     lost = [packet for packet in known if packet.fate is Fate.LOST]
-    in_good = [packet for packet in lost if schedule.loss_at(packet.sent_s - begin) == 0]
+    in_good = [
+        packet
+        for packet in lost
+        if not any(schedule.loss_at(packet.sent_s - begin + apart) for apart in (-ON_THE_EDGE, 0.0, ON_THE_EDGE))
+    ]
     assert lost
-    assert len(in_good) <= max(
-        1, 0.1 * len(lost)
-    )  # where a change of state was late, or a copy was mistaken for another
+    assert len(in_good) <= max(1, 0.1 * len(lost))  # a copy that was mistaken for another
     expected = sum(schedule.loss_at(packet.sent_s - begin) for packet in known) / len(known)
     assert len(lost) / len(known) == pytest.approx(expected, abs=0.06)  # 6 sigma
 
