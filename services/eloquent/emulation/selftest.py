@@ -18,6 +18,9 @@ from eloquent.errors import EmulationError
 RTT_TOLERANCE = 0.002  # seconds
 RTT_PINGS = 20
 RTT_INTERVAL = 0.05  # seconds
+RTT_ATTEMPTS = (
+    3  # for a link that seems slow: what the machine's other work adds passes, what the link takes by itself does not
+)
 LOSS_PINGS = 200
 LOSS_INTERVAL = 0.01  # seconds
 PING_BYTES = 98  # of the frame: 56 of data, ICMP 8, IPv4 20, Ethernet 14
@@ -97,27 +100,38 @@ async def check_links(
     await asyncio.gather(
         *(_ping(prober, client, count=3, interval=RTT_INTERVAL) for client in clients)
     )  # flows learned
-    rtts = await asyncio.gather(*(_ping(prober, client, count=RTT_PINGS, interval=RTT_INTERVAL) for client in clients))
+    rtt_expected = scenario.rtt + 2 * PING_BYTES / scenario.rate
+    rtts: dict[str, _Pings] = {}
+    for _ in range(RTT_ATTEMPTS):
+        slow = [
+            client
+            for client in clients
+            if client.name not in rtts or rtts[client.name].rtt_s > rtt_expected + rtt_tolerance
+        ]
+        again = await asyncio.gather(
+            *(_ping(prober, client, count=RTT_PINGS, interval=RTT_INTERVAL) for client in slow)
+        )
+        rtts |= {client.name: pings for client, pings in zip(slow, again, strict=True)}
     await carrier.force(worst=True)
     lossy = await asyncio.gather(
         *(_ping(prober, client, count=LOSS_PINGS, interval=LOSS_INTERVAL) for client in clients)
     )
     await carrier.force(worst=False)
 
-    silent = [client.name for client, good in zip(clients, rtts, strict=True) if not good.received]
+    silent = [name for name, good in rtts.items() if not good.received]
     if silent:
         raise EmulationError(f"no ping came back in the good state over the link of {', '.join(silent)}")
     delivered = (1 - scenario.loss_down.worst_loss) * (1 - scenario.loss_up.worst_loss)
     tests = [
         LinkTest(
             link=client.name,
-            rtt_s=good.rtt_s,
-            rtt_mean_s=good.rtt_mean_s,
-            rtt_expected_s=scenario.rtt + 2 * PING_BYTES / scenario.rate,
+            rtt_s=rtts[client.name].rtt_s,
+            rtt_mean_s=rtts[client.name].rtt_mean_s,
+            rtt_expected_s=rtt_expected,
             bad_loss=1 - bad.received / LOSS_PINGS,
             bad_loss_expected=1 - delivered,
         )
-        for client, good, bad in zip(clients, rtts, lossy, strict=True)
+        for client, bad in zip(clients, lossy, strict=True)
     ]
     complaints = [complaint for test in tests if (complaint := test.complaint(rtt_tolerance))]
     if complaints:

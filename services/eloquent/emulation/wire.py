@@ -28,7 +28,7 @@ TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 FRAME_BYTES = 65536  # more than any frame: offloads are off, so one packet is one packet
-TICK = 0.001  # seconds at least between two looks: under load frames are then carried in groups, here and in the switch behind
+TICK = 0.0005  # seconds at least between two looks: under load frames are then carried in groups, here and in the switch behind
 EARLY = TICK / 2  # seconds a frame may come out too soon, so that the error centres on zero
 BATCH = 64  # frames read from one device before the others get their turn
 
