@@ -67,8 +67,10 @@ def start(environment: Environment, **_: Any) -> None:
         environment.events.test_start.add_listener(lambda **_: gevent.spawn(lag.sample, gevent.sleep))
         environment.events.spawning_complete.add_listener(lambda **_: _say({"event": "all_there"}))
         environment.events.test_stopping.add_listener(lambda **_: _tell_end(environment))
+        environment.events.test_stopping.add_listener(lambda **_: lag.end())
     else:
         ChatUser.worker.start()
+        environment.events.test_stopping.add_listener(lambda **_: ChatUser.worker.end())
         environment.events.quit.add_listener(lambda **_: ChatUser.worker.close())
 
 

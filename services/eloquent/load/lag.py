@@ -25,9 +25,10 @@ class LagSampler:
     def __init__(self, name: str, histogram: Histogram, log: RowWriter[LagRow]) -> None:
         self._histogram = histogram.labels(name)
         self._log = log
+        self._has_ended = False
 
     def sample(self, sleep: Callable[[float], object]) -> None:
-        """Measure for ever, whoever calls this.
+        """Measure until the end, whoever calls this.
 
         Args:
             sleep: Waits for some seconds, as the caller waits: `gevent.sleep` or `time.sleep`.
@@ -36,6 +37,12 @@ class LagSampler:
         while True:
             due += INTERVAL
             sleep(max(0.0, due - time.monotonic()))
+            if self._has_ended:
+                return
             lag = max(0.0, time.monotonic() - due)
             self._histogram.observe(lag)
             self._log.write(LagRow(due, lag))
+
+    def end(self) -> None:
+        """Measure no more: all users leave at once, and nobody reads what comes late then."""
+        self._has_ended = True

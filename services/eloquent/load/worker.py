@@ -88,6 +88,10 @@ class Worker:
         gc.freeze()  # what is there now stays: looking through it again and again would be lag
         threading.Thread(target=self._lag.sample, args=(time.sleep,), daemon=True).start()
 
+    def end(self) -> None:
+        """Measure the lag no more: the users are about to leave."""
+        self._lag.end()
+
     def close(self) -> None:
         """Close connections and logs."""
         for way in self._ways.values():
