@@ -19,7 +19,7 @@ def step(streams: int, **changes: object) -> Step:
         "processors": 1.0,
         "stolen": 0.01,
         "mean_streams": streams - 0.5,
-        "bounds": Bounds(lag_s=0.02, lateness_s=0.005, stolen=0.05),
+        "bounds": Bounds(lag_s=0.02, lateness_s=0.005, stolen=0.05, processors=1.7),
     }
     return Step(**(values | changes))  # type: ignore[arg-type]
 
@@ -69,6 +69,7 @@ def test_a_refused_step_that_nobody_disturbed_is_not_run_again():
         ({"lag_p99_s": None}, ["lag"]),
         ({"lateness_p99_s": 0.0061}, ["links late by 6.1 ms"]),
         ({"lateness_p99_s": None}, []),
+        ({"processors": 1.71}, ["processors full"]),
     ],
 )
 def test_a_step_says_what_is_not_honest_about_it(changes, refusals):

@@ -1,6 +1,7 @@
 """`eloquent load` and `eloquent load-capacity`: many chats through the testbed that is up."""
 
 import json
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -99,14 +100,19 @@ def load_capacity(
     duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
 ) -> None:
     """Find how many concurrent streams this machine carries honestly, scheme by scheme, and write the table."""
-    from eloquent.emulation.rounds import LAG_BOUND, LATENESS_BOUND, STEAL_BOUND
+    from eloquent.emulation.rounds import BUSY_BOUND, LAG_BOUND, LATENESS_BOUND, STEAL_BOUND
     from eloquent.emulation.testbed import Testbed
     from eloquent.load import capacity
     from eloquent.load.options import parse_load_options
     from eloquent.report.run_directory import write_whole
 
     testbed, steps = Testbed(), list[capacity.Step]()
-    bounds = capacity.Bounds(lag_s=LAG_BOUND, lateness_s=LATENESS_BOUND, stolen=STEAL_BOUND)
+    bounds = capacity.Bounds(
+        lag_s=LAG_BOUND,
+        lateness_s=LATENESS_BOUND,
+        stolen=STEAL_BOUND,
+        processors=BUSY_BOUND * (os.cpu_count() or 1),
+    )
 
     def run(scheme: str, streams: int) -> capacity.Step:
         options = parse_load_options(

@@ -8,6 +8,7 @@ partial.
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
-from eloquent.emulation.rounds import LAG_BOUND, SETTLE, STEAL_BOUND
+from eloquent.emulation.rounds import BUSY_BOUND, LAG_BOUND, SETTLE, STEAL_BOUND
 from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
@@ -237,7 +238,7 @@ class LoadTest:
         await asyncio.to_thread(self._gather, ended)
         self._write_manifest(found)
         summary = await asyncio.to_thread(compute, RunDirectory(self._folder))
-        self._judge(summary.load_lag_p99_s, found["processor"]["stolen"])
+        self._judge(summary.load_lag_p99_s, found)
         self._write_manifest(found)
         write_summary(self._folder, summary)
         figures = {name: asdict(one) for name, one in summary.schemes.items()}
@@ -297,8 +298,13 @@ class LoadTest:
             }
         )
 
-    def _judge(self, lag: float | None, stolen: float) -> None:
+    def _judge(self, lag: float | None, found: dict[str, Any]) -> None:
         """Say what makes the numbers less than they claim to be."""
+        stolen, used, processors = (
+            found["processor"]["stolen"],
+            sum(found["processors_used"].values()),
+            os.cpu_count() or 1,
+        )
         if lag is None:
             self._warn("no lag of the load workers was measured")
         elif _is_starved(lag):
@@ -308,6 +314,11 @@ class LoadTest:
             )
         if stolen > STEAL_BOUND:
             self._warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the test")
+        if used > BUSY_BOUND * processors:
+            self._warn(
+                f"the lab used {used:.2f} of {processors} processors: tokens had to wait for its relays, servers and switches, and"
+                " some of the stalls are theirs; ask for fewer users"
+            )
 
 
 def _is_starved(lag: float | None) -> bool:

@@ -24,6 +24,7 @@ SETTLE = LOST_AFTER + 0.5  # seconds after which the probes have judged, and log
 LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
 LAG_BOUND = 0.020  # seconds, p99 of the viewers' event loops: a starved viewer invents stalls
 STEAL_BOUND = 0.05  # share of processor time
+BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
 TICK = 0.5  # seconds between two signs of progress
 
 

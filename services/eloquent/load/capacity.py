@@ -1,7 +1,8 @@
 """How many concurrent streams a machine carries honestly: steps up until one is not honest, then steps between.
 
-A step is honest if nothing failed, the load workers' lag stays within its bound, so that no stall is the tester's own, and the
-links changed their state in time, so that no stall is the emulator's. One that is not, while a hypervisor took the processors for
+A step is honest if nothing failed, the load workers' lag stays within its bound, so that no stall is the tester's own, the links
+changed their state in time, and the processors are not so busy that tokens wait for relays and switches, so that no stall is the
+emulator's. One that is not, while a hypervisor took the processors for
 somebody else, tells nothing of this machine and is run again.
 """
 
@@ -22,11 +23,13 @@ class Bounds:
         lag_s: Largest 99th percentile of the load workers' lag, in seconds.
         lateness_s: Largest 99th percentile of the lateness of state changes, in seconds.
         stolen: Largest share of the processor time that a hypervisor may have taken, 0..1.
+        processors: Most processors that the lab may have kept busy.
     """
 
     lag_s: float
     lateness_s: float
     stolen: float
+    processors: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Step:
             found.append("lag" if self.lag_p99_s is None else f"lag {self.lag_p99_s * 1e3:.0f} ms")
         if self.lateness_p99_s is not None and self.lateness_p99_s > self.bounds.lateness_s:
             found.append(f"links late by {self.lateness_p99_s * 1e3:.1f} ms")
+        if self.processors > self.bounds.processors:
+            found.append("processors full")
         return found
 
     @property
