@@ -21,7 +21,7 @@ from eloquent.drivers import blocking
 from eloquent.drivers.blocking import BlockingUdpClient, StreamLost
 from eloquent.drivers.udp import Peer, UdpServer
 from eloquent.errors import LocalProtocolError
-from eloquent.protocol.packet import Datagram, Ping, encode_datagram
+from eloquent.protocol.datagram import Datagram, Ping, encode_datagram
 from eloquent.protocol.session import (
     ClientSession,
     ServerSession,

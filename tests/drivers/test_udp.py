@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eloquent.drivers.udp import Peer, UdpClient, UdpServer
-from eloquent.protocol.packet import Answer, Close, Datagram, Open, Ping, encode_datagram
+from eloquent.protocol.datagram import Answer, Close, Datagram, Open, Ping, encode_datagram
 from eloquent.protocol.session import (
     ClientSession,
     ServerSession,

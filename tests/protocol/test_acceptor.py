@@ -1,7 +1,7 @@
 import pytest
 
 from eloquent.protocol.acceptor import MAX_CLOSED, MAX_SESSIONS, Acceptor
-from eloquent.protocol.packet import Answer, Body, Cancel, Close, Datagram, Open, Ping, Request, decode_datagram
+from eloquent.protocol.datagram import Answer, Body, Cancel, Close, Datagram, Open, Ping, Request, decode_datagram
 
 ID = b"sessionA"
 

@@ -1,10 +1,9 @@
 import pytest
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import StreamBroken, StreamFinished, TokenReceived
-from eloquent.protocol.receiver import Receiver
-from eloquent.protocol.wire import (
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.frames import (
     MAX_BUFFERED,
     MAX_RANGES,
     WINDOW,
@@ -16,6 +15,7 @@ from eloquent.protocol.wire import (
     decode_payload,
     encode_payload,
 )
+from eloquent.protocol.receiver import Receiver
 
 
 def take(receiver: Receiver, *fragments: Fragment, end: End | None = None) -> Ack | None:
@@ -50,7 +50,7 @@ def test_fragments_are_joined() -> None:
 
 def test_a_whole_stream_and_late_repetitions_after_it() -> None:
     receiver = Receiver()
-    end = End(1, extend_digest(0, b"a"), b"ok")
+    end = End(1, extend_checksum(0, b"a"), b"ok")
     assert take(receiver, end=end) == Ack(0, end_seen=True)
     assert take(receiver, Fragment(0, b"a")) == Ack(1, end_seen=True)
     assert events(receiver) == [TokenReceived(0, b"a"), StreamFinished(b"ok")]
@@ -62,9 +62,9 @@ def test_a_whole_stream_and_late_repetitions_after_it() -> None:
     ("fragments", "end"),
     [
         ((Fragment(0, b"a"),), End(1, 0xBAD)),
-        ((Fragment(0, b"a"), Fragment(1, b"b")), End(1, extend_digest(0, b"a"))),
+        ((Fragment(0, b"a"), Fragment(1, b"b")), End(1, extend_checksum(0, b"a"))),
         ((Fragment(3, b"a"),), End(2, 0)),
-        ((Fragment(0, b"a", more=True),), End(1, extend_digest(0, b"a"))),
+        ((Fragment(0, b"a", more=True),), End(1, extend_checksum(0, b"a"))),
     ],
 )
 def test_a_wrong_end_is_a_failure_and_is_not_acknowledged(fragments: tuple[Fragment, ...], end: End) -> None:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import SenderEndpoint, StreamDelivered, StreamFinished, TokenReceived
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.contract import StreamDelivered, StreamFinished, StreamSender, TokenReceived
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import MAX_TOKEN, Ack, Data, End, encode_payload
 from eloquent.protocol.sender import FLIGHT_LIMIT, MAX_BACKLOG
-from eloquent.protocol.wire import MAX_TOKEN, Ack, Data, End, encode_payload
 
 NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagram"] + [
     "eloquent-all",
@@ -20,11 +20,11 @@ NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagra
 
 
 @pytest.fixture(params=NAMES)
-def sender(request: pytest.FixtureRequest) -> SenderEndpoint:
+def sender(request: pytest.FixtureRequest) -> StreamSender:
     return schemes.get(request.param).make_sender()
 
 
-def test_misuse_is_the_callers_fault(sender: SenderEndpoint) -> None:
+def test_misuse_is_the_callers_fault(sender: StreamSender) -> None:
     with pytest.raises(LocalProtocolError, match="too long"):
         sender.send_token(bytes(MAX_TOKEN + 1), now=0.0)
     with pytest.raises(LocalProtocolError, match="trailer"):
@@ -36,7 +36,7 @@ def test_misuse_is_the_callers_fault(sender: SenderEndpoint) -> None:
         sender.finish(now=0.0)
 
 
-def test_who_ignores_the_backlog_is_stopped(sender: SenderEndpoint) -> None:
+def test_who_ignores_the_backlog_is_stopped(sender: StreamSender) -> None:
     for _ in range(MAX_BACKLOG):
         sender.send_token(b"x", now=0.0)
     assert sender.backlog == MAX_BACKLOG
@@ -45,7 +45,7 @@ def test_who_ignores_the_backlog_is_stopped(sender: SenderEndpoint) -> None:
 
 
 @pytest.mark.parametrize("ack", [Ack(2), Ack(0, ((1, 2),)), Ack(1, end_seen=True)])
-def test_an_acknowledgement_of_the_future_is_the_peers_fault(sender: SenderEndpoint, ack: Ack) -> None:
+def test_an_acknowledgement_of_the_future_is_the_peers_fault(sender: StreamSender, ack: Ack) -> None:
     sender.send_token(b"x", now=0.0)
     sender.datagrams_to_send(now=0.0)
     for wrong in (encode_payload(ack), encode_payload(Data((), End(0, 0))), b"\x09"):
@@ -54,7 +54,7 @@ def test_an_acknowledgement_of_the_future_is_the_peers_fault(sender: SenderEndpo
     assert (sender.backlog, sender.account.acks_received) == (1, 0)
 
 
-def test_what_is_under_way_is_bounded(sender: SenderEndpoint) -> None:
+def test_what_is_under_way_is_bounded(sender: StreamSender) -> None:
     sender.send_token(bytes(MAX_TOKEN), now=0.0)
     assert len(sender.datagrams_to_send(now=0.0)) <= 3 * (FLIGHT_LIMIT // 1100)
     assert sender.datagrams_to_send(now=0.0) == []

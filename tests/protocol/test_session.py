@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.packet import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.datagram import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
+from eloquent.protocol.frames import Ack, Data, End, Fragment, decode_payload, encode_payload
 from eloquent.protocol.session import (
     ClientSession,
     ReaderState,
@@ -23,7 +24,6 @@ from eloquent.protocol.session import (
     StreamToken,
     Tally,
 )
-from eloquent.protocol.wire import Ack, Data, End, Fragment, decode_payload, encode_payload
 
 ID = b"sessionA"
 NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagram"]
@@ -240,7 +240,7 @@ def test_a_wrong_digest_is_a_failure_and_never_an_end(net: Any) -> None:
     chat = Chat(net, answers={b"q": [b"x"]})
     chat.gap = 10.0
     chat.ask(b"q")
-    forged = Data((), End(1, extend_digest(0, b"y")))
+    forged = Data((), End(1, extend_checksum(0, b"y")))
     datagram = encode_datagram(Datagram(ID, 99, Answer(0, encode_payload(forged))))
     chat.pair.at(1.0, lambda: chat.client.receive_datagram(datagram, now=1.0), "a")
     chat.pair.run(until=30.0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from eloquent import scenarios
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
-from eloquent.protocol.wire import Ack, ReaderState, decode_payload
+from eloquent.protocol.frames import Ack, ReaderState, decode_payload
 from eloquent.qoe.playout import Playout, display_times
 from eloquent.sim.choices import Choices
 from eloquent.sim.reader import Client, Reader

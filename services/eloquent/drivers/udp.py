@@ -16,7 +16,7 @@ from typing import Self
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.acceptor import Acceptor
-from eloquent.protocol.packet import Datagram, decode_datagram
+from eloquent.protocol.datagram import Datagram, decode_datagram
 from eloquent.protocol.session import ClientSession, ServerSession, SessionEvent
 
 Address = tuple[str, int]

@@ -12,7 +12,7 @@ Rules of this file
 
 from collections import OrderedDict
 
-from eloquent.protocol.packet import Body, Cancel, Close, Datagram, Open, encode_datagram
+from eloquent.protocol.datagram import Body, Cancel, Close, Datagram, Open, encode_datagram
 
 MAX_SESSIONS = 4096  # of one server at once
 MAX_CLOSED = 4096  # connection ids remembered when their sessions were closed

@@ -16,21 +16,21 @@ from dataclasses import dataclass
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import (
-    Endpoint,
+from eloquent.protocol.contract import (
     PeerLost,
-    SenderEndpoint,
+    StateMachine,
     StreamBroken,
     StreamDelivered,
     StreamFinished,
+    StreamSender,
     TokenReceived,
 )
-from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.datagram import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.schemes.retransmit import RetransmitSender
 from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import SessionLost, StreamEnded, StreamFailed, StreamToken
-from eloquent.protocol.wire import ReaderState
 
 PING_INTERVAL = 2.0  # seconds of silence between signs of life; also tells soon of a server that was restarted
 REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of a request: a person waits for the answer
@@ -40,8 +40,8 @@ CANCEL_MAX_TIMEOUT = 2.0  # seconds
 
 @dataclass(slots=True)
 class _Stream:
-    request: SenderEndpoint | None  # None once the server has it
-    answer: Endpoint
+    request: StreamSender | None  # None once the server has it
+    answer: StateMachine
 
 
 @dataclass(slots=True)

@@ -8,17 +8,16 @@ Rules of this file
 - What the application reports of its reader goes with every acknowledgement from then on; a reader who turns away or
   comes back is worth one of its own, unless nothing has come yet: a peer that has sent nothing may not know the stream.
 - The stream is finished only when every fragment below the end's count was released, no token is half joined, and the
-  digest agrees. Otherwise it is broken; a broken receiver is silent, for its acknowledgement would read as success.
+  checksum agrees. Otherwise it is broken; a broken receiver is silent, for its acknowledgement would read as success.
 """
 
 from collections import deque
 from dataclasses import replace
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import Event, StreamBroken, StreamFinished, TokenReceived
-from eloquent.protocol.ranges import RangeSet
-from eloquent.protocol.wire import (
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import Event, StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.frames import (
     MAX_BUFFERED,
     MAX_RANGES,
     MAX_TOKEN,
@@ -31,6 +30,7 @@ from eloquent.protocol.wire import (
     decode_payload,
     encode_payload,
 )
+from eloquent.protocol.ranges import RangeSet
 
 
 def decode_data(data: bytes) -> Data:
@@ -55,7 +55,7 @@ class Receiver:
         self._partial: list[bytes] = []  # fragments of the token that is being joined
         self._partial_size = 0  # bytes
         self._tokens = 0
-        self._digest = 0
+        self._checksum = 0
         self._end: End | None = None
         self._finished = False
         self._broken = False
@@ -157,7 +157,7 @@ class Receiver:
     def _release_token(self, token: bytes) -> None:
         self._partial.clear()
         self._partial_size = 0
-        self._digest = extend_digest(self._digest, token)
+        self._checksum = extend_checksum(self._checksum, token)
         self._events.append(TokenReceived(self._tokens, token))
         self._tokens += 1
 
@@ -167,8 +167,8 @@ class Receiver:
         elif self._next == end.count:
             if self._partial:
                 self._break("the stream ends within a token")
-            elif self._digest != end.digest:
-                self._break("the digest of the content does not agree")
+            elif self._checksum != end.checksum:
+                self._break("the checksum of the content does not agree")
             else:
                 self._finished = True
                 self._events.append(StreamFinished(end.trailer))

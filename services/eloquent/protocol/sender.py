@@ -16,10 +16,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDelivered
-from eloquent.protocol.packet import PAYLOAD_BUDGET
-from eloquent.protocol.wire import (
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import (
     FRAGMENT_OVERHEAD,
     MAX_TOKEN,
     MAX_TRAILER,
@@ -57,7 +57,7 @@ class Sender(ABC):
         self._given = 0  # fragments
         self._sent = 0  # fragments, sent at least once
         self._flight = 0  # bytes of data in _unacked
-        self._digest = 0
+        self._checksum = 0
         self._end: End | None = None
         self._end_sent = False
         self._end_acked = False
@@ -102,7 +102,7 @@ class Sender(ABC):
         for position, part in enumerate(parts, start=1):
             self._fresh.append(Fragment(self._given, part, more=position < len(parts)))
             self._given += 1
-        self._digest = extend_digest(self._digest, token)
+        self._checksum = extend_checksum(self._checksum, token)
         self._account.tokens += 1
 
     def finish(self, *, trailer: bytes = b"", now: float) -> None:  # noqa: ARG002 - as above
@@ -119,7 +119,7 @@ class Sender(ABC):
             raise LocalProtocolError("a stream was finished twice")
         if len(trailer) > MAX_TRAILER:
             raise LocalProtocolError(f"a trailer of {len(trailer)} bytes is too long")
-        self._end = End(self._given, self._digest, trailer)
+        self._end = End(self._given, self._checksum, trailer)
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
         """Take an acknowledgement.

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import (
+from eloquent.protocol.contract import (
     PeerLost,
-    SenderEndpoint,
     StreamAccount,
     StreamBroken,
     StreamFinished,
+    StreamSender,
     TokenReceived,
 )
-from eloquent.protocol.endpoint import StreamDelivered as Delivered
-from eloquent.protocol.packet import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.contract import StreamDelivered as Delivered
+from eloquent.protocol.datagram import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import (
@@ -42,7 +42,7 @@ IDLE_LIMIT = 60.0  # seconds without a stream after which a session is forgotten
 class _Stream:
     request: Receiver = field(default_factory=Receiver)
     parts: list[bytes] = field(default_factory=list)  # of the request: the scheme's name and the request itself
-    answer: SenderEndpoint | None = None  # from the moment when the request is whole
+    answer: StreamSender | None = None  # from the moment when the request is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class ServerSession(SessionBase):
     def _is_over(self, stream_id: int) -> bool:
         return stream_id not in self._streams and (stream_id in self._gone or stream_id < self._floor)
 
-    def _answer(self, stream_id: int) -> SenderEndpoint | None:
+    def _answer(self, stream_id: int) -> StreamSender | None:
         """Return the sender of an answer, or None if the stream is over."""
         if self._is_over(stream_id):
             return None
@@ -248,7 +248,7 @@ class ServerSession(SessionBase):
         self._take_answer_events(stream_id, stream.answer)
         self._touch(stream_id)
 
-    def _take_answer_events(self, stream_id: int, answer: SenderEndpoint) -> None:
+    def _take_answer_events(self, stream_id: int, answer: StreamSender) -> None:
         while (event := answer.next_event()) is not None:
             told: SessionEvent
             match event:

@@ -1,7 +1,8 @@
 """Sessions: many streams over one connection id. The module to import; the two sides live in files of their own."""
 
 from eloquent.protocol.client_session import ClientSession
-from eloquent.protocol.endpoint import StreamAccount
+from eloquent.protocol.contract import StreamAccount
+from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import Tally
 from eloquent.protocol.session_events import (
@@ -14,7 +15,6 @@ from eloquent.protocol.session_events import (
     StreamRequested,
     StreamToken,
 )
-from eloquent.protocol.wire import ReaderState
 
 __all__ = [
     "ClientSession",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.packet import Body, Datagram, decode_datagram, encode_datagram, kind_name
+from eloquent.protocol.datagram import Body, Datagram, decode_datagram, encode_datagram, kind_name
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.session_events import SessionEvent
 

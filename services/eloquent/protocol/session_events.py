@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from eloquent.protocol.endpoint import StreamAccount
+from eloquent.protocol.contract import StreamAccount
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.channel.trace import TraceLoss
 from eloquent.protocol import schemes
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.sim.choices import Choices
 from eloquent.sim.experiment import in_order
 from eloquent.sim.session import PacketLog, run_session

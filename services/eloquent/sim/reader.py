@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.wire import ReaderState
+from eloquent.protocol.frames import ReaderState
 from eloquent.qoe.playout import Playout
 
 AT_ONCE = Playout(token_time=0.0)  # every token is shown as it comes

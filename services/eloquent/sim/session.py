@@ -22,13 +22,13 @@ from eloquent.channel.link import LinkModel
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import ConfigurationError, RemoteProtocolError
-from eloquent.protocol.endpoint import (
-    Endpoint,
+from eloquent.protocol.contract import (
     PeerLost,
-    SenderEndpoint,
+    StateMachine,
     StreamAccount,
     StreamBroken,
     StreamFinished,
+    StreamSender,
     TokenReceived,
 )
 from eloquent.protocol.receiver import Receiver
@@ -231,7 +231,7 @@ class _Side:
 
     peer: "_Side"
 
-    def __init__(self, endpoint: Endpoint, path: _Path) -> None:
+    def __init__(self, endpoint: StateMachine, path: _Path) -> None:
         self.endpoint = endpoint
         self.path = path
         self.oracle = endpoint if isinstance(endpoint, BoundSender) else None
@@ -277,7 +277,7 @@ class _Session:
             _Path(scenario, schedules[way], way, seed=seed, offset=offset, choices=choices)
             for way in (Direction.DOWN, Direction.UP)
         )
-        self._sender: SenderEndpoint = scheme.make_sender(rtt=rtt)
+        self._sender: StreamSender = scheme.make_sender(rtt=rtt)
         self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
         self._server.peer, self._client.peer = self._client, self._server
         self._reader = None if choices.reader is None else Client(choices.reader, self._generated[-1])

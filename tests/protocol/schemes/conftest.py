@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eloquent.protocol.wire import Ack, Data, decode_payload, encode_payload
+from eloquent.protocol.frames import Ack, Data, decode_payload, encode_payload
 
 
 def contents(sender: Any, now: float) -> list[list[int]]:

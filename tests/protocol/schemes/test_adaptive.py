@@ -13,14 +13,14 @@ from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import PeerLost, StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.frames import Ack, Data, ReaderState, decode_payload, encode_payload
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.adaptive import MAX_TIMEOUT_INTERVAL, PATIENCE, REPAIR, AdaptiveSender
 from eloquent.protocol.schemes.adaptive_budget import TCP_HEADERS, Limits
 from eloquent.protocol.schemes.adaptive_path import WARM_UP
 from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS
-from eloquent.protocol.wire import Ack, Data, ReaderState, decode_payload, encode_payload
 from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.choices import Choices

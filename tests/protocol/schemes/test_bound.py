@@ -1,9 +1,9 @@
 """The sender that is told what arrives."""
 
 from eloquent.protocol import schemes
+from eloquent.protocol.frames import Data, decode_payload
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.schemes.bound import BoundSender
-from eloquent.protocol.wire import Data, decode_payload
 
 
 def indices(packets: list[bytes]) -> list[list[int]]:

@@ -6,7 +6,8 @@ import pytest
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import PeerLost, StreamDelivered
+from eloquent.protocol.contract import PeerLost, StreamDelivered
+from eloquent.protocol.frames import Ack, Data, decode_payload, encode_payload
 from eloquent.protocol.schemes.eloquent import (
     MAX_RESEND_TIMEOUT,
     PATIENCE,
@@ -14,7 +15,6 @@ from eloquent.protocol.schemes.eloquent import (
     EloquentSender,
 )
 from eloquent.protocol.sender import GIVE_UP_AFTER, QUIET_AFTER
-from eloquent.protocol.wire import Ack, Data, decode_payload, encode_payload
 
 
 def contents(datagrams: list[bytes]) -> list[tuple[list[int], bool]]:

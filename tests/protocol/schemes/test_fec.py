@@ -4,9 +4,9 @@ import pytest
 
 from eloquent.errors import ConfigurationError, RemoteProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import TokenReceived
+from eloquent.protocol.contract import TokenReceived
+from eloquent.protocol.frames import Ack, decode_payload
 from eloquent.protocol.schemes.fec import FecReceiver, FecSender
-from eloquent.protocol.wire import Ack, decode_payload
 
 
 def give(sender: Any, now: float, token: bytes = b"token") -> list[bytes]:

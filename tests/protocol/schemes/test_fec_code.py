@@ -3,8 +3,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eloquent.protocol.frames import Fragment
 from eloquent.protocol.schemes.fec_code import INVERSE, MAX_PARITIES, MULTIPLY, Decoder, Parity, coefficient, combine
-from eloquent.protocol.wire import Fragment
 
 TOKENS = st.lists(st.builds(lambda data, more: (data, more), st.binary(max_size=9), st.booleans()), min_size=1)
 

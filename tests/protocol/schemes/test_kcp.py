@@ -1,6 +1,6 @@
 import pytest
 
-from eloquent.protocol.endpoint import PeerLost
+from eloquent.protocol.contract import PeerLost
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.kcp import FLUSH_INTERVAL, GROWTH, INITIAL_TIMEOUT, MIN_TIMEOUT, KcpSender
 from eloquent.protocol.sender import GIVE_UP_AFTER, QUIET_AFTER

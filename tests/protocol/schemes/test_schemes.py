@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.contract import StreamDelivered, StreamFinished, TokenReceived
 from eloquent.protocol.receiver import Receiver
 
 

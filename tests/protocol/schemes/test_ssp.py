@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from eloquent.protocol.endpoint import PeerLost, StreamFinished, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamFinished, TokenReceived
+from eloquent.protocol.frames import Ack, Data, Fragment, decode_payload, encode_payload
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.ssp import ACK_DELAY, MIN_DELAY, RARE_INTERVAL, SspReceiver, SspSender
-from eloquent.protocol.wire import Ack, Data, Fragment, decode_payload, encode_payload
 
 
 def make(srtt: float | None = 0.4) -> SspSender:

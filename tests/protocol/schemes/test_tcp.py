@@ -8,7 +8,7 @@ import pytest
 
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol import schemes
-from eloquent.protocol.endpoint import PeerLost, StreamDelivered, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamDelivered, TokenReceived
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.tcp import GIVE_UP_AFTER, TcpSender, keep_connection
 from eloquent.protocol.schemes.tcp_loss import Reordering

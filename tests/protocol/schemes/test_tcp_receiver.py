@@ -1,8 +1,8 @@
 import pytest
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import StreamBroken, StreamFinished, TokenReceived
 from eloquent.protocol.schemes.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
 from eloquent.protocol.schemes.tcp_segment import Segment, SegmentAck, decode_segment, encode_end, encode_segment
 
@@ -86,7 +86,7 @@ def test_a_delayed_acknowledgement_waits_for_a_second_segment_or_its_time() -> N
 
 def test_the_end_and_repetitions_after_it() -> None:
     receiver = TcpReceiver(ack_delay=0.04)
-    stream = b"\x02a" + encode_end(extend_digest(0, b"a"), b"ok")
+    stream = b"\x02a" + encode_end(extend_checksum(0, b"a"), b"ok")
     receiver.receive_datagram(encode_segment(Segment(0, stream)), now=0.0)
     assert events(receiver) == [TokenReceived(0, b"a"), StreamFinished(b"ok")]
     assert receiver.datagrams_to_send(now=0.0) == [encode_segment(SegmentAck(len(stream)))]

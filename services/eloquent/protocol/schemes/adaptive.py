@@ -20,14 +20,14 @@ import re
 from dataclasses import dataclass
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import DataBuilder, Fragment
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.adaptive_budget import Limits, Purse
 from eloquent.protocol.schemes.adaptive_path import PathState
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
 from eloquent.protocol.varint import varint_size
-from eloquent.protocol.wire import DataBuilder, Fragment
 
 REPEATS_PER_GAP = 8  # of what is overdue, while there is credit: a burst of loss ends somewhere between two tokens
 MIN_SPACING = 0.010  # seconds between packets without new tokens

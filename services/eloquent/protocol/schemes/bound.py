@@ -6,10 +6,10 @@ at each token; with `bound-20ms` another one every 20 ms while something is miss
 
 import re
 
+from eloquent.protocol.frames import DataBuilder
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
-from eloquent.protocol.wire import DataBuilder
 from eloquent.units import parse_duration
 
 TAIL_INTERVAL = 0.1  # seconds between packets when the last token has no next one

@@ -17,11 +17,11 @@ The paper resends every 200 ms for ever. Here the interval doubles once the peer
 import re
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import DataBuilder
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
-from eloquent.protocol.wire import DataBuilder
 
 MAX_TOKENS = 10  # fragments in a packet (Eloquent §4.1)
 RESEND_TIMEOUT = 0.200  # seconds since the last packet (Eloquent Alg. 1)

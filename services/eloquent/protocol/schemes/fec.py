@@ -16,6 +16,7 @@ import re
 from collections import deque
 
 from eloquent.errors import ConfigurationError, MalformedPacket
+from eloquent.protocol.frames import Data, DataBuilder, Fragment
 from eloquent.protocol.receiver import Receiver, decode_data
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.fec_code import Decoder, Parity, combine
@@ -23,7 +24,6 @@ from eloquent.protocol.schemes.retransmit import RetransmitSender
 from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import Sender
 from eloquent.protocol.varint import Reader, encode_varint
-from eloquent.protocol.wire import Data, DataBuilder, Fragment
 
 MAX_WINDOW = 64  # fragments
 MAX_PARITIES = 8  # in a packet

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from eloquent.protocol.wire import Fragment
+from eloquent.protocol.frames import Fragment
 
 MAX_PARITIES = 64
 HISTORY = 512  # fragments; more than the windows of all parities that may still help

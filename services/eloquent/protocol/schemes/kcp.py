@@ -17,10 +17,10 @@ their times, ours repeat all that has arrived, so losing one costs less, and onl
 import re
 from dataclasses import dataclass
 
+from eloquent.protocol.frames import DataBuilder
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
-from eloquent.protocol.wire import DataBuilder
 
 FLUSH_INTERVAL = 0.010  # seconds
 INITIAL_TIMEOUT = 0.200  # seconds (IKCP_RTO_DEF)

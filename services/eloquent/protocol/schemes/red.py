@@ -13,11 +13,11 @@ import re
 from collections import deque
 
 from eloquent.errors import ConfigurationError
+from eloquent.protocol.frames import DataBuilder, Fragment
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.retransmit import RetransmitSender
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
-from eloquent.protocol.wire import DataBuilder, Fragment
 
 MAX_BLOCKS = 10
 IDLE_INTERVAL = 0.300  # seconds, the buffering time of RFC 4103 §5.1

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from math import inf
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import DataBuilder
 from eloquent.protocol.rtt import MAX_TIMEOUT, RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
-from eloquent.protocol.wire import DataBuilder
 from eloquent.units import parse_duration
 
 LATER_ACKS = 3  # packets sent later and acknowledged that prove a loss (RFC 5681 §3.2)

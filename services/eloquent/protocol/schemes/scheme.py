@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.endpoint import Endpoint, SenderEndpoint
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.contract import StateMachine, StreamSender
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import Data, decode_payload
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.wire import Data, decode_payload
 
-SenderFactory = Callable[[int, RttEstimator], SenderEndpoint]
+SenderFactory = Callable[[int, RttEstimator], StreamSender]
 """Takes the payload budget in bytes and the estimator of the path."""
 
-ReceiverFactory = Callable[[], Endpoint]
+ReceiverFactory = Callable[[], StateMachine]
 
 PacketReader = Callable[[bytes], tuple[int, ...]]
 """Takes a sender's datagrams in the order of sending, and tells the indices of the tokens (or their fragments) in each."""
@@ -54,7 +54,7 @@ class Scheme:
     receiver: ReceiverFactory = Receiver
     reader: Callable[[], PacketReader] = lambda: read_indices
 
-    def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> SenderEndpoint:
+    def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> StreamSender:
         """Make a new sender.
 
         Args:
@@ -68,7 +68,7 @@ class Scheme:
             raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
         return self.sender(budget, rtt if rtt is not None else RttEstimator())
 
-    def make_receiver(self) -> Endpoint:
+    def make_receiver(self) -> StateMachine:
         """Make a new receiver.
 
         Raises:

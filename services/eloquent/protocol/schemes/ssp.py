@@ -29,12 +29,12 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
+from eloquent.protocol.frames import DataBuilder
 from eloquent.protocol.receiver import Receiver, decode_data
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import GIVE_UP_AFTER, Sender
 from eloquent.protocol.varint import Reader
-from eloquent.protocol.wire import DataBuilder
 
 SEND_INTERVAL_MIN, SEND_INTERVAL_MAX = 0.020, 0.250  # seconds between frames
 MIN_DELAY = 0.008  # seconds a frame waits for more of the same change

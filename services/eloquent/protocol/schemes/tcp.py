@@ -29,9 +29,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import Event, PeerLost, StreamAccount, StreamDelivered
-from eloquent.protocol.packet import PAYLOAD_BUDGET
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import MAX_TOKEN, MAX_TRAILER
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, RttEstimator
 from eloquent.protocol.schemes.scheme import Family, Scheme
 from eloquent.protocol.schemes.tcp_loss import Flight, Rack, Reordering
@@ -48,7 +49,6 @@ from eloquent.protocol.schemes.tcp_segment import (
 )
 from eloquent.protocol.schemes.tcp_window import BbrWindow, CubicWindow, Progress, Window
 from eloquent.protocol.sender import IP_UDP_HEADERS, MAX_BACKLOG
-from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
 MAX_SEGMENT = 1448  # bytes
 PROBE_ACK_DELAY = 0.200  # seconds that the acknowledgement of a single segment may be held back (Linux)
@@ -90,7 +90,7 @@ class TcpSender:
         self._flight: list[Flight] = []  # sorted by offset, without gaps
         self._records: deque[tuple[int, int]] = deque()  # offset after each token, and how many packets it counts for
         self._backlog = 0
-        self._digest = 0
+        self._checksum = 0
         self._ended = False
         self._over = False
         self._rack = Rack(reordering if reordering is not None else Reordering())
@@ -140,7 +140,7 @@ class TcpSender:
         self._append(content, _CONTENT)
         self._records.append((self._acked + len(self._buffer), weight))
         self._backlog += weight
-        self._digest = extend_digest(self._digest, token)
+        self._checksum = extend_checksum(self._checksum, token)
         self._account.tokens += 1
 
     def finish(self, *, trailer: bytes = b"", now: float) -> None:  # noqa: ARG002 - as above
@@ -159,7 +159,7 @@ class TcpSender:
             raise LocalProtocolError(f"a trailer of {len(trailer)} bytes is too long")
         self._ended = True
         if not self._over:
-            self._append(encode_end(self._digest, trailer), _FRAMING)
+            self._append(encode_end(self._checksum, trailer), _FRAMING)
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
         """Take an acknowledgement.

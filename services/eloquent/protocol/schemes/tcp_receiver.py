@@ -8,14 +8,14 @@ Rules of this file
 - So are all others by default: gRPC reads at once, and Linux acknowledges when a pushed segment has been read
   (`tcp_cleanup_rbuf`), as long as the connection does not look interactive. With a delay, an acknowledgement waits for
   a second segment or for that long; 40 ms is Linux's least.
-- The digest of the content is checked at the end, as in every scheme; a broken stream is not acknowledged further.
+- The checksum of the content is checked at the end, as in every scheme; a broken stream is not acknowledged further.
 """
 
 from collections import deque
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.digest import extend_digest
-from eloquent.protocol.endpoint import Event, StreamBroken, StreamFinished, TokenReceived
+from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.contract import Event, StreamBroken, StreamFinished, TokenReceived
 from eloquent.protocol.ranges import RangeSet
 from eloquent.protocol.schemes.tcp_segment import (
     MAX_BLOCKS,
@@ -45,7 +45,7 @@ class TcpReceiver:
         self._repeated: tuple[int, int] | None = None  # bytes that came once more, and were not told yet
         self._parser = RecordParser()
         self._tokens = 0
-        self._digest = 0
+        self._checksum = 0
         self._finished = False
         self._broken = False
         self._unanswered = 0  # segments
@@ -129,13 +129,13 @@ class TcpReceiver:
 
     def _take(self, record: bytes | tuple[int, bytes], now: float) -> None:
         if isinstance(record, bytes):
-            self._digest = extend_digest(self._digest, record)
+            self._checksum = extend_checksum(self._checksum, record)
             self._events.append(TokenReceived(self._tokens, record))
             self._tokens += 1
             return
-        digest, trailer = record
-        if digest != self._digest:
-            raise RemoteProtocolError("the digest of the content does not agree")
+        checksum, trailer = record
+        if checksum != self._checksum:
+            raise RemoteProtocolError("the checksum of the content does not agree")
         if self._waiting or not self._parser.is_empty:
             raise RemoteProtocolError("there are tokens beyond the end of the stream")
         self._finished = True

@@ -7,7 +7,7 @@ Rules of this file
 - Both begin with a type and an offset into the stream, and carry a checksum of the whole, as in TCP.
 - The first block may tell what has arrived once more: it lies below the acknowledgement or within the second block
   (D-SACK, RFC 2883 §4). All others lie beyond the acknowledgement.
-- In the stream, a token is its length + 1 as a varint and its bytes; 0 is the end, followed by the digest (4 bytes),
+- In the stream, a token is its length + 1 as a varint and its bytes; 0 is the end, followed by the content's checksum (4 bytes),
   the trailer's length (varint) and the trailer.
 """
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from eloquent.errors import MalformedPacket, RemoteProtocolError
+from eloquent.protocol.frames import MAX_TOKEN, MAX_TRAILER
 from eloquent.protocol.varint import MAX_VARINT, decode_varint, encode_varint
-from eloquent.protocol.wire import MAX_TOKEN, MAX_TRAILER
 
 HEADER_SIZE = 24  # bytes
 MAX_BLOCKS = 3  # SACK blocks beside timestamps (RFC 2018 §3)
-DIGEST_SIZE = 4  # bytes
+CONTENT_CHECKSUM_SIZE = 4  # bytes
 _OFFSET_SIZE, _CHECKSUM_SIZE, _BLOCK_SIZE, _OPTION_SIZE = 8, 4, 8, 4  # bytes
 _CHECKSUM_AT = HEADER_SIZE - _CHECKSUM_SIZE
 _PADDING = bytes(_CHECKSUM_AT - 1 - _OFFSET_SIZE)
@@ -115,9 +115,9 @@ def encode_token(token: bytes) -> tuple[bytes, bytes]:
     return encode_varint(len(token) + 1), token
 
 
-def encode_end(digest: int, trailer: bytes) -> bytes:
+def encode_end(checksum: int, trailer: bytes) -> bytes:
     """Return the end of a stream as it lies in it."""
-    return encode_varint(0) + digest.to_bytes(DIGEST_SIZE) + encode_varint(len(trailer)) + trailer
+    return encode_varint(0) + checksum.to_bytes(CONTENT_CHECKSUM_SIZE) + encode_varint(len(trailer)) + trailer
 
 
 class SegmentReader:
@@ -164,7 +164,7 @@ class RecordParser:
         self._buffer += data
 
     def next_token(self) -> bytes | tuple[int, bytes] | None:
-        """Return the next token, or the end as digest and trailer, or None if it is not whole yet.
+        """Return the next token, or the end as checksum and trailer, or None if it is not whole yet.
 
         Raises:
             RemoteProtocolError: It is longer than any token or trailer may be.
@@ -175,12 +175,12 @@ class RecordParser:
         size, start = head
         if size:
             return self._take(start, size - 1, MAX_TOKEN)
-        trailer = self._varint(start + DIGEST_SIZE)
+        trailer = self._varint(start + CONTENT_CHECKSUM_SIZE)
         if trailer is None:
             return None
-        digest = int.from_bytes(self._buffer[start : start + DIGEST_SIZE])
+        checksum = int.from_bytes(self._buffer[start : start + CONTENT_CHECKSUM_SIZE])
         content = self._take(trailer[1], trailer[0], MAX_TRAILER)
-        return None if content is None else (digest, content)
+        return None if content is None else (checksum, content)
 
     @property
     def is_empty(self) -> bool:

@@ -1,7 +1,7 @@
 """What two endpoints of one stream say to each other: `Data` and `Ack`, and their one encoding.
 
 docs/protocol.md §3 and §4 say the same in prose. Every value has exactly one encoding, and decoding accepts nothing else:
-`encode_payload(decode_payload(x)) == x`. Damage is found one layer down (`packet`), by the checksum of the datagram.
+`encode_payload(decode_payload(x)) == x`. Damage is found one layer down (`datagram`), by the checksum of the datagram.
 """
 
 import math
@@ -20,7 +20,7 @@ WINDOW = 4096  # fragments from the oldest unacknowledged one on that may be und
 _TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK, _TYPE_ACK_OF_END, _TYPE_READER_ACK, _TYPE_READER_ACK_OF_END = range(6)
 _JUMP, _MORE, _FLAG_BITS = 1, 2, 2
 _TYPE_SIZE = 1
-_DIGEST_SIZE = 4
+_CHECKSUM_SIZE = 4
 
 FRAGMENT_OVERHEAD = _TYPE_SIZE + MAX_VARINT_SIZE + 4  # bytes, worst case: type, index, length with flags
 
@@ -46,12 +46,12 @@ class End:
 
     Attributes:
         count: Number of fragments.
-        digest: CRC-32 of the content, see `extend_digest`.
+        checksum: CRC-32 of the content, see `extend_checksum`.
         trailer: At most 512 bytes for the application.
     """
 
     count: int
-    digest: int
+    checksum: int
     trailer: bytes = b""
 
 
@@ -158,16 +158,18 @@ def _decode_fragments(data: bytes) -> tuple[Fragment, ...]:
 def _encode_end(end: End) -> bytes:
     if len(end.trailer) > MAX_TRAILER:
         raise ValueError(f"a trailer has at most {MAX_TRAILER} bytes")
-    return encode_varint(end.count) + end.digest.to_bytes(_DIGEST_SIZE) + encode_varint(len(end.trailer)) + end.trailer
+    return (
+        encode_varint(end.count) + end.checksum.to_bytes(_CHECKSUM_SIZE) + encode_varint(len(end.trailer)) + end.trailer
+    )
 
 
 def _decode_end(reader: Reader) -> End:
     count = reader.varint()
-    digest = int.from_bytes(reader.take(_DIGEST_SIZE))
+    checksum = int.from_bytes(reader.take(_CHECKSUM_SIZE))
     size = reader.varint()
     if size > MAX_TRAILER:
         raise MalformedPacket(f"a trailer of {size} bytes is too long")
-    return End(count, digest, reader.take(size))
+    return End(count, checksum, reader.take(size))
 
 
 def _encode_ack(ack: Ack) -> bytes:

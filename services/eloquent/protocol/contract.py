@@ -1,4 +1,4 @@
-"""The contract that every endpoint keeps: bytes and instants go in, datagrams, a timer and events come out.
+"""The contract that each side of a stream keeps: bytes and instants go in, datagrams, a timer and events come out.
 
 Rules of the contract
 - Time is an argument: `now` is in seconds on the caller's monotonic clock and never goes back.
@@ -28,14 +28,14 @@ class TokenReceived:
 
 @dataclass(frozen=True, slots=True)
 class StreamFinished:
-    """Receiver: every token was delivered once and in order, and the digest of the content agreed."""
+    """Receiver: every token was delivered once and in order, and the checksum of the content agreed."""
 
     trailer: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBroken:
-    """Receiver: the content cannot be what was sent (wrong digest or count); the stream must not be taken as ended."""
+    """Receiver: the content cannot be what was sent (wrong checksum or count); the stream must not be taken as ended."""
 
     reason: str
 
@@ -76,7 +76,7 @@ class StreamAccount:
     acks_received: int = 0
 
 
-class Endpoint(Protocol):
+class StateMachine(Protocol):
     """One side of a stream, with time as an argument."""
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
@@ -99,7 +99,7 @@ class Endpoint(Protocol):
         """Return the oldest event that was not yet taken, or None."""
 
 
-class SenderEndpoint(Endpoint, Protocol):
+class StreamSender(StateMachine, Protocol):
     """The side of a stream that has tokens to give."""
 
     @property

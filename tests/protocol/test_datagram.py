@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.packet import (
+from eloquent.protocol.datagram import (
     MAX_DATAGRAM,
     PAYLOAD_BUDGET,
     Answer,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.wire import (
+from eloquent.protocol.frames import (
     MAX_BUFFERED,
     MAX_RANGES,
     MAX_TRAILER,
