@@ -15,25 +15,28 @@ MAY_IMPORT = {
     "units": {"errors"},
     "settings": {"errors"},
     "protocol": BASE,
+    "baselines": BASE | {"protocol"},
+    "schemes": BASE | {"protocol", "baselines"},
     "channel": BASE,
     "qoe": BASE,
     "scenarios": BASE | {"channel"},
     "drivers": BASE | {"protocol"},
     "calls": BASE | {"api"},
     "telemetry": BASE,
-    "report": BASE | {"protocol", "channel", "qoe"},
+    "report": BASE | {"schemes", "protocol", "channel", "qoe"},
     "screen": {"qoe", "report", "telemetry"},
-    "nodes": BASE | {"api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "screen"},
-    "load": BASE | {"settings", "api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "screen"},
+    "nodes": BASE | {"schemes", "api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "screen"},
+    "load": BASE
+    | {"schemes", "settings", "api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "screen"},
     "emulation": BASE
-    | {"settings", "protocol", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
-    "sim": BASE | {"protocol", "channel", "qoe", "scenarios", "report"},
-    "watch": BASE | {"protocol", "channel", "telemetry", "screen", "nodes"},
+    | {"schemes", "settings", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
+    "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "report"},
+    "watch": BASE | {"schemes", "channel", "telemetry", "screen", "nodes"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
     "commands": BASE | {"emulation", "load", "measure", "report", "scenarios", "sim", "watch"},
     "cli": BASE | {"commands", "measure"},
 }
-PURE = {"protocol", "channel", "qoe"}
+PURE = {"protocol", "baselines", "schemes", "channel", "qoe"}
 # Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.
 IMPURE_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "subprocess", "threading", "time", "os", "io"}
 # The libraries that must not leave their part of the house.
@@ -103,6 +106,7 @@ def test_every_part_stands_in_the_table():
     "folder",
     [
         "protocol",
+        "baselines",
         "channel",
         "qoe",
         "sim",

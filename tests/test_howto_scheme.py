@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eloquent import scenarios
-from eloquent.protocol import schemes
+from eloquent import scenarios, schemes
 from eloquent.sim.batch import Point
 from eloquent.sim.experiment import run
 from eloquent.sim.session import constant_rate

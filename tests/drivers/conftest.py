@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from eloquent import schemes
 from eloquent.protocol.session import ClientSession, ServerSession
 
 Address = tuple[str, int]
@@ -65,7 +66,7 @@ def act(client: ClientSession, server: ServerSession | None, what: str, argument
 
 def by_event_heap(judge: Fate) -> list[tuple[float, str, bytes]]:
     """Play the script as a simulator does: an event heap, in virtual time."""
-    ends: dict[str, Any] = {"client": ClientSession(ID), "server": ServerSession(ID)}
+    ends: dict[str, Any] = {"client": ClientSession(ID, schemes.get), "server": ServerSession(ID, schemes.get)}
     order = itertools.count()
     heap: list[Any] = [(at, next(order), side, what, argument) for at, side, what, argument in SCRIPT]
     heapq.heapify(heap)

@@ -12,11 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
+from eloquent import schemes
 from eloquent.drivers import blocking
 from eloquent.drivers.blocking import BlockingUdpClient, StreamLost
 from eloquent.drivers.udp import Peer, UdpServer
@@ -41,7 +43,7 @@ class World:
     def __init__(self, fate: Callable[[str, bytes], list[float]]) -> None:
         self.now = 0.0
         self.log: list[tuple[float, str, bytes]] = []
-        self.server = ServerSession(ID)
+        self.server = ServerSession(ID, schemes.get)
         self.client: BlockingUdpClient
         self._fate = fate
         self._order = itertools.count()
@@ -137,7 +139,7 @@ class World:
 def test_the_same_datagrams_as_a_simulator(recorded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(recorded.fate())
     world.patch(monkeypatch)
-    world.client = BlockingUdpClient(("10.0.0.2", 7000), ClientSession(ID))
+    world.client = BlockingUdpClient(("10.0.0.2", 7000), ClientSession(ID, schemes.get))
     streams = []
 
     def play(side: str, what: str, argument: Any) -> None:
@@ -190,7 +192,7 @@ def serving() -> Iterator[tuple[tuple[str, int], Application, Callable[[], None]
     address: list[tuple[str, int]] = []
 
     async def serve() -> None:
-        server = await UdpServer.bind(("127.0.0.1", 0), ServerSession, application)
+        server = await UdpServer.bind(("127.0.0.1", 0), partial(ServerSession, scheme_of=schemes.get), application)
         address.append(server.address)
         ready.set()
         await asyncio.to_thread(stop.wait)
@@ -209,7 +211,7 @@ def serving() -> Iterator[tuple[tuple[str, int], Application, Callable[[], None]
 
 @contextmanager
 def running(address: tuple[str, int]) -> Iterator[BlockingUdpClient]:
-    client = BlockingUdpClient(address, ClientSession(random.Random(1).randbytes(8)))
+    client = BlockingUdpClient(address, ClientSession(random.Random(1).randbytes(8), schemes.get))
     loop = threading.Thread(target=client.run)
     loop.start()
     try:
@@ -300,7 +302,7 @@ def test_a_loop_that_fails_fails_its_streams(monkeypatch: pytest.MonkeyPatch) ->
             failures.append(error)
 
     with serving() as (address, _, _):
-        client = BlockingUdpClient(address, ClientSession(ID))
+        client = BlockingUdpClient(address, ClientSession(ID, schemes.get))
         loop = threading.Thread(target=run, args=(client,))
         loop.start()
         stream = client.open(b"endless", scheme="eloquent")
@@ -338,15 +340,16 @@ def test_garbage_is_counted_and_a_deaf_address_survived() -> None:
 
 def test_no_way_to_the_server_is_an_error() -> None:
     with pytest.raises(PermissionError):  # broadcast
-        BlockingUdpClient(("255.255.255.255", 1), ClientSession(ID))
+        BlockingUdpClient(("255.255.255.255", 1), ClientSession(ID, schemes.get))
 
 
 GREENLETS = """
 from gevent import monkey; monkey.patch_all()
 import gevent, sys, threading
+from eloquent import schemes
 from eloquent.drivers.blocking import BlockingUdpClient
 from eloquent.protocol.session import ClientSession
-client = BlockingUdpClient(("127.0.0.1", int(sys.argv[1])), ClientSession(b"greenlet"))
+client = BlockingUdpClient(("127.0.0.1", int(sys.argv[1])), ClientSession(b"greenlet", schemes.get))
 threading.Thread(target=client.run).start()
 def read(number):
     *tokens, end = client.open(b"%d " % number * 500, scheme="eloquent")

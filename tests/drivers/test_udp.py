@@ -3,10 +3,12 @@
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
+from eloquent import schemes
 from eloquent.drivers.udp import Peer, UdpClient, UdpServer
 from eloquent.protocol.datagram import Answer, Close, Datagram, Open, Ping, encode_datagram
 from eloquent.protocol.session import (
@@ -22,13 +24,14 @@ from eloquent.protocol.session import (
 
 ID = b"sessionA"
 SERVER = ("10.0.0.2", 7000)
+make_session = partial(ServerSession, scheme_of=schemes.get)
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
 
 
 def test_the_same_datagrams_as_a_simulator(virtual: Any, recorded: Any) -> None:
     async def main(loop: Any) -> None:
-        server = await UdpServer.bind(SERVER, ServerSession, lambda peer, event: None)
-        client = await UdpClient.connect(SERVER, ClientSession(ID), lambda event: None)
+        server = await UdpServer.bind(SERVER, make_session, lambda peer, event: None)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), lambda event: None)
 
         def play(side: str, what: str, argument: Any) -> None:
             peer = server.peers[0] if server.peers else None
@@ -75,7 +78,7 @@ class Application:
 
 async def serve() -> tuple[UdpServer, Application]:
     application = Application()
-    return await UdpServer.bind(("127.0.0.1", 0), ServerSession, application), application
+    return await UdpServer.bind(("127.0.0.1", 0), make_session, application), application
 
 
 class Reader:
@@ -97,10 +100,10 @@ class Reader:
         return b"".join(token.data for token in tokens if token.stream_id == stream_id)
 
 
-async def ask(server: UdpServer, request: bytes, *schemes: str, connection_id: bytes = ID) -> tuple[UdpClient, Reader]:
-    reader = Reader(len(schemes))
-    client = await UdpClient.connect(server.address, ClientSession(connection_id), reader)
-    for scheme in schemes:
+async def ask(server: UdpServer, request: bytes, *names: str, connection_id: bytes = ID) -> tuple[UdpClient, Reader]:
+    reader = Reader(len(names))
+    client = await UdpClient.connect(server.address, ClientSession(connection_id, schemes.get), reader)
+    for scheme in names:
         client.session.open_stream(request, scheme=scheme, now=asyncio.get_running_loop().time())
     client.flush()
     async with asyncio.timeout(10):
@@ -153,8 +156,8 @@ def test_garbage_is_counted_and_survived() -> None:
 def test_a_restarted_server_fails_the_streams(virtual: Any) -> None:
     async def main(loop: Any) -> None:
         reader = Reader()
-        server = await UdpServer.bind(SERVER, ServerSession, lambda peer, event: None)
-        client = await UdpClient.connect(SERVER, ClientSession(ID), reader)
+        server = await UdpServer.bind(SERVER, make_session, lambda peer, event: None)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), reader)
         client.session.open_stream(b"request", scheme="eloquent", now=loop.time())
         client.flush()
         await asyncio.sleep(1.0)
@@ -162,7 +165,7 @@ def test_a_restarted_server_fails_the_streams(virtual: Any) -> None:
         server.peers[0].flush()
         await asyncio.sleep(1.0)
         loop.sockets.pop(SERVER)  # killed: nothing is said
-        server = await UdpServer.bind(SERVER, ServerSession, lambda peer, event: None)
+        server = await UdpServer.bind(SERVER, make_session, lambda peer, event: None)
         await reader.over.wait()
         assert loop.time() < 6.0
         assert [type(event) for event in reader.events] == [StreamToken, StreamFailed, SessionLost]
@@ -174,8 +177,8 @@ def test_a_restarted_server_fails_the_streams(virtual: Any) -> None:
 def test_a_closed_server_tells_its_clients_and_does_not_begin_again(virtual: Any) -> None:
     async def main(loop: Any) -> None:
         reader = Reader()
-        server = await UdpServer.bind(SERVER, ServerSession, lambda peer, event: None)
-        client = await UdpClient.connect(SERVER, ClientSession(ID), reader)
+        server = await UdpServer.bind(SERVER, make_session, lambda peer, event: None)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), reader)
         client.session.open_stream(b"request", scheme="eloquent", now=loop.time())
         client.flush()
         await asyncio.sleep(1.0)
@@ -202,8 +205,8 @@ def test_an_error_of_the_owner_is_logged_and_stops_nobody(virtual: Any, caplog: 
             raise RuntimeError("the owner's mistake")
 
         reader = Reader()
-        await UdpServer.bind(SERVER, ServerSession, fail)
-        client = await UdpClient.connect(SERVER, ClientSession(ID), reader)
+        await UdpServer.bind(SERVER, make_session, fail)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), reader)
         client.session.open_stream(b"request", scheme="eloquent", now=loop.time())
         client.flush()
         await reader.over.wait()
@@ -216,8 +219,8 @@ def test_an_error_of_the_owner_is_logged_and_stops_nobody(virtual: Any, caplog: 
 def test_a_clients_disappearance_is_noticed(virtual: Any) -> None:
     async def main(loop: Any) -> None:
         application = Application()
-        server = await UdpServer.bind(SERVER, ServerSession, application)
-        client = await UdpClient.connect(SERVER, ClientSession(ID), lambda event: None)
+        server = await UdpServer.bind(SERVER, make_session, application)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), lambda event: None)
         client.session.open_stream(b"request" * 100, scheme="eloquent", now=loop.time())
         client.flush()
         await asyncio.sleep(0.06)
@@ -235,7 +238,7 @@ def test_a_clients_disappearance_is_noticed(virtual: Any) -> None:
 
 def test_malformed_input_to_a_client_is_counted(virtual: Any) -> None:
     async def main(loop: Any) -> None:
-        client = await UdpClient.connect(SERVER, ClientSession(ID), lambda event: None)
+        client = await UdpClient.connect(SERVER, ClientSession(ID, schemes.get), lambda event: None)
         for data in (
             b"",
             b"garbage",

@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
@@ -140,7 +140,9 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
     ) as upstream:
         origin = OriginRelay(upstream, metrics, recorder, methods=methods, max_streams=max_streams)
-        make_session = partial(ServerSession, tally=Tally(sent=sessions.sent, received=sessions.received))
+        make_session = partial(
+            ServerSession, scheme_of=schemes.get, tally=Tally(sent=sessions.sent, received=sessions.received)
+        )
         server = await UdpServer.bind(("127.0.0.1", 0), make_session, origin.on_event)
         origin.address = server.address  # for tests that speak to it themselves
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))

@@ -1,13 +1,14 @@
 import asyncio
 import signal
 from contextlib import asynccontextmanager
+from functools import partial
 
 import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.api.v1.relay_pb2 import RelayStatus
 from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
@@ -31,7 +32,7 @@ def edge_before(client):
 
     @asynccontextmanager
     async def make(on_event, metrics):
-        origin = await UdpServer.bind(("127.0.0.1", 0), ServerSession, on_event)
+        origin = await UdpServer.bind(("127.0.0.1", 0), partial(ServerSession, scheme_of=schemes.get), on_event)
         edge = EdgeRelay(origin.address, telemetry.EdgeMetrics(metrics.registry))
         port = await edge.door.open("127.0.0.1:0")
         try:

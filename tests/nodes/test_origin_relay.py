@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from eloquent import schemes
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.api.v1.token_service_pb2 import GenerateRequest
 from eloquent.calls import names
@@ -269,7 +270,7 @@ class RawClient:
             if isinstance(event, StreamEnded | StreamFailed):
                 self.ends.put_nowait(event)
 
-        client = await UdpClient.connect(address, ClientSession(b"raw-test"), on_event)
+        client = await UdpClient.connect(address, ClientSession(b"raw-test", schemes.get), on_event)
         for request in requests:
             client.session.open_stream(request, scheme="eloquent", now=asyncio.get_running_loop().time())
             client.flush()

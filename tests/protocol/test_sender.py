@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eloquent import schemes
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol import schemes
 from eloquent.protocol.contract import StreamDelivered, StreamFinished, StreamSender, TokenReceived
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import MAX_TOKEN, Ack, Data, End, encode_payload

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
-from eloquent.protocol import schemes
 from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.datagram import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
 from eloquent.protocol.frames import Ack, Data, End, Fragment, decode_payload, encode_payload
@@ -33,7 +33,7 @@ class Chat:
     """A client (a), a server (b) that answers each request with its tokens, and the path between them."""
 
     def __init__(self, net: Any, path: Any = None, *, answers: dict[bytes, list[bytes]] | None = None) -> None:
-        self.client, self.server = ClientSession(ID), ServerSession(ID)
+        self.client, self.server = ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)
         self.pair = net.EndpointPair(self.client, self.server, path)
         self.pair.on_event = self._on_event
         self.answers = answers if answers is not None else {}
@@ -163,8 +163,8 @@ def test_cancel_crossing_the_end_is_quiet_on_both_sides(net: Any) -> None:
 
 
 def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
-    together, alone = Tally(), ServerSession(ID)
-    clients = [ClientSession(ID, together), ClientSession(bytes(8), together)]
+    together, alone = Tally(), ServerSession(ID, schemes.get)
+    clients = [ClientSession(ID, schemes.get, together), ClientSession(bytes(8), schemes.get, together)]
     for client in clients:
         client.open_stream(b"q", scheme="eloquent", now=0.0)
     [datagram], [foreign] = (client.datagrams_to_send(now=0.0) for client in clients)
@@ -178,7 +178,7 @@ def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
 
 def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
     """Mosh's scheme acknowledges late, to share the datagram: without a further one the delay must still end."""
-    client, server = ClientSession(bytes(8)), ServerSession(bytes(8))
+    client, server = ClientSession(bytes(8), schemes.get), ServerSession(bytes(8), schemes.get)
     stream = client.open_stream(b"question", scheme="ssp", now=0.0)
     for datagram in client.datagrams_to_send(now=0.0):
         server.receive_datagram(datagram, now=0.0)
@@ -202,7 +202,7 @@ def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
 
 
 def test_cancel_withdraws_events_that_were_not_taken() -> None:
-    client, server = ClientSession(ID), ServerSession(ID)
+    client, server = ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)
     client.open_stream(b"q", scheme="eloquent", now=0.0)
     for data in client.datagrams_to_send(now=0.0):
         server.receive_datagram(data, now=0.0)
@@ -249,7 +249,7 @@ def test_a_wrong_digest_is_a_failure_and_never_an_end(net: Any) -> None:
 
 
 def test_an_unknown_stream_is_answered_with_cancel() -> None:
-    for session in (ClientSession(ID), ServerSession(ID)):
+    for session in (ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)):
         answer = Data((Fragment(0, b"x"),)) if isinstance(session, ClientSession) else None
         payload = encode_payload(answer) if answer else b"\x02\x00"
         session.receive_datagram(encode_datagram(Datagram(ID, 0, Answer(7, payload))), now=0.0)
@@ -308,7 +308,7 @@ def test_an_idle_session_expires_and_may_begin_anew(net: Any) -> None:
     chat.pair.run(until=200.0)
     assert chat.pair.events["b"][-1] == SessionLost("idle")
     assert chat.server.expired
-    chat.server = chat.pair.ends["b"] = ServerSession(ID)
+    chat.server = chat.pair.ends["b"] = ServerSession(ID, schemes.get)
     chat.ask(b"q", at=201.0)
     chat.pair.run(until=220.0)
     assert chat.of("a", 1) == whole(1, [b"hello", b" world"], b"q")
@@ -365,7 +365,7 @@ def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
         chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
     with pytest.raises(LocalProtocolError, match="at most"):
         chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
-    chat.client = chat.pair.ends["a"] = ClientSession(ID)
+    chat.client = chat.pair.ends["a"] = ClientSession(ID, schemes.get)
     for i in range(1100):
         chat.ask(b"q", at=float(i) / 100)
     chat.pair.run(until=30.0)

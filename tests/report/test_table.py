@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.report import table
 from eloquent.report.figures import RelativeStallRatio, compute
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from eloquent import schemes
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
-from eloquent.protocol import schemes
 from eloquent.report.rows import SessionRow, StreamRow, TokenRow
 from eloquent.report.run_directory import RunDirectory
 from eloquent.sim.session import constant_rate, run_session

@@ -4,9 +4,8 @@ import pickle
 
 import pytest
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.sim.batch import SEEDS_APART, Batch, Point, read_instants, run_batch
 from eloquent.sim.choices import Choices
 from eloquent.sim.session import constant_rate, run_session

@@ -5,9 +5,8 @@ from multiprocessing import get_context
 
 import pytest
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.qoe.ratios import ratio
 from eloquent.sim.batch import SEEDS_APART, Point
 from eloquent.sim.experiment import BATCHES_UNDER_WAY, in_order, run

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from eloquent.protocol import schemes
-from eloquent.protocol.schemes import Family
+from eloquent import schemes
+from eloquent.protocol.scheme import Family
 from eloquent.sim.paper import DUPLICATES, LADDERS, OURS, TCP, in_series, scheme_names
 
 

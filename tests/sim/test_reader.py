@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.protocol.frames import Ack, ReaderState, decode_payload
 from eloquent.qoe.playout import Playout, display_times
 from eloquent.sim.choices import Choices

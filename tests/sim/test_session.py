@@ -2,10 +2,10 @@
 
 import pytest
 
+from eloquent import schemes
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.sim.choices import Choices
 from eloquent.sim.session import PacketLog, constant_rate, run_session

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.doors import BOARD, LOCUST, METRICS, PROMETHEUS, Door
-from eloquent.protocol import schemes
 from eloquent.settings import check_settings
 
 REPOSITORY = Path(__file__).parents[3]

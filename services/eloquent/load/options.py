@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from eloquent import schemes
 from eloquent.load.slo import parse_slo
-from eloquent.protocol import schemes
 from eloquent.settings import check_settings
 
 Shape = Literal["steady", "ramp", "spike", "commuter"]

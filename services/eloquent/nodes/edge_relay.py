@@ -14,7 +14,7 @@ from functools import partial
 
 import grpc
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.calls.names import SCHEME_KEY
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.udp import Address
@@ -24,7 +24,6 @@ from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.admission import Admission
 from eloquent.nodes.front_door import Context, FrontDoor
 from eloquent.nodes.uplink import Uplink
-from eloquent.protocol import schemes
 from eloquent.protocol.session import StreamFailed, StreamToken
 
 DEFAULT_SCHEME = "eloquent"

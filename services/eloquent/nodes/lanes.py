@@ -16,13 +16,13 @@ from typing import Any, Generic, TypeVar
 import grpc.aio
 import httpx
 
+from eloquent import schemes
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.sources.counting import counting_prompt
-from eloquent.protocol import schemes
 
 SSE = "sse"
 _CONNECT_TIME = 15.0  # seconds for a connection before the first round

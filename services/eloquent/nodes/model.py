@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.sources import Library, Token
 from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder
 from eloquent.nodes.tcp_account import TcpAccountant, content_spent
-from eloquent.protocol import schemes
 
 DEFAULT_GAP = 0.1  # seconds (Eloquent §4.1: ten tokens a second)
 STEP = 0.005  # seconds; a real engine's step is longer, but then all the streams of a test would burst at once

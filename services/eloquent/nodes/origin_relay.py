@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.calls import names
 from eloquent.drivers.udp import Peer, UdpServer
@@ -226,7 +226,9 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         try:
             server = await UdpServer.bind(
                 parse_address(flags.listen),
-                partial(ServerSession, tally=Tally(sent=sessions.sent, received=sessions.received)),
+                partial(
+                    ServerSession, scheme_of=schemes.get, tally=Tally(sent=sessions.sent, received=sessions.received)
+                ),
                 relay.on_event,
             )
         except OSError as error:

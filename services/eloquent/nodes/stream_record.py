@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.calls import names
 from eloquent.nodes import runtime
-from eloquent.protocol import schemes
 from eloquent.report.rows import RowWriter, StreamRow
 from eloquent.report.run_directory import RunDirectory
 

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from typing import Self
 
-from eloquent import telemetry
+from eloquent import schemes, telemetry
 from eloquent.drivers.udp import Address, UdpClient
 from eloquent.protocol.session import (
     ClientSession,
@@ -68,7 +68,9 @@ class Uplink:
             OSError: There is no way to that address.
         """
         uplink = cls()
-        session = ClientSession(secrets.token_bytes(8), Tally(sent=metrics.sent, received=metrics.received))
+        session = ClientSession(
+            secrets.token_bytes(8), schemes.get, Tally(sent=metrics.sent, received=metrics.received)
+        )
         uplink._client = await UdpClient.connect(address, session, uplink._on_event)
         return uplink
 

@@ -12,10 +12,10 @@ Rules of this file
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol import schemes
 from eloquent.protocol.contract import (
     PeerLost,
     StateMachine,
@@ -28,7 +28,8 @@ from eloquent.protocol.contract import (
 from eloquent.protocol.datagram import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.receiver import Receiver
-from eloquent.protocol.schemes.retransmit import RetransmitSender
+from eloquent.protocol.scheme import Scheme
+from eloquent.protocol.senders.retransmit import RetransmitSender
 from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import SessionLost, StreamEnded, StreamFailed, StreamToken
 
@@ -55,11 +56,13 @@ class ClientSession(SessionBase):
 
     Args:
         connection_id: 8 random bytes, never used again.
+        scheme_of: Returns the scheme of a name, or raises ConfigurationError.
         tally: As for `SessionBase`.
     """
 
-    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
+    def __init__(self, connection_id: bytes, scheme_of: Callable[[str], Scheme], tally: Tally | None = None) -> None:
         super().__init__(connection_id, tally)
+        self._scheme_of = scheme_of
         self._streams: dict[int, _Stream] = {}
         self._gone: OrderedDict[int, bytes | None] = OrderedDict()  # the last acknowledgement, if it ended well
         self._cancelling: dict[int, _Repetition] = {}
@@ -87,7 +90,7 @@ class ClientSession(SessionBase):
             raise LocalProtocolError("the session is closed")
         if len(self._streams) + len(self._cancelling) >= MAX_STREAMS:
             raise LocalProtocolError(f"a session has at most {MAX_STREAMS} streams at once")
-        answer = schemes.get(scheme).make_receiver()
+        answer = self._scheme_of(scheme).make_receiver()
         sender = RetransmitSender(rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
         sender.send_token(scheme.encode(), now=now)
         sender.send_token(request, now=now)

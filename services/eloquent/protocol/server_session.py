@@ -10,10 +10,10 @@ Rules of this file
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
-from eloquent.protocol import schemes
 from eloquent.protocol.contract import (
     PeerLost,
     StreamAccount,
@@ -25,6 +25,7 @@ from eloquent.protocol.contract import (
 from eloquent.protocol.contract import StreamDelivered as Delivered
 from eloquent.protocol.datagram import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
 from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.scheme import Scheme
 from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
 from eloquent.protocol.session_events import (
     SessionEvent,
@@ -56,11 +57,13 @@ class ServerSession(SessionBase):
 
     Args:
         connection_id: The 8 bytes that the client chose.
+        scheme_of: Returns the scheme of a name, or raises ConfigurationError.
         tally: As for `SessionBase`.
     """
 
-    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
+    def __init__(self, connection_id: bytes, scheme_of: Callable[[str], Scheme], tally: Tally | None = None) -> None:
         super().__init__(connection_id, tally)
+        self._scheme_of = scheme_of
         self._streams: dict[int, _Stream] = {}
         self._gone: OrderedDict[int, _Gone] = OrderedDict()
         self._expired = False
@@ -222,7 +225,7 @@ class ServerSession(SessionBase):
     def _begin(self, stream_id: int, stream: _Stream) -> None:
         try:
             name, request = stream.parts
-            scheme = schemes.get(name.decode())
+            scheme = self._scheme_of(name.decode())
         except (ValueError, ConfigurationError):  # not two parts, not text, or no such scheme
             self._refuse(stream_id)
             return

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.qoe.session import SessionMeasures, gaps, measure
 from eloquent.report.figures import ENDED_WELL, Summary, compute
 from eloquent.report.rows import ProbeRow, SessionRow, TokenRow

@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.report.figures import SchemeFigures, Summary
 from eloquent.units import format_percent
 

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.qoe.session import TOLERANT_THRESHOLD, gaps
 from eloquent.sim.choices import Choices
 from eloquent.sim.session import SessionTrace, run_session

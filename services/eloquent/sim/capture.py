@@ -16,12 +16,11 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
+from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.errors import EloquentError
-from eloquent.protocol import schemes
-from eloquent.protocol.schemes.tcp_segment import Segment, SegmentAck, decode_segment
 from eloquent.sim.choices import Choices
 from eloquent.sim.session import PacketLog, SessionTrace, constant_rate, run_session
 

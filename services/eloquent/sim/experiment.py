@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.qoe.ratios import Measured, percentile, ratio, redundancy_rate, relative_ratio, share_interval
 from eloquent.report.figures import SUCCESS, RelativeStallRatio, SchemeFigures
 from eloquent.sim.batch import Batch, Point, SessionSums, run_batch

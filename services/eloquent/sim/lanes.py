@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from eloquent import schemes
+from eloquent.baselines.tcp import keep_connection
 from eloquent.channel.scenario import Scenario, parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.schemes.tcp import keep_connection
 from eloquent.report.figures import SUCCESS
 from eloquent.report.rows import TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory

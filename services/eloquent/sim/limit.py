@@ -9,10 +9,10 @@ import math
 from concurrent.futures import Executor
 from typing import NamedTuple
 
+from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.channel.trace import TraceLoss
-from eloquent.protocol import schemes
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.sim.choices import Choices
 from eloquent.sim.experiment import in_order

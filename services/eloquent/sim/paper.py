@@ -6,7 +6,7 @@ Nothing of what is printed enters a simulation.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eloquent.protocol import schemes
+from eloquent import schemes
 from eloquent.sim.choices import Choices
 
 SESSION = 30.0  # seconds (Eloquent §4.1)

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from eloquent import schemes
 from eloquent.channel.schedule import Direction
-from eloquent.protocol import schemes
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.sim import limit, replay
 from eloquent.sim.experiment import Results

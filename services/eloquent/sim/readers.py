@@ -14,8 +14,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from eloquent import scenarios
-from eloquent.protocol import schemes
+from eloquent import scenarios, schemes
 from eloquent.qoe.playout import Playout, display_times
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.sim.batch import SEEDS_APART

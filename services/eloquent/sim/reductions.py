@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from eloquent import scenarios
-from eloquent.protocol import schemes
+from eloquent import scenarios, schemes
 from eloquent.qoe.ratios import ratio
 from eloquent.sim.batch import Point
 from eloquent.sim.bound import stall_ratio_bound

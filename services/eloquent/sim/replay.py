@@ -9,10 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.sim.batch import Point, SessionSums
 from eloquent.sim.experiment import Results, run, tell_nobody
 from eloquent.sim.paper import DUPLICATES, OURS, PAPER, TCP

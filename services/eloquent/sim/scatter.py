@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from eloquent import schemes
 from eloquent.channel.scenario import Scenario
-from eloquent.protocol import schemes
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.experiment import Results
 from eloquent.sim.paper import OURS, in_series

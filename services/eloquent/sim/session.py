@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
+from eloquent.baselines.bound import BoundSender
 from eloquent.channel.link import LinkModel
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction, Schedule
@@ -33,9 +34,7 @@ from eloquent.protocol.contract import (
 )
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.schemes import Scheme
-from eloquent.protocol.schemes.bound import BoundSender
-from eloquent.protocol.schemes.scheme import PacketReader, read_indices
+from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.choices import Choices
 from eloquent.sim.reader import Client

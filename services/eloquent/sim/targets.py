@@ -15,10 +15,9 @@ from concurrent.futures import Executor
 from itertools import pairwise
 from typing import NamedTuple
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.trace import TraceLoss
-from eloquent.protocol import schemes
 from eloquent.sim.batch import Point
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.choices import Choices

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from eloquent import schemes
 from eloquent.channel.scenario import Scenario, parse_line
-from eloquent.protocol import schemes
 from eloquent.sim.session import PacketLog, SessionTrace, run_session
 from eloquent.sim.tables import Cell, Table
 

@@ -2,8 +2,8 @@
 
 import re
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 
 
 def describe_scheme(name: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 `connect` gives the way of a scheme. Many users share a `Client`; a session that the kernel carries has a connection to itself.
 """
 
+from eloquent import schemes
 from eloquent.drivers.udp import Address
 from eloquent.errors import ConfigurationError
 from eloquent.load.clients.base import Client, Leave, Question
@@ -10,7 +11,6 @@ from eloquent.load.clients.grpc import GrpcClient
 from eloquent.load.clients.library import LibraryClient
 from eloquent.load.clients.sse import SseClient
 from eloquent.load.job import LoadJob
-from eloquent.protocol import schemes
 
 __all__ = ["Client", "Leave", "Question", "connect"]
 

@@ -9,6 +9,7 @@ from collections.abc import Generator
 
 from google.protobuf.message import DecodeError
 
+from eloquent import schemes
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed, Token
@@ -82,6 +83,6 @@ class LibraryClient:
     def _session(self) -> BlockingUdpClient:
         """Return the session, a new one if there is none or it was lost."""
         if self._udp is None or not self._udp.alive:
-            self._udp = BlockingUdpClient(self._address, ClientSession(secrets.token_bytes(8)))
+            self._udp = BlockingUdpClient(self._address, ClientSession(secrets.token_bytes(8), schemes.get))
             threading.Thread(target=self._udp.run, daemon=True).start()
         return self._udp

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from starlette.datastructures import QueryParams
 
+from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol import schemes
 from eloquent.watch.panels import ANYTHING, DASHBOARDS, Dashboard, Panel, Query
 
 WINDOWS = ("30s", "1m", "2m", "5m")

@@ -1,0 +1,1 @@
+"""The project's own senders: the paper's, the adaptive one, and plain retransmission."""

@@ -1,0 +1,67 @@
+"""The registry of schemes: tables, plots, the command line and dashboards all read it.
+
+To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
+"""
+
+from eloquent.baselines import bound, fec, kcp, kernel, red, ssp, tcp
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.scheme import Family, Scheme
+from eloquent.protocol.senders import adaptive, eloquent, retransmit
+
+FAMILIES: tuple[Family, ...] = (
+    kernel.GRPC,
+    kernel.SSE,
+    retransmit.RETRANSMIT,
+    retransmit.DUPLICATE,
+    eloquent.FAMILY,
+    adaptive.FAMILY,
+    tcp.FAMILY,
+    red.FAMILY,
+    fec.FAMILY,
+    ssp.FAMILY,
+    kcp.FAMILY,
+    bound.FAMILY,
+)
+
+
+def get(name: str) -> Scheme:
+    """Return the scheme of this name.
+
+    Args:
+        name: Such as `eloquent`, `retransmit`, `duplicate-3` or `grpc`.
+
+    Raises:
+        ConfigurationError: No family has such a name.
+    """
+    for family in FAMILIES:
+        if match := family.pattern.fullmatch(name):
+            return family.build(match)
+    forms = ", ".join(family.form for family in FAMILIES)
+    raise ConfigurationError(f"'{name}' is not a scheme: choose from {forms}")
+
+
+def check_choice(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, if they are a choice of schemes for real links.
+
+    Args:
+        names: Names of schemes.
+
+    Raises:
+        ConfigurationError: There is none, one is named twice or is unknown, or one is for the simulator alone.
+    """
+    if not names:
+        raise ConfigurationError("SCHEMES is empty: name at least one, such as eloquent")
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ConfigurationError(f"SCHEMES names {', '.join(sorted(repeated))} twice")
+    for name in names:
+        if get(name).kind == "bound":
+            raise ConfigurationError(
+                f"SCHEMES: '{name}' knows what was lost, which no packet can; it is for the simulator"
+            )
+    return names
+
+
+def defaults() -> list[Scheme]:
+    """Return one scheme of each family, in the order of tables and legends."""
+    return [get(family.default) for family in FAMILIES]

@@ -1,0 +1,41 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from eloquent import schemes
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.receiver import Receiver
+
+
+def test_the_registry_has_tcp_and_the_papers_families_first() -> None:
+    names = [scheme.name for scheme in schemes.defaults()]
+    assert names[:5] == ["grpc", "sse", "retransmit", "duplicate-2", "eloquent"]
+
+
+def test_a_scheme_may_bring_its_own_receiver() -> None:
+    class Special(Receiver):
+        pass
+
+    assert type(schemes.get("eloquent").make_receiver()) is Receiver
+    assert type(replace(schemes.get("eloquent"), receiver=Special).make_receiver()) is Special
+
+
+def test_every_scheme_can_be_drawn_apart() -> None:
+    drawn = [*schemes.defaults(), *(schemes.get(f"duplicate-{k}") for k in (3, 4, 5))]
+    assert all(re.fullmatch("#[0-9a-f]{6}", scheme.colour) for scheme in drawn)
+    assert len({scheme.colour for scheme in drawn}) == len({scheme.label for scheme in drawn}) == len(drawn)
+
+
+def test_an_unknown_name_is_told_what_there_is() -> None:
+    with pytest.raises(ConfigurationError, match=r"'udp' is not a scheme: choose from grpc, .*duplicate-K.*eloquent"):
+        schemes.get("udp")
+
+
+@pytest.mark.parametrize(("name", "label"), [("grpc", "TCP (gRPC)"), ("sse", "TCP (HTTP SSE)")])
+def test_the_kernels_schemes_have_no_endpoints(name: str, label: str) -> None:
+    scheme = schemes.get(name)
+    assert (scheme.kind, scheme.label) == ("kernel", label)
+    for make in (scheme.make_sender, scheme.make_receiver):
+        with pytest.raises(ConfigurationError, match="kernel"):
+            make()
