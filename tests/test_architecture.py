@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "drivers": BASE | {"protocol"},
     "calls": BASE | {"api"},
     "telemetry": BASE,
-    "report": BASE | {"schemes", "protocol", "channel", "qoe"},
+    "report": BASE | {"channel", "qoe"},
     "screen": {"qoe", "report", "telemetry"},
     "nodes": BASE | {"schemes", "api", "calls", "protocol", "drivers", "qoe", "telemetry", "report", "screen"},
     "load": BASE
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "emulation": BASE
     | {"schemes", "settings", "channel", "scenarios", "telemetry", "report", "nodes", "load", "watch"},
     "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "report"},
-    "watch": BASE | {"schemes", "channel", "telemetry", "screen", "nodes"},
+    "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes"},
     "measure": BASE | {"api", "protocol", "channel", "qoe", "report"},
     "commands": BASE | {"emulation", "load", "measure", "report", "scenarios", "sim", "watch"},
     "cli": BASE | {"commands", "measure"},

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from eloquent import scenarios, schemes
+from eloquent.report import styles
 from eloquent.sim.batch import Point
 from eloquent.sim.experiment import run
+from eloquent.sim.paper import scheme_names
 from eloquent.sim.session import constant_rate
 
 PAGE = Path(__file__).parents[1] / "docs" / "howto-scheme.md"
@@ -27,3 +29,6 @@ def test_the_page_makes_a_scheme(monkeypatch: pytest.MonkeyPatch):
     assert bound.stall_ratio is not None
     assert ours.stall_ratio is not None
     assert bound.stall_ratio < ours.stall_ratio < 1
+    assert "pairs" in scheme_names()
+    assert styles.label("pairs") == "pairs"
+    assert styles.colour("pairs") in styles.SPARE_COLOURS

@@ -66,7 +66,6 @@ def test_the_byte_budget_holds() -> None:
 
 
 def test_bounds() -> None:
-    assert schemes.get("red-4").label == "RED, 4 blocks"
     for name in ("red-0", "red-11"):
         with pytest.raises(ConfigurationError):
             schemes.get(name)

@@ -1,7 +1,7 @@
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.run_data import colours, label, load, printable
+from eloquent.report.run_data import load
 
 
 def test_only_sessions_that_ended_well_are_answers(run):
@@ -32,16 +32,3 @@ def test_a_note_that_is_not_there_is_none(run):
     data = load(run.path)
     assert data.note("options", "clients") is None
     assert data.note("links", "name") is None
-
-
-def test_no_two_schemes_share_a_colour():
-    names = ["grpc", "duplicate-2", "duplicate-3", *(f"unknown{number}" for number in range(12))]
-    found = colours(names)
-    assert found["grpc"] == "#d55e00"
-    assert len(set(found.values())) == len(names)
-
-
-def test_a_scheme_that_nobody_knows_has_its_own_name():
-    assert label("eloquent") == "Eloquent"
-    assert label("new\x07one") == "new\N{REPLACEMENT CHARACTER}one"
-    assert printable("a b\n") == "a b\N{REPLACEMENT CHARACTER}"

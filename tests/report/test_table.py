@@ -4,10 +4,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from eloquent import schemes
-from eloquent.errors import ConfigurationError
 from eloquent.report import table
 from eloquent.report.figures import RelativeStallRatio, compute
+from eloquent.report.styles import label
 
 
 @pytest.fixture
@@ -19,11 +18,7 @@ def rendered(run):
 
 def test_the_table_has_a_row_a_scheme_with_its_label(rendered):
     for name in ("eloquent", "grpc", "duplicate-2"):
-        try:
-            label = schemes.get(name).label
-        except ConfigurationError:
-            label = name
-        assert label in rendered
+        assert label(name) in rendered
 
 
 @pytest.mark.parametrize("text", ["30.0%", "200.0%", "600", "690", "275", "295", "+2 failed", "paper-default"])

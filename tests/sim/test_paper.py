@@ -29,7 +29,7 @@ def test_no_scheme_stands_there_twice_and_ladders_are_whole():
 def test_a_ladder_is_one_line_and_any_other_scheme_a_point():
     series = in_series(["tcp", "red-1", OURS, "red-4"])
     assert [line.names[0] for line in series] == ["tcp", "red-1", OURS]
-    assert series[0].label == schemes.get("tcp").label
+    assert series[0].label == "TCP (model, CUBIC)"
 
 
 def test_a_newly_registered_scheme_is_in_the_figures(monkeypatch: pytest.MonkeyPatch):

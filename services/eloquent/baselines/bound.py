@@ -75,12 +75,11 @@ class BoundSender(Sender):
 
 def _build(match: re.Match[str]) -> Scheme:
     interval = None if match["interval"] is None else parse_duration(match["interval"])
-    label = "Exact bound" + (f" (a packet per {match['interval']})" if match["interval"] else "")
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:  # noqa: ARG001 - an oracle needs neither
         return BoundSender(interval=interval)
 
-    return Scheme(match[0], label, "#888888", "bound", make_sender)
+    return Scheme(match[0], "bound", make_sender)
 
 
 FAMILY = Family("bound[-INTERVAL]", re.compile(r"bound(?:-(?P<interval>\d+(?:\.\d+)?ms))?"), _build, "bound")

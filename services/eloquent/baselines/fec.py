@@ -134,8 +134,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return FecSender(budget=budget, rtt=rtt, window=window, parities=parities)
 
-    label = f"FEC, {parities} over {window}"
-    return Scheme(match[0], label, "#44aa99", "datagram", make_sender, FecReceiver, lambda: _read)
+    return Scheme(match[0], "datagram", make_sender, FecReceiver, lambda: _read)
 
 
 FAMILY = Family("fec-N-K", re.compile(r"fec-(?P<window>\d{1,2})-(?P<parities>\d)"), _build, "fec-8-1")

@@ -146,7 +146,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return KcpSender(budget=budget, rtt=rtt)
 
-    return Scheme(match[0], "KCP-style", "#aa4499", "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 FAMILY = Family("kcp", re.compile("kcp"), _build, "kcp")

@@ -4,9 +4,5 @@ import re
 
 from eloquent.protocol.scheme import Family, Scheme
 
-GRPC = Family(
-    "grpc", re.compile("grpc"), lambda match: Scheme(match[0], "TCP (gRPC)", "#d55e00", "kernel"), default="grpc"
-)
-SSE = Family(
-    "sse", re.compile("sse"), lambda match: Scheme(match[0], "TCP (HTTP SSE)", "#ddcc77", "kernel"), default="sse"
-)
+GRPC = Family("grpc", re.compile("grpc"), lambda match: Scheme(match[0], "kernel"), default="grpc")
+SSE = Family("sse", re.compile("sse"), lambda match: Scheme(match[0], "kernel"), default="sse")

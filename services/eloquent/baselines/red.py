@@ -87,7 +87,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return RedSender(budget=budget, rtt=rtt, blocks=blocks)
 
-    return Scheme(match[0], f"RED, {blocks} blocks", "#332288", "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 FAMILY = Family("red-K", re.compile(r"red-(?P<blocks>\d{1,2})"), _build, "red-2")

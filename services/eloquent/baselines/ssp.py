@@ -240,7 +240,7 @@ def _build(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return SspSender(budget=budget, rtt=rtt)
 
-    return Scheme(match[0], "SSP (Mosh)", "#117733", "datagram", make_sender, SspReceiver, lambda: _read)
+    return Scheme(match[0], "datagram", make_sender, SspReceiver, lambda: _read)
 
 
 FAMILY = Family("ssp", re.compile("ssp"), _build, "ssp")

@@ -395,18 +395,15 @@ def _is_covered(segment: Flight, ack: SegmentAck) -> bool:
 
 
 def _build(match: re.Match[str]) -> Scheme:
-    window, label, colour = _WINDOWS[match["window"]]
+    window = _WINDOWS[match["window"]]
 
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
         return TcpSender(budget=budget, rtt=rtt, window=window())
 
-    return Scheme(match[0], label, colour, "datagram", make_sender, TcpReceiver, SegmentReader)
+    return Scheme(match[0], "datagram", make_sender, TcpReceiver, SegmentReader)
 
 
-_WINDOWS: dict[str | None, tuple[Callable[[], Window], str, str]] = {
-    None: (CubicWindow, "TCP (model, CUBIC)", "#882255"),
-    "bbr": (BbrWindow, "TCP (model, BBR)", "#661100"),
-}
+_WINDOWS: dict[str | None, Callable[[], Window]] = {None: CubicWindow, "bbr": BbrWindow}
 FAMILY = Family("tcp[-bbr]", re.compile("tcp(?:-(?P<window>bbr))?"), _build, "tcp")
 
 
@@ -424,7 +421,7 @@ def keep_connection(scheme: Scheme) -> Scheme:
     match = FAMILY.pattern.fullmatch(scheme.name)
     if match is None:
         raise LocalProtocolError(f"'{scheme.name}' has no connection to keep")
-    window, reordering = _WINDOWS[match["window"]][0](), Reordering()
+    window, reordering = _WINDOWS[match["window"]](), Reordering()
 
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
         window.rest()

@@ -1,4 +1,4 @@
-"""What a scheme is to the rest of the project: a name, how to draw it, and how to make its two endpoints."""
+"""What a scheme is to the rest of the project: a name, and how to make the two sides of a stream."""
 
 import re
 from collections.abc import Callable
@@ -36,9 +36,7 @@ class Scheme:
     """One way of carrying a token stream.
 
     Attributes:
-        name: What the command line, the wire and the labels of metrics say.
-        label: What tables and legends say.
-        colour: `#rrggbb`, from the palettes of Okabe and Ito and of Tol (muted), which colour-blind readers can tell apart.
+        name: What the command line, the protocol and the metrics call it.
         kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints) or `bound`
             (endpoints for the simulator alone, whose sender is told what arrives).
         sender: Makes a sender; None for kind `kernel`.
@@ -47,8 +45,6 @@ class Scheme:
     """
 
     name: str
-    label: str
-    colour: str
     kind: Literal["datagram", "kernel", "bound"]
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver

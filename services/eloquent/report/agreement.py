@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.run_data import label, printable
 from eloquent.report.story import milliseconds
+from eloquent.report.styles import label, printable
 
 NAME = "agreement.csv"
 HEADINGS = ("scheme", "simulated as", "measure", "lab", "simulator", "difference", "95 % CI")

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from eloquent.report.compare import Comparison, Difference, Measure, Verdict
 from eloquent.report.permutation import LEVEL
-from eloquent.report.run_data import RunData, label, printable
+from eloquent.report.run_data import RunData
 from eloquent.report.story import shortcomings, warnings
+from eloquent.report.styles import label, printable
 
 _STYLES = {Verdict.BEYOND: "bold yellow", Verdict.WITHIN: "", Verdict.UNKNOWN: "dim"}
 

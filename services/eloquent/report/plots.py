@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.session import STALL_THRESHOLD
-from eloquent.report.run_data import Answer, RunData, colours, label, printable
+from eloquent.report.run_data import Answer, RunData
+from eloquent.report.styles import colours, label, printable
 from eloquent.report.svg import FAINT, INK, STYLE, inline
 
 WIDTH = 400 / 72  # inches; one unit of the drawing is a pixel on a phone

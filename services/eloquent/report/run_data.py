@@ -1,20 +1,16 @@
 """What a report draws: a run's manifest, figures and, session by session, when each token was rendered."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eloquent import schemes
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import SessionMeasures, gaps, measure
 from eloquent.report.figures import ENDED_WELL, Summary, compute
 from eloquent.report.rows import ProbeRow, SessionRow, TokenRow
 from eloquent.report.run_directory import Manifest, RunDirectory
-
-SPARE_COLOURS = ("#332288", "#117733", "#882255", "#44aa99", "#aa4499", "#999933", "#661100", "#6699cc")
-"""Of Tol's muted palette, for schemes that have no colour of their own or share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +91,6 @@ def load(path: Path) -> RunData:
         return _read(RunDirectory(path))
     except ValueError as error:  # such as times that run backwards
         raise ConfigurationError(f"the logs of {path} make no sense: {error}") from None
-
-
-def label(name: str) -> str:
-    """Return what tables call a scheme; a name that no version here knows stands for itself, made printable."""
-    try:
-        return schemes.get(name).label
-    except ConfigurationError:
-        return printable(name)
-
-
-def printable(text: str) -> str:
-    """Replace what no page can show, such as control characters, by the sign for an unknown character."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour (`#rrggbb`) for each scheme: its own where it is free, else one that no other here has."""
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            wanted = [schemes.get(name).colour]
-        except ConfigurationError:
-            wanted = []
-        free = [colour for colour in (*wanted, *SPARE_COLOURS) if colour not in found.values()]
-        found[name] = free[0] if free else f"#{0x70 + len(found):02x}7070"
-    return found
 
 
 def _read(run: RunDirectory) -> RunData:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from eloquent.report.figures import RelativeStallRatio, SchemeFigures, Summary
-from eloquent.report.run_data import RunData, label, printable
+from eloquent.report.run_data import RunData
+from eloquent.report.styles import label, printable
 
 HERO = "eloquent"
 _TOLD_ELSEWHERE = {"scenario", "seed", "schemes", "carrier", "datapath", "runs", "topology", "prometheus_port"}

@@ -15,7 +15,8 @@ from eloquent.channel.schedule import Direction
 from eloquent.qoe.ratios import ratio
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.report.plots import WIDTH, Plot, variables
-from eloquent.report.run_data import Answer, RunData, colours, label, printable
+from eloquent.report.run_data import Answer, RunData
+from eloquent.report.styles import colours, label, printable
 from eloquent.report.svg import BAD, FAINT, INK, STYLE, inline
 
 MOST_CLIENTS = 16

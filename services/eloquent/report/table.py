@@ -10,9 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from eloquent import schemes
-from eloquent.errors import ConfigurationError
 from eloquent.report.figures import SchemeFigures, Summary
+from eloquent.report.styles import label
 from eloquent.units import format_percent
 
 _HEADINGS = (
@@ -67,7 +66,7 @@ def _cells(name: str, figures: SchemeFigures) -> tuple[str, ...]:
     low, high = (_percent(end) for end in figures.stall_ratio_ci95 or (None, None))
     interval = f"\n{low.rstrip('%')}–{high}" if figures.stall_ratio_ci95 else ""
     return (
-        _label(name),
+        label(name),
         f"{figures.sessions}{failed}",
         str(figures.tokens),
         f"{_percent(figures.stall_ratio)}{interval}",
@@ -93,27 +92,20 @@ def _remarks(summary: Summary) -> list[str]:
         if (relative := figures.relative_stall_ratio) is not None:
             ends = f" [{', '.join(map(_change, relative.ci95))}]" if relative.ci95 else ""
             change = f"{_change(relative.ratio)}%{ends}"
-            remarks.append(f"stall ratio of {_label(name)} against {_label(relative.baseline)}: {change}")
+            remarks.append(f"stall ratio of {label(name)} against {label(relative.baseline)}: {change}")
     partly = {
-        _label(name): f"{figures.accounted} of {figures.sessions}"
+        label(name): f"{figures.accounted} of {figures.sessions}"
         for name, figures in summary.schemes.items()
         if figures.accounted < figures.sessions
     }
     if partly:
-        counts = ", ".join(f"{label} {count}" for label, count in partly.items())
+        counts = ", ".join(f"{one} {count}" for one, count in partly.items())
         remarks.append(f"sessions whose redundancy is known: {counts}")
-    failed = {_label(name): figures.failed for name, figures in summary.schemes.items() if figures.failed}
+    failed = {label(name): figures.failed for name, figures in summary.schemes.items() if figures.failed}
     if failed:
-        counts = ", ".join(f"{label} {count}" for label, count in failed.items())
+        counts = ", ".join(f"{one} {count}" for one, count in failed.items())
         remarks.append(f"failed sessions enter no figure, which flatters a scheme that has some: {counts}")
     return remarks
-
-
-def _label(name: str) -> str:
-    try:
-        return schemes.get(name).label
-    except ConfigurationError:  # a run of another version, whose scheme this one does not know
-        return name
 
 
 def _percent(value: float | None) -> str:

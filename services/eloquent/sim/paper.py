@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eloquent import schemes
+from eloquent.report import styles
 from eloquent.sim.choices import Choices
 
 SESSION = 30.0  # seconds (Eloquent §4.1)
@@ -65,7 +66,7 @@ def in_series(names: Sequence[str]) -> list[Ladder]:
     for name in names:
         ladder = next((ladder for ladder in LADDERS if name in ladder.names), None)
         if ladder is None:
-            series.append(Ladder(schemes.get(name).label, (name,), ("",)))
+            series.append(Ladder(styles.label(name), (name,), ("",)))
         elif ladder not in series:
             series.append(ladder)
     return series

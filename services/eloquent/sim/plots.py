@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from eloquent import schemes
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.session import STALL_THRESHOLD
+from eloquent.report import styles
 from eloquent.sim import limit, replay
 from eloquent.sim.experiment import Results
 from eloquent.sim.paper import PANELS, in_series
@@ -86,11 +86,11 @@ def lengths_figure(results: Sequence[Results]) -> Figure:
     figure = Figure(figsize=(7.2, 1.35 * rows + 0.7))
     axes = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False)
     for place, result, curve in zip(axes.flat, shown, curves, strict=False):
-        scheme = schemes.get(result.point.scheme)
+        name = result.point.scheme
         for other in curves:
             place.step(*other, where="post", color="#d0d0d0", linewidth=0.6)
-        place.step(*curve, where="post", color=scheme.colour, linewidth=1.6)
-        place.set_title(scheme.label, fontsize=7.5, pad=3)
+        place.step(*curve, where="post", color=styles.colour(name), linewidth=1.6)
+        place.set_title(styles.label(name), fontsize=7.5, pad=3)
         place.axvline(STALL_THRESHOLD * 1e3, color="black", linewidth=0.6, linestyle=":")
         place.set(xlim=(90, 5000), xscale="log", yscale="log", ylim=(1e-3, 1.3))
         place.set_xticks([100, 1000], ["100 ms", "1 s"])
@@ -176,13 +176,13 @@ def timeline_figure(columns: Sequence[Column]) -> Figure:
 
 
 def _timeline(place: Axes, column: Column) -> None:
-    scheme, last = schemes.get(column.scheme), 900.0
+    last = 900.0
     for row in column.trace.packets:
         at = (row.sent_s - column.start_s) * 1e3
         shown = [token for token in row.tokens if token >= column.first]
         if row.direction is Direction.UP or not shown or at > last:
             continue
-        colour = "#d55e00" if row.is_retransmission else scheme.colour
+        colour = "#d55e00" if row.is_retransmission else styles.colour(column.scheme)
         if row.arrived_s is None:
             place.plot([0, 0.45], [at, at + 45], linestyle=(0, (2, 2)), color=_GREY, linewidth=1)
             place.plot(0.45, at + 45, marker="x", color=_GREY, markersize=5)
@@ -197,7 +197,13 @@ def _timeline(place: Axes, column: Column) -> None:
     for seen, words in together.items():
         text = " ".join(words)
         place.annotate(text, (1, seen), (4, 0), textcoords="offset points", ha="left", va="center", fontsize=7)
-    place.set(title=scheme.label, xlim=(-0.6, 2.1), ylim=(last, -30), xticks=[0, 1], xticklabels=["sent", "shown"])
+    place.set(
+        title=styles.label(column.scheme),
+        xlim=(-0.6, 2.1),
+        ylim=(last, -30),
+        xticks=[0, 1],
+        xticklabels=["sent", "shown"],
+    )
     place.grid(visible=False)
     place.spines[["bottom", "left"]].set_visible(False)
     place.axvline(0, color="black", linewidth=0.8)

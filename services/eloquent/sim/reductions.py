@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from eloquent import scenarios, schemes
+from eloquent import scenarios
 from eloquent.qoe.ratios import ratio
+from eloquent.report import styles
 from eloquent.sim.batch import Point
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.experiment import Results
@@ -36,7 +37,7 @@ def printed_table(done: Mapping[Point, Results]) -> Table:
             rows.append(
                 (
                     f"{scenario.rtt * 1e3:g} ms",
-                    schemes.get(name).label,
+                    styles.label(name),
                     printed.reduction,
                     reduction,
                     low,

@@ -9,9 +9,10 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
-from eloquent import scenarios, schemes
+from eloquent import scenarios
 from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
+from eloquent.report import styles
 from eloquent.sim.batch import Point, SessionSums
 from eloquent.sim.experiment import Results, run, tell_nobody
 from eloquent.sim.paper import DUPLICATES, OURS, PAPER, TCP
@@ -134,7 +135,7 @@ def printed_table(replayed: Mapping[str, Sequence[Results]]) -> Table:
                         (
                             trace,
                             "late tokens" if measure == "late_tokens" else "stall ratio",
-                            schemes.get(name).label,
+                            styles.label(name),
                             printed,
                             *reduction_of(ours, baseline, measure, per),
                             ours.figures().redundancy_rate,

@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from eloquent import schemes
 from eloquent.channel.scenario import Scenario
+from eloquent.report import styles
 from eloquent.sim.bound import stall_ratio_bound
 from eloquent.sim.experiment import Results
 from eloquent.sim.paper import OURS, in_series
@@ -85,7 +86,7 @@ def _points(place: Axes, results: Sequence[Results], *, across: str, up: str) ->
     by_name = {result.point.scheme: result for result in results}
     series = in_series(list(by_name))
     for ladder, marker in zip(series, markers(list(by_name)), strict=True):
-        colour = schemes.get(ladder.names[0]).colour
+        colour = styles.colour(ladder.names[0])
         path: list[tuple[float, float]] = []
         for name, step in zip(ladder.names, ladder.steps, strict=True):
             if name not in by_name:
@@ -137,7 +138,7 @@ def _legend(figure: Figure, results: Iterable[Results], *, bound: bool) -> None:
         Line2D(
             [],
             [],
-            color=schemes.get(ladder.names[0]).colour,
+            color=styles.colour(ladder.names[0]),
             marker=marker,
             markersize=_SIZES.get(marker, 5.5),
             linestyle="-" if len(ladder.names) > 1 else "none",

@@ -3,16 +3,13 @@
 import re
 
 from eloquent import schemes
-from eloquent.errors import ConfigurationError
+from eloquent.report import styles
 
 
 def describe_scheme(name: str) -> dict[str, str]:
-    """Give name, label and colour of a scheme; one that is not registered, such as `other`, has no colour."""
-    try:
-        scheme = schemes.get(name)
-    except ConfigurationError:
-        return {"name": name, "label": name, "colour": ""}
-    return {"name": scheme.name, "label": scheme.label, "colour": scheme.colour}
+    """Return name, label and colour of a scheme; one that is not registered, such as `other`, has no colour."""
+    registered = any(family.pattern.fullmatch(name) for family in schemes.FAMILIES)
+    return {"name": name, "label": styles.label(name), "colour": styles.colour(name) if registered else ""}
 
 
 def scheme_place(name: str) -> list[tuple[int, str]]:

@@ -175,7 +175,6 @@ def test_the_account() -> None:
 
 
 def test_names() -> None:
-    assert schemes.get("eloquent").label == "Eloquent"
     assert give(schemes.get("eloquent-2").make_sender(), 3, 0.0) == [([0, 1], False), ([2, 0], False)]
     assert give(schemes.get("eloquent-all").make_sender(), 30, 0.0) == [([*range(30)], False)]
     with pytest.raises(ConfigurationError):

@@ -76,8 +76,7 @@ def test_no_copy_of_what_was_acknowledged() -> None:
     assert sender.get_timer() is None
 
 
-def test_labels_and_bounds() -> None:
-    assert schemes.get("duplicate-2").label == "Duplicate ×2"
+def test_bounds() -> None:
     for name in ("duplicate-1", "duplicate-11"):
         with pytest.raises(ConfigurationError):
             schemes.get(name)

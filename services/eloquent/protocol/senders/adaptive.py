@@ -273,12 +273,11 @@ def _build(match: re.Match[str]) -> Scheme:
     if rate is not None and int(rate) == 0:
         raise ConfigurationError("'eloquent-adaptive-0pps' would send nothing: give at least one packet a second")
     limits = Limits() if rate is None else Limits(packets_per_s=float(rate), copies=None)
-    label = "Eloquent adaptive" + (f" (≤{int(rate)} packets/s)" if rate else "")
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return AdaptiveSender(budget=budget, rtt=rtt, limits=limits)
 
-    return Scheme(match[0], label, "#cc6677" if rate is None else "#999933", "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 FAMILY = Family(

@@ -93,12 +93,11 @@ def _build(match: re.Match[str]) -> Scheme:
     max_tokens = MAX_TOKENS if limit is None else None if limit == "all" else int(limit)
     if max_tokens == 0:
         raise ConfigurationError("'eloquent-0' would send nothing: give at least one token a packet, or 'eloquent-all'")
-    label = {None: "Eloquent", "all": "Eloquent (no token limit)"}.get(limit, f"Eloquent (≤{limit} tokens)")
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:  # noqa: ARG001 - the paper's timer does not look at the path
         return EloquentSender(budget=budget, max_tokens=max_tokens)
 
-    return Scheme(match[0], label, "#0072b2", "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 FAMILY = Family("eloquent[-N|-all]", re.compile(r"eloquent(?:-(?P<limit>\d{1,4}|all))?"), _build, "eloquent")

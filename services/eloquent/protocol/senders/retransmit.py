@@ -183,8 +183,7 @@ def _build_retransmit(match: re.Match[str]) -> Scheme:
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return RetransmitSender(budget=budget, rtt=rtt)
 
-    label = "Simple TCP" if match[0] == "tcp-simple" else "Retransmit"
-    return Scheme(match[0], label, "#56b4e9", "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 def _build_duplicate(match: re.Match[str]) -> Scheme:
@@ -192,13 +191,11 @@ def _build_duplicate(match: re.Match[str]) -> Scheme:
     if not 2 <= copies <= MAX_COPIES:
         raise ConfigurationError(f"'{match[0]}' is not a scheme: give from 2 to {MAX_COPIES} copies, as in duplicate-2")
     spacing = COPY_SPACING if match["spacing"] is None else parse_duration(match["spacing"])
-    label = f"Duplicate ×{copies}" + (f", {match['spacing']} apart" if match["spacing"] else "")
-    colours = {2: "#e69f00", 3: "#cc79a7", 4: "#009e73", 5: "#f0e442"}
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return RetransmitSender(budget=budget, rtt=rtt, copies=copies, spacing=spacing)
 
-    return Scheme(match[0], label, colours.get(copies, "#999999"), "datagram", make_sender)
+    return Scheme(match[0], "datagram", make_sender)
 
 
 RETRANSMIT = Family("retransmit|tcp-simple", re.compile("retransmit|tcp-simple"), _build_retransmit, "retransmit")
