@@ -197,7 +197,7 @@ class LearningSwitch(Application):
 def parse_address(text: str) -> tuple[str, int]:
     """Split `HOST:PORT`."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
     return host, int(port)
 

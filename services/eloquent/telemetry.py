@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from eloquent.errors import ConfigurationError
+from eloquent.addresses import cannot_listen, parse_address
 
 OTHER = "other"  # the label of every value outside its closed set
 
@@ -77,12 +77,12 @@ def serve(address: str, registry: CollectorRegistry = REGISTRY) -> int:
     Raises:
         ConfigurationError: The address is malformed or cannot be bound.
     """
-    host, _, port = address.rpartition(":")
+    host, port = parse_address(address, listen=True)
     try:
-        server, _ = start_http_server(int(port), addr=host, registry=registry)
+        server, _ = start_http_server(port, addr=host, registry=registry)
         server.set_app(make_wsgi_app(registry, disable_compression=True))  # it costs more than it saves on one machine
-    except (OSError, ValueError, OverflowError) as error:
-        raise ConfigurationError(f"cannot serve metrics on '{address}': {error}") from error
+    except OSError as error:
+        raise cannot_listen(address, error) from error
     return int(server.server_port)
 
 

@@ -88,6 +88,9 @@ def test_a_stale_process_number_hurts_nobody(tmp_path, held, monkeypatch):
         ({"schemes": ("eloquent", "eloquent")}, "SCHEMES names eloquent twice"),
         ({"schemes": ("bound",)}, "it is for the simulator"),
         ({"scenario": "[nonsense]"}, "'\\[nonsense\\]' is not a scenario"),
+        ({"controller": "controller"}, "'controller' is not an address: write HOST:PORT"),
+        ({"prometheus": "::1:9090"}, "'::1:9090' is not an address: write HOST:PORT"),
+        ({"prometheus": "prometheus:0"}, "its port is not from 1 to 65535"),
     ],
 )
 def test_bad_options_are_named(values, sentence):

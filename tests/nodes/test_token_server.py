@@ -269,7 +269,7 @@ def test_a_stream_that_outlasts_the_grace_time_ends_in_an_error(start_node, free
     ("flags", "message"),
     [
         (("--recordings", "/nowhere/at/all"), "not a folder"),
-        (("--metrics", "nonsense"), "cannot serve metrics on 'nonsense'"),
+        (("--metrics", "nonsense"), "'nonsense' is not an address: write HOST:PORT"),
     ],
 )
 def test_a_wrong_flag_is_one_sentence_and_exit_status_2(start_node, free_port, flags, message):

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 
+from eloquent.addresses import listen_on
 from eloquent.watch.metrics_gate import make_gate
 
 LABELS = {"role": "viewer", "host": "c1", "scenario": "clean"}
@@ -82,3 +85,21 @@ def test_a_target_that_is_down_is_no_page(get, targets):
 
 def test_before_there_is_a_lab_there_is_nothing(get):
     assert get("/targets").json() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("metrics_gate", "--targets", ".", "--listen"),
+        ("board", "--prometheus", "http://127.0.0.1:1", "--facts", "none.json", "--listen"),
+        ("board", "--prometheus", "http://127.0.0.1:1", "--facts", "none.json", "--listen", "127.0.0.1:0", "--metrics"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_port_in_use_is_one_sentence_and_exit_status_2(words, host):
+    with listen_on(f"{host}:0") as taken:
+        address = f"{host}:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", f"eloquent.watch.{words[0]}", *words[1:], address]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (2, f"error: cannot listen on {address}: Address already in use\n")

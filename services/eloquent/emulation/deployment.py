@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
 from eloquent.emulation.options import Options
@@ -121,8 +122,9 @@ class Deployment:
     def targets(self) -> Iterator[Target]:
         """Yield every page of metrics of the lab."""
         yield Target("carrier", "lab", f"{LAB_ADDRESS}:{METRICS_PORT}")
-        controller = LAB_ADDRESS if self._options.controller is None else self._options.controller.rpartition(":")[0]
-        yield Target("controller", "lab", f"{controller}:{CONTROLLER_PORT}")
+        elsewhere = self._options.controller
+        controller = LAB_ADDRESS if elsewhere is None else parse_address(elsewhere)[0]
+        yield Target("controller", "lab", format_address((controller, CONTROLLER_PORT)))
         yield Target("board", "lab", f"{LAB_ADDRESS}:{BOARD_METRICS_PORT}")
         yield Target("token_server", "server", f"{self._server.management}:{METRICS_PORT}")
         yield Target("origin_relay", "origin", f"{self._origin.management}:{METRICS_PORT}")

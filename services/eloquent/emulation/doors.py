@@ -12,6 +12,7 @@ import os
 import socket
 from dataclasses import dataclass
 
+from eloquent.addresses import reason_of
 from eloquent.errors import ConfigurationError
 
 LISTEN_ADDRESS = os.environ.get("ELOQUENT_LISTEN", "127.0.0.1")
@@ -49,7 +50,7 @@ class Door:
         except OSError as error:
             outside.close()
             raise ConfigurationError(
-                f"port {port} of {LISTEN_ADDRESS} cannot be used for {self.name} ({error.strerror}):"
+                f"port {port} of {LISTEN_ADDRESS} cannot be used for {self.name} ({reason_of(error)}):"
                 f" choose another, as in {self.option}={port + 1}"
             ) from None
         outside.listen()

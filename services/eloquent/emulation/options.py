@@ -3,16 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from eloquent import scenarios, schemes
+from eloquent.addresses import parse_address
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.doors import BOARD, LOCUST, METRICS, PROMETHEUS, Door
 from eloquent.settings import check_settings
 
 REPOSITORY = Path(__file__).parents[3]
 
-Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]+$")]
+
+def _check_address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
 
 
 class Options(BaseModel):

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from eloquent.addresses import parse_address
 from eloquent.emulation.doors import carry_across
 from eloquent.emulation.processes import READY_LINE, LabProcess
 
@@ -86,8 +87,8 @@ async def look_out(inner: socket.socket, address: str) -> asyncio.Server:
         inner: A listening socket of the lab's network.
         address: HOST:PORT of the service.
     """
-    host, _, port = address.rpartition(":")
-    return await asyncio.start_server(functools.partial(carry_across, host=host, port=int(port)), sock=inner)
+    host, port = parse_address(address)
+    return await asyncio.start_server(functools.partial(carry_across, host=host, port=port), sock=inner)
 
 
 async def _main() -> None:

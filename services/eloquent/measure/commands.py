@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
 from eloquent.units import parse_duration
 
@@ -174,13 +175,15 @@ def _port(url: str, grpc: str) -> int:
     """
     if bool(url) == bool(grpc):
         raise ConfigurationError("say whom to ask: either --url with --model, or --grpc HOST:PORT")
-    parts = urlsplit(url or f"grpc://{grpc}")
+    if grpc:
+        return parse_address(grpc)[1]
+    parts = urlsplit(url)
     try:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         port = None
     if port is None or not parts.hostname:
-        raise ConfigurationError(f"'{url or grpc}' is not an address: write http://HOST:PORT/v1, or HOST:PORT for gRPC")
+        raise ConfigurationError(f"'{url}' is not an address: write http://HOST:PORT/v1")
     return port
 
 

@@ -7,7 +7,6 @@ objects, with a gRPC status in lower case as their code.
 
 import asyncio
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,15 +23,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from eloquent.addresses import listen_on
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.calls import chat
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.admission import Admission, Refused
 from eloquent.nodes.model import Answer, Caller, Model, Question
 
 _IDLE_TIME = 3600  # seconds that a connection may wait for its next request: a viewer keeps its own open
-_BACKLOG = 2048  # connections that wait to be accepted
 _FLUSH_TIME = 1  # seconds for the last bytes to leave after the last answer
 _MAX_BODY = 8_000_000  # bytes of a request; the prompt's own limit is lower
 _HTTP = {
@@ -73,19 +71,9 @@ class ChatDoor:
             The port.
 
         Raises:
-            ConfigurationError: The address cannot be bound.
+            ConfigurationError: The address is malformed or cannot be bound.
         """
-        host, port = parse_address(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio switches Nagle's delay off only where the protocol is spelt out.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise ConfigurationError(f"cannot listen on {address}: {error.strerror}") from error
+        listener = listen_on(address)
         config = uvicorn.Config(
             self.app,
             http="h11",

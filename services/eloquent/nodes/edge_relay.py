@@ -15,12 +15,12 @@ from functools import partial
 import grpc
 
 from eloquent import schemes, telemetry
+from eloquent.addresses import parse_address, reason_of
 from eloquent.calls.names import SCHEME_KEY
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.udp import Address
 from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes import runtime
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.admission import Admission
 from eloquent.nodes.front_door import Context, FrontDoor
 from eloquent.nodes.uplink import Uplink
@@ -84,7 +84,7 @@ class EdgeRelay:
         except LocalProtocolError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except OSError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"no way to the origin relay: {error.strerror}")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"no way to the origin relay: {reason_of(error)}")
         try:
             while isinstance(event := await answer.next(), StreamToken):
                 await context.write(event.data)

@@ -12,6 +12,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # ships without annotations
 from grpc_health.v1.health import aio as health  # type: ignore[import-untyped]  # ships without annotations
 
+from eloquent.addresses import parse_address
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.admission import Admission, Refused
@@ -66,8 +67,9 @@ class FrontDoor:
             The port.
 
         Raises:
-            ConfigurationError: The address cannot be bound.
+            ConfigurationError: The address is malformed or cannot be bound.
         """
+        parse_address(address, listen=True)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:

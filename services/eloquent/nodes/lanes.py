@@ -17,6 +17,7 @@ import grpc.aio
 import httpx
 
 from eloquent import schemes
+from eloquent.addresses import parse_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed, Token
@@ -211,7 +212,7 @@ def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
         flags: What `add_flags` added.
 
     Raises:
-        ConfigurationError: A scheme is unknown, or the address that it needs is not given.
+        ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
     """
     lanes: dict[str, Lane[Any]] = {}
     make: type[Lane[Any]]
@@ -224,6 +225,7 @@ def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
             flag, target, make = "--edge", flags.edge, GrpcLane
         if not target:
             raise ConfigurationError(f"the scheme '{name}' needs {flag}")
+        parse_address(target)
         lanes[name] = make(target)
     if not lanes:
         raise ConfigurationError("name at least one scheme with --schemes")

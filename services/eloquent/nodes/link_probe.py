@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from eloquent.addresses import listen_on
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.probes import MAX_DATAGRAM, Reflector
 
 
@@ -19,11 +19,7 @@ def reflect(bind: str) -> None:
         ConfigurationError: The address is malformed or cannot be bound.
     """
     reflector = Reflector()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        try:
-            server.bind(parse_address(bind))
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen on {bind}: {error.strerror}") from error
+    with listen_on(bind, socket.SOCK_DGRAM) as server:
         print("ready", flush=True)
         while True:
             data, sender = server.recvfrom(MAX_DATAGRAM)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eloquent import telemetry
+from eloquent.addresses import Address, family_of, parse_address
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.probes import LOST_AFTER, MAX_DATAGRAM, Link
 from eloquent.report.rows import ProbeRow, RowWriter
 from eloquent.report.run_directory import RunDirectory
@@ -29,12 +29,12 @@ class Sender:
     def __init__(
         self,
         client: str,
-        address: tuple[str, int],
+        address: Address,
         metrics: telemetry.ProbeMetrics,
         log: RowWriter[ProbeRow] | None = None,
     ) -> None:
         self.link = Link(int.from_bytes(os.urandom(4)))
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(family_of(address[0]), socket.SOCK_DGRAM)
         self.socket.settimeout(0)
         self._address = address
         self._log = log

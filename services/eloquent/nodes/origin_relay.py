@@ -8,6 +8,7 @@ or is gone, has its call cancelled. What a stream costs is counted while it runs
 import argparse
 import asyncio
 import logging
+import socket
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -19,12 +20,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from eloquent import schemes, telemetry
+from eloquent.addresses import cannot_listen, listen_on, parse_address
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.calls import names
 from eloquent.drivers.udp import Peer, UdpServer
-from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.protocol.session import (
     ServerSession,
@@ -218,6 +218,8 @@ def _finish(peer: Peer, stream_id: int, code: grpc.StatusCode, message: str) -> 
 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
+    parse_address(flags.upstream)
+    listen_on(flags.listen, socket.SOCK_DGRAM).close()  # is it free? uvloop would not say why not
     metrics, sessions = telemetry.OriginMetrics(), telemetry.SessionMetrics()
     recorder = StreamRecorder.open(metrics, flags, "origin")
     async with grpc.aio.insecure_channel(flags.upstream) as upstream:
@@ -225,14 +227,14 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         relay = OriginRelay(upstream, metrics, recorder, methods=flags.methods, max_streams=flags.max_streams)
         try:
             server = await UdpServer.bind(
-                parse_address(flags.listen),
+                parse_address(flags.listen, listen=True),
                 partial(
                     ServerSession, scheme_of=schemes.get, tally=Tally(sent=sessions.sent, received=sessions.received)
                 ),
                 relay.on_event,
             )
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {flags.listen}: {error.strerror}") from error
+            raise cannot_listen(flags.listen, error) from error
         if flags.metrics:
             telemetry.serve(flags.metrics)
         watching = asyncio.create_task(_watch(relay, server, sessions))

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.addresses import parse_address
 from eloquent.nodes.stream_record import Spent
 
 # linux/tcp.h, struct tcp_info up to tcpi_bytes_retrans (Linux 4.19). Of it we read: unacked, segs_out,

@@ -8,6 +8,7 @@ outside, where Prometheus reaches it by itself.
 import argparse
 import ipaddress
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from eloquent.addresses import listen_on, parse_address
+from eloquent.errors import ConfigurationError
 
 FETCH_TIMEOUT = 5.0  # seconds; beyond, a target counts as down
 PASSED_ON = ("accept", "x-prometheus-scrape-timeout-seconds")
@@ -70,24 +74,27 @@ def _as_seen_outside(group: dict[str, Any], gate: str) -> dict[str, Any]:
 
 def _is_inside(address: str) -> bool:
     try:
-        ipaddress.ip_address(address.rpartition(":")[0])
+        ipaddress.ip_address(parse_address(address)[0])
     except ValueError:
         return False
     return True
 
 
-def main() -> None:
+def main() -> int:
     """Run the gate."""
     parser = argparse.ArgumentParser(description="The gate to the lab's metrics.")
     parser.add_argument("--targets", type=Path, required=True, help="folder of the files of targets")
     parser.add_argument("--listen", required=True, help="HOST:PORT")
     arguments = parser.parse_args()
-    host, _, port = arguments.listen.rpartition(":")
-    server = uvicorn.Server(
-        uvicorn.Config(make_gate(arguments.targets), host=host, port=int(port), log_level="warning", access_log=False)
-    )
-    server.run()
+    try:
+        listener = listen_on(arguments.listen)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    config = uvicorn.Config(make_gate(arguments.targets), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,8 +4,7 @@
 """
 
 from eloquent import schemes
-from eloquent.drivers.udp import Address
-from eloquent.errors import ConfigurationError
+from eloquent.addresses import parse_address
 from eloquent.load.clients.base import Client, Leave, Question
 from eloquent.load.clients.grpc import GrpcClient
 from eloquent.load.clients.library import LibraryClient
@@ -26,16 +25,9 @@ def connect(scheme: str, job: LoadJob) -> Client:
         ConfigurationError: There is no such scheme, or an address is malformed.
     """
     if scheme == "sse":
-        return SseClient(_address(job.http_server), scheme)
+        return SseClient(parse_address(job.http_server), scheme)
     if schemes.get(scheme).kind == "kernel":
         return GrpcClient(job.token_server, scheme)
     if job.options.via == "library":
-        return LibraryClient(_address(job.origin_relay), scheme)
+        return LibraryClient(parse_address(job.origin_relay), scheme)
     return GrpcClient(job.edge_relay, scheme, shared=True)
-
-
-def _address(text: str) -> Address:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"'{text}' is not an address: write HOST:PORT")
-    return host.strip("[]"), int(port)

@@ -10,12 +10,12 @@ from collections.abc import Generator
 from google.protobuf.message import DecodeError
 
 from eloquent import schemes
+from eloquent.addresses import Address, reason_of
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
-from eloquent.drivers.udp import Address
 from eloquent.errors import LocalProtocolError
 from eloquent.load.clients.base import Deadline, Leave, Question, in_order
 from eloquent.protocol.session import ClientSession, StreamToken
@@ -78,7 +78,7 @@ class LibraryClient:
         except LocalProtocolError as error:
             raise AnswerFailed("resource_exhausted", str(error)) from error
         except OSError as error:
-            raise AnswerFailed("unavailable", f"no way to the origin relay: {error.strerror}") from error
+            raise AnswerFailed("unavailable", f"no way to the origin relay: {reason_of(error)}") from error
 
     def _session(self) -> BlockingUdpClient:
         """Return the session, a new one if there is none or it was lost."""

@@ -5,9 +5,9 @@ import http.client
 import socket
 from collections.abc import Generator
 
+from eloquent.addresses import Address, family_of
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed, Token
-from eloquent.drivers.udp import Address
 from eloquent.load.clients.base import Deadline, Leave, Pool, Question, in_order
 
 _PIECE = 65536  # bytes read at most at once
@@ -65,7 +65,7 @@ class SseClient:
 
 def _make_socket(address: Address) -> socket.socket:
     """Make a socket that another thread can shut while it connects."""
-    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    sock = socket.socket(family_of(address[0]))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as `http.client` does
     return sock
 

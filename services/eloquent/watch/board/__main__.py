@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from eloquent import telemetry
-from eloquent.errors import ConfigurationError
+from eloquent.addresses import listen_on
 from eloquent.nodes import runtime
 from eloquent.watch.board.app import make_app
 from eloquent.watch.facts import RunFacts
@@ -29,17 +29,13 @@ class _Server(uvicorn.Server):
 
 async def serve(flags: argparse.Namespace, _stop: asyncio.Event) -> None:
     """Serve until a signal, which uvicorn heeds by itself."""
-    host, _, port = flags.listen.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"--listen: '{flags.listen}' is not HOST:PORT")
+    listener = listen_on(flags.listen)
     if flags.metrics:
         telemetry.serve(flags.metrics)
     app = make_app(RunFacts.read(flags.facts), Prometheus(flags.prometheus), telemetry.ViewerMetrics())
     # A chat is a stream that ends only with its answer: at the end of the lab nobody waits for it.
-    config = uvicorn.Config(
-        app, host=host, port=int(port), log_level="warning", access_log=False, timeout_graceful_shutdown=1
-    )
-    await _Server(config).serve()
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    await _Server(config).serve(sockets=[listener])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
