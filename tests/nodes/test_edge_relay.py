@@ -6,7 +6,9 @@ from functools import partial
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from eloquent import schemes, telemetry
 from eloquent.api.v1.relay_pb2 import RelayStatus
@@ -221,6 +223,11 @@ def test_as_processes_relays_drain_and_exit_with_0(start_node, free_port):
     with grpc.insecure_channel(edge_address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+        known = ProtoReflectionDescriptorDatabase(channel)
+        assert set(known.get_services()) >= {names.TOKEN_SERVICE, "grpc.health.v1.Health"}
+        assert (
+            DescriptorPool(known).FindServiceByName(names.TOKEN_SERVICE).FindMethodByName("Generate").server_streaming
+        )
         answer = channel.unary_stream(names.GENERATE)(b"\x10\x0a", timeout=30)  # max_tokens: 10
         next(answer)
         origin.process.terminate()

@@ -118,6 +118,22 @@ def test_what_is_out_of_range_is_an_invalid_argument(client, server, fields, mes
     assert message in details
 
 
+@pytest.mark.parametrize("body", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x01\xff"], ids=["a tag", "a length", "a text"])
+@pytest.mark.parametrize("by", ["token server", "edge relay"])
+def test_a_request_that_cannot_be_decoded_is_an_invalid_argument(client, server, relays, by, body):
+    async def run():
+        async with (
+            server() as (port, _),
+            relays(port) as (edge, *_),
+            client(port if by == "token server" else edge) as asker,
+        ):
+            return await status_of(asker.raw(body))
+
+    code, details = asyncio.run(run())
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details == "the request is not a GenerateRequest: it cannot be decoded"
+
+
 def test_the_server_s_own_limit_cuts_an_answer_without_one(client, server):
     async def run():
         async with server(limits=Limits(tokens=7)) as (port, _), client(port) as asker:

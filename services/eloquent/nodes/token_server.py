@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import grpc
-from grpc_health.v1 import health  # type: ignore[import-untyped]  # ships without annotations
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships without annotations
 
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
-from eloquent.calls.names import TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.admission import Admission
@@ -52,7 +49,7 @@ class TokenServer:
         self.door = FrontDoor(
             self._generate,
             admission=admission,
-            deserialize=GenerateRequest.FromString,
+            request=GenerateRequest,
             serialize=GenerateResponse.SerializeToString,
         )
 
@@ -94,9 +91,6 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     recorder = StreamRecorder.open(metrics, flags, "server")
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
-    reflection.enable_server_reflection(
-        [TOKEN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server.door.server
-    )
     if flags.http:
         await server.chat_door.open(flags.http)
     await server.door.open(flags.listen)
