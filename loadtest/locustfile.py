@@ -22,7 +22,7 @@ from eloquent.load.job import CLIENT_VARIABLE, read_job
 from eloquent.load.lag import LagSampler
 from eloquent.load.web_guard import guard
 from eloquent.load.worker import ChatUser, Worker
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 # Locust gives a silent worker up after 3 s, which a machine under full load may take to schedule it; the lab itself watches for
 # workers that end, and the lag of one that is starved is measured.

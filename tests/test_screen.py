@@ -3,7 +3,7 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.qoe.session import measure
-from eloquent.report.rows import SessionRow, TokenRow, read_rows
+from eloquent.records.rows import SessionRow, TokenRow, read_rows
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 GENERATED = [10.0, 10.1, 10.2, 10.3, 10.4]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from eloquent import telemetry
 from eloquent.qoe.session import Rendering, SessionMeasures, SessionMeter
-from eloquent.report.rows import LagRow, RowWriter, SessionRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import LagRow, RowWriter, SessionRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 
 
 class ViewerLog:

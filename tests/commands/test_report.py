@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from eloquent.cli import app
-from eloquent.report.rows import SessionRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import SessionRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 
 
 @pytest.fixture

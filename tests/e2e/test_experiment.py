@@ -15,7 +15,7 @@ from eloquent import scenarios
 from eloquent.channel.schedule import Direction
 from eloquent.measure import findings
 from eloquent.measure.transmissions import Fate
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.lab
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from eloquent.qoe.session import measure
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 from eloquent.watch.panels import DASHBOARDS
 
 pytestmark = pytest.mark.lab

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.load.lag import INTERVAL, LagSampler
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 
 def test_a_process_that_stands_still_has_as_many_late_samples_as_it_missed_instants(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 SCRIPT = r"""
 import sys

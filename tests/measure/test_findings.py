@@ -9,8 +9,8 @@ from eloquent.channel.loss_trace import parse_loss_trace
 from eloquent.errors import ConfigurationError
 from eloquent.measure import findings as found
 from eloquent.measure.flows import Vantage
-from eloquent.report.rows import SessionRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import SessionRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 
 from .conftest import CLIENT, EPOCH, Story
 

@@ -7,7 +7,7 @@ from eloquent.cli import app
 from eloquent.errors import ConfigurationError
 from eloquent.measure import capture
 from eloquent.measure.study import Study, run
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 from .conftest import Story
 

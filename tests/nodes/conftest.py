@@ -25,7 +25,7 @@ from eloquent.nodes.sources import Library
 from eloquent.nodes.stream_record import StreamRecorder
 from eloquent.nodes.token_server import TokenServer
 from eloquent.protocol.session import ServerSession, Tally
-from eloquent.report.rows import RowWriter, StreamRow
+from eloquent.records.rows import RowWriter, StreamRow
 
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 

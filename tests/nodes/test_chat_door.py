@@ -15,7 +15,7 @@ from eloquent.calls import chat, names
 from eloquent.measure.asking import OpenAiAsker, ask_once
 from eloquent.nodes.model import Limits
 from eloquent.nodes.tcp_account import find_connection
-from eloquent.report.rows import StreamRow, read_rows
+from eloquent.records.rows import StreamRow, read_rows
 
 PATH = "/v1/chat/completions"
 

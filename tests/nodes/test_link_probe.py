@@ -4,7 +4,7 @@ import urllib.request
 import pytest
 
 from eloquent.nodes.probes import LOST_AFTER
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 
 def page(port):

@@ -16,7 +16,7 @@ from eloquent.drivers.udp import UdpClient
 from eloquent.nodes import runtime
 from eloquent.nodes.sources import Library
 from eloquent.protocol.session import ClientSession, StreamEnded, StreamFailed
-from eloquent.report.rows import StreamRow, read_rows
+from eloquent.records.rows import StreamRow, read_rows
 
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
 

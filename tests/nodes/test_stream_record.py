@@ -4,7 +4,7 @@ import pytest
 
 from eloquent import telemetry
 from eloquent.nodes.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
-from eloquent.report.rows import StreamRow, read_rows
+from eloquent.records.rows import StreamRow, read_rows
 
 METADATA = {
     "x-eloquent-session": "c1.duplicate-2.r3",

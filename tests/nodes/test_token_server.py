@@ -15,7 +15,7 @@ from eloquent.calls import names
 from eloquent.nodes.model import Answer, Limits, Model
 from eloquent.nodes.sources import Library, Token
 from eloquent.nodes.stream_record import StreamRecorder
-from eloquent.report.rows import StreamRow, read_rows
+from eloquent.records.rows import StreamRow, read_rows
 
 COUNT_TO_3 = [(0, "1"), (1, ","), (2, " 2"), (3, ","), (4, " 3")]
 

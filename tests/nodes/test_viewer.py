@@ -16,7 +16,7 @@ from eloquent.calls import names
 from eloquent.nodes.lanes import Ask, GrpcLane
 from eloquent.nodes.viewer import Viewer, keep_background
 from eloquent.qoe.session import measure
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 from eloquent.screen import ViewerLog
 
 SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent")

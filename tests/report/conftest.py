@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from eloquent.report.rows import LagRow, ProbeRow, SessionRow, StreamRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import LagRow, ProbeRow, SessionRow, StreamRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 
 LINE = "name=always rtt=400ms rate=10mbit queue=1000 loss=independent(probability=0.25)"
 

@@ -2,8 +2,8 @@ import pytest
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
+from eloquent.records.run_directory import RunDirectory
 from eloquent.report.figures import compute, scheme_of
-from eloquent.report.run_directory import RunDirectory
 
 
 def test_the_figures_of_a_run_worked_out_by_hand(run):

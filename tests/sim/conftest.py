@@ -8,8 +8,8 @@ import pytest
 from eloquent import schemes
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
-from eloquent.report.rows import SessionRow, StreamRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import SessionRow, StreamRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 from eloquent.sim.session import constant_rate, run_session
 
 EPOCH = 5000.0

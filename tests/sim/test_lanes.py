@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.rows import TokenRow
-from eloquent.report.run_directory import Manifest, NamedScenario
+from eloquent.records.rows import TokenRow
+from eloquent.records.run_directory import Manifest, NamedScenario
 from eloquent.sim.lanes import model_of, read_lanes, replay
 from eloquent.sim.session import constant_rate
 

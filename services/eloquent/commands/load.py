@@ -58,9 +58,9 @@ def load(
 
 def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Show what happens, and the summary at the end; give how it ended."""
+    from eloquent.records.run_directory import RunDirectory
     from eloquent.report.figures import compute
     from eloquent.report.html import write_report
-    from eloquent.report.run_directory import RunDirectory
     from eloquent.report.table import render
 
     ended: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def load_capacity(
     from eloquent.emulation.testbed import Testbed
     from eloquent.load import capacity
     from eloquent.load.options import parse_load_options
-    from eloquent.report.run_directory import write_whole
+    from eloquent.records.run_directory import write_whole
 
     testbed, steps = Testbed(), list[capacity.Step]()
     bounds = capacity.Bounds(

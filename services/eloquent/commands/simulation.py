@@ -139,7 +139,7 @@ def agreement(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
 ) -> None:
     """Replay a run of the lab in the simulator, write agreement.csv and agreement.md beside its logs, and compare."""
-    from eloquent.report.run_directory import RunDirectory
+    from eloquent.records.run_directory import RunDirectory
     from eloquent.sim.agreement import compare
     from eloquent.sim.lanes import read_lanes
 

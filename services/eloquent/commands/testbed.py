@@ -66,9 +66,9 @@ def up(
 
 def _show(events: Iterator[dict[str, Any]]) -> None:
     """Show what happens while the testbed comes up, and the comparison at the end."""
+    from eloquent.records.run_directory import RunDirectory
     from eloquent.report.figures import compute
     from eloquent.report.html import write_report
-    from eloquent.report.run_directory import RunDirectory
     from eloquent.report.table import render
 
     folder, urls = Path(), dict[str, str]()

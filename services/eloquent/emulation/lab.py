@@ -28,7 +28,7 @@ from eloquent.emulation.switches import start_open_vswitch
 from eloquent.emulation.windows import Outside, Window, open_windows
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 from eloquent.watch.facts import RunFacts
 
 FIRST_RESTART = 1.0  # seconds until the first restart; doubled for each one after

@@ -15,7 +15,7 @@ from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.selftest import LinkTest
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 DISTRIBUTIONS = ("eloquent-testbed", "grpcio", "protobuf", "prometheus-client", "pyroute2")
 COMMANDS = {

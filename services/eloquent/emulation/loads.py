@@ -29,8 +29,8 @@ from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.load.ride import RIDE
 from eloquent.load.slo import breaches, parse_slo
+from eloquent.records.run_directory import RunDirectory
 from eloquent.report.figures import compute
-from eloquent.report.run_directory import RunDirectory
 from eloquent.report.summary import write_summary
 
 OVERTIME = 60.0  # seconds beyond the duration until a load test that does not end is ended

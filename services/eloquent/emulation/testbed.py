@@ -25,7 +25,7 @@ from eloquent.emulation.supervisor import Orders
 from eloquent.emulation.windows import Outside
 from eloquent.errors import ConfigurationError, EmulationError
 from eloquent.load.options import LoadOptions
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.run_directory import RunDirectory
 
 STATE = Path(os.environ.get("ELOQUENT_STATE", "/run/eloquent"))
 NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from prometheus_client import Histogram
 
-from eloquent.report.rows import LagRow, RowWriter
+from eloquent.records.rows import LagRow, RowWriter
 
 INTERVAL = 0.05  # seconds between two samples
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eloquent.calls.answer import AnswerFailed
 from eloquent.load.clients import Client, Leave, Question
-from eloquent.report.figures import LEFT, SUCCESS
+from eloquent.records.rows import LEFT, SUCCESS
 from eloquent.screen import Screen
 
 _logger = logging.getLogger(__name__)

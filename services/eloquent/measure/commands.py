@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eloquent.measure.findings import LoggedSession
     from eloquent.measure.flows import Vantage
     from eloquent.measure.losses import StreamFates
-    from eloquent.report.run_directory import RunDirectory
+    from eloquent.records.run_directory import RunDirectory
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,7 +107,7 @@ def read(
 ) -> None:
     """Read a capture made anywhere: loss rate, loss trace, scenario, figure 4."""
     from eloquent.measure.flows import Vantage
-    from eloquent.report.run_directory import RunDirectory
+    from eloquent.records.run_directory import RunDirectory
 
     if vantage not in {"auto", *Vantage}:
         raise ConfigurationError(f"'{vantage}' is not a vantage: choose auto, sender or receiver")
@@ -140,7 +140,7 @@ def qoe(
 ) -> None:
     """Show what lies beyond stalls: the QoE of Andes, stalls behind a playout buffer, long stalls against short ones."""
     from eloquent.measure import findings, tables
-    from eloquent.report.run_directory import RunDirectory
+    from eloquent.records.run_directory import RunDirectory
 
     sessions = findings.read_sessions(RunDirectory(log))
     console.print(

@@ -15,9 +15,8 @@ from eloquent.measure.losses import StreamFates, fates, loss_trace
 from eloquent.measure.packets import read_capture
 from eloquent.qoe.ratios import percentile, ratio
 from eloquent.qoe.session import STALL_THRESHOLD, gaps
-from eloquent.report.figures import SUCCESS
-from eloquent.report.rows import SessionRow
-from eloquent.report.run_directory import RunDirectory, write_json, write_whole
+from eloquent.records.rows import SUCCESS, SessionRow
+from eloquent.records.run_directory import RunDirectory, write_json, write_whole
 
 TRACE, SCENARIO, FINDINGS = "loss-trace.txt", "scenario.yaml", "measurement.json"
 DEFAULT_SLOT = 0.020  # seconds; well below the time between two tokens, so that each packet's own fate is replayed

@@ -12,8 +12,8 @@ from pathlib import Path
 from eloquent.errors import ConfigurationError
 from eloquent.measure.asking import Answer, Asker, ask_once
 from eloquent.measure.capture import capturing
-from eloquent.report.rows import SessionRow, TokenRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import SessionRow, TokenRow
+from eloquent.records.run_directory import RunDirectory
 
 CAPTURE = "capture.pcap"
 SCENARIO = {"name": "measured", "line": ""}  # a real network has no scenario

@@ -11,7 +11,7 @@ from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.qoe.ratios import percentile, ratio
 from eloquent.qoe.score import Expectation, andes_qoe, stall_burden
 from eloquent.qoe.session import measure
-from eloquent.report.figures import SUCCESS
+from eloquent.records.rows import SUCCESS
 from eloquent.units import format_percent, format_rate
 
 _NOT_MEASURED = "-"

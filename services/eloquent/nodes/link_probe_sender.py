@@ -12,8 +12,8 @@ from eloquent import telemetry
 from eloquent.addresses import Address, family_of, parse_address
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.probes import LOST_AFTER, MAX_DATAGRAM, Link
-from eloquent.report.rows import ProbeRow, RowWriter
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import ProbeRow, RowWriter
+from eloquent.records.run_directory import RunDirectory
 
 
 class Sender:

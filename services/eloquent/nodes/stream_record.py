@@ -9,8 +9,8 @@ from typing import Self
 from eloquent import schemes, telemetry
 from eloquent.calls import names
 from eloquent.nodes import runtime
-from eloquent.report.rows import RowWriter, StreamRow
-from eloquent.report.run_directory import RunDirectory
+from eloquent.records.rows import RowWriter, StreamRow
+from eloquent.records.run_directory import RunDirectory
 
 DEFAULT_SCHEMES = tuple(scheme.name for scheme in schemes.defaults() if scheme.kind != "bound")
 

@@ -24,7 +24,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes import runtime
 from eloquent.nodes.lanes import Ask, Lane, add_flags, make_lanes
 from eloquent.nodes.sources.counting import CountingSource
-from eloquent.report.rows import LagRow
+from eloquent.records.rows import LagRow
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag

@@ -20,10 +20,10 @@ import numpy as np
 
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import TOLERANT_THRESHOLD
+from eloquent.records.rows import StreamRow
+from eloquent.records.run_directory import RunDirectory
 from eloquent.report.permutation import LEVEL, Outcome, Units, compare_groups, compare_pairs
-from eloquent.report.rows import StreamRow
 from eloquent.report.run_data import Answer, RunData, load
-from eloquent.report.run_directory import RunDirectory
 
 Key = tuple[str, int]
 """Client and round: one unit."""

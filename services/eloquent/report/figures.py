@@ -17,13 +17,9 @@ from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval
 from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
+from eloquent.records.rows import ENDED_WELL, ProbeRow, SessionRow, StreamRow, TokenRow
+from eloquent.records.run_directory import Manifest, RunDirectory
 from eloquent.report.concurrency import Concurrency, concurrency
-from eloquent.report.rows import ProbeRow, SessionRow, StreamRow, TokenRow
-from eloquent.report.run_directory import Manifest, RunDirectory
-
-SUCCESS = "ok"
-LEFT = "left"  # the reader turned away, or the load test was over: nothing failed
-ENDED_WELL = frozenset({SUCCESS, LEFT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

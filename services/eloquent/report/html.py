@@ -7,12 +7,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eloquent.errors import ConfigurationError
+from eloquent.records.run_directory import write_whole
 from eloquent.report.agreement import NAME as AGREEMENT
 from eloquent.report.agreement import read_agreement
 from eloquent.report.figures import SchemeFigures
 from eloquent.report.plots import draw
 from eloquent.report.run_data import RunData, load
-from eloquent.report.run_directory import write_whole
 from eloquent.report.story import facts, headline, milliseconds, self_tests, shortcomings, warnings
 from eloquent.report.strips import MOST_CLIENTS, draw_strips
 from eloquent.report.styles import colours, label, printable

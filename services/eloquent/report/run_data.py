@@ -8,9 +8,9 @@ from typing import Any
 
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import SessionMeasures, gaps, measure
-from eloquent.report.figures import ENDED_WELL, Summary, compute
-from eloquent.report.rows import ProbeRow, SessionRow, TokenRow
-from eloquent.report.run_directory import Manifest, RunDirectory
+from eloquent.records.rows import ENDED_WELL, ProbeRow, SessionRow, TokenRow
+from eloquent.records.run_directory import Manifest, RunDirectory
+from eloquent.report.figures import Summary, compute
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from eloquent.records.run_directory import RunDirectory, write_json, write_whole
 from eloquent.report.figures import Summary, compute
-from eloquent.report.run_directory import RunDirectory, write_json, write_whole
 from eloquent.report.table import markdown
 
 

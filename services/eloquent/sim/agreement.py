@@ -18,8 +18,8 @@ from pathlib import Path
 from eloquent.errors import EloquentError
 from eloquent.qoe.ratios import Measured, ratio, relative_ratio
 from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, measure
+from eloquent.records.run_directory import RunDirectory, write_whole
 from eloquent.report.figures import SchemeFigures, compute
-from eloquent.report.run_directory import RunDirectory, write_whole
 from eloquent.sim.batch import Point, SessionSums
 from eloquent.sim.experiment import Results, tell_nobody
 from eloquent.sim.lanes import Lane, replay

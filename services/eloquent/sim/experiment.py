@@ -19,7 +19,8 @@ from typing import TypeVar
 from eloquent import schemes
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.ratios import Measured, percentile, ratio, redundancy_rate, relative_ratio, share_interval
-from eloquent.report.figures import SUCCESS, RelativeStallRatio, SchemeFigures
+from eloquent.records.rows import SUCCESS
+from eloquent.report.figures import RelativeStallRatio, SchemeFigures
 from eloquent.sim.batch import Batch, Point, SessionSums, run_batch
 
 SESSIONS_A_BATCH = 5  # a fifth of a second of work, so that no worker is long without at the end

@@ -22,9 +22,8 @@ from eloquent.channel.scenario import Scenario, parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.report.figures import SUCCESS
-from eloquent.report.rows import TokenRow
-from eloquent.report.run_directory import Manifest, RunDirectory
+from eloquent.records.rows import SUCCESS, TokenRow
+from eloquent.records.run_directory import Manifest, RunDirectory
 from eloquent.sim.batch import SessionSums, sum_up
 from eloquent.sim.choices import Choices
 from eloquent.sim.experiment import in_order, tell_nobody

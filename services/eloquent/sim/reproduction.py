@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eloquent import scenarios
-from eloquent.report.run_directory import write_whole
+from eloquent.records.run_directory import write_whole
 from eloquent.sim import limit, reductions, replay, timeline
 from eloquent.sim.batch import Point
 from eloquent.sim.experiment import Results, run, tell_nobody

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TextIO
 
+from eloquent.records.run_directory import write_whole
 from eloquent.report.figures import SchemeFigures
-from eloquent.report.run_directory import write_whole
 from eloquent.sim.batch import Point, SessionSums
 from eloquent.sim.experiment import Results
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.run_directory import RunDirectory, write_json
+from eloquent.records.run_directory import RunDirectory, write_json
 
 
 def test_latest_leads_to_the_newest_run(tmp_path):

@@ -20,6 +20,11 @@ from typing import Any, Generic, TypeVar
 
 from eloquent.errors import ConfigurationError
 
+SUCCESS = "ok"
+LEFT = "left"  # the reader turned away, or the load test was over: nothing failed
+ENDED_WELL = frozenset({SUCCESS, LEFT})
+"""Outcomes of sessions; any other is the reason of a failure."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:

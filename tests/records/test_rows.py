@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
+from eloquent.records.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
 
 TOKEN = TokenRow(session="client1.eloquent.r1", index=0, generated_s=None, rendered_s=1.5)
 HEADER = "session,index,generated_s,rendered_s\n"

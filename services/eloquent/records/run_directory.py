@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eloquent.errors import ConfigurationError
-from eloquent.report.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
+from eloquent.records.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
 
 
 class NamedScenario(BaseModel):

@@ -1,0 +1,1 @@
+"""What a run writes: the rows of its logs, its manifest, and where they lie."""
