@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "units": {"errors"},
     "addresses": {"errors"},
     "settings": {"errors"},
+    "terminal": set(),
     "protocol": BASE,
     "baselines": BASE | {"protocol"},
     "schemes": BASE | {"protocol", "baselines"},
@@ -59,9 +60,9 @@ MAY_IMPORT = {
     },
     "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
     "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses"},
-    "measure": BASE | {"addresses", "api", "protocol", "channel", "qoe", "records"},
-    "commands": BASE | {"emulation", "load", "measure", "records", "report", "scenarios", "sim", "watch"},
-    "cli": BASE | {"commands", "measure"},
+    "measure": BASE | {"addresses", "api", "protocol", "channel", "qoe", "records", "terminal"},
+    "commands": BASE | {"emulation", "load", "measure", "records", "report", "scenarios", "sim", "terminal", "watch"},
+    "cli": BASE | {"commands", "measure", "terminal"},
 }
 PURE = {"protocol", "baselines", "schemes", "channel", "qoe"}
 # Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.
@@ -71,7 +72,7 @@ HOMES = {
     "mininet": {"emulation"},
     "pyroute2": {"emulation", "nodes"},
     "typer": {"cli", "commands", "measure"},
-    "rich": {"cli", "commands", "report", "measure", "watch"},
+    "rich": {"cli", "commands", "report", "measure", "terminal", "watch"},
     "starlette": {"nodes", "watch"},
     "uvicorn": {"nodes", "watch"},
 }

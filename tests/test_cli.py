@@ -1,7 +1,12 @@
 """The commands of the simulator."""
 
+import fcntl
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from eloquent.cli import app
@@ -28,3 +33,40 @@ def test_what_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path):
     for words in (["--schemes", "grpc"], ["--phase", "odd"], ["--tokens", str(tmp_path / "none")]):
         result = CliRunner().invoke(app, ["simulate", "--workers", "1", *words])
         assert result.exit_code == 1, words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "up --help",
+        "up",
+        "load",
+        "status",
+        "check-host --help",
+        "report missing",
+        "compare missing missing",
+        "measure table missing",
+        "reproduce --out missing --schemes pigeon",
+    ],
+)
+def test_what_draws_nothing_does_not_load_matplotlib(tmp_path: Path, words: str):
+    """It takes its time, and where the user has no home it warns before the sentence that matters."""
+    with (tmp_path / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # so that `up` is refused whoever runs the test
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "eloquent.cli", *words.split()],
+            env={**os.environ, "ELOQUENT_STATE": str(tmp_path), "HOME": "/nonexistent"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "eloquent.cli" in loaded or "eloquent.commands" in loaded
+    assert not any(name.partition(".")[0] == "matplotlib" for name in loaded)
+    assert done.returncode == (0 if "--help" in words else 1)
+    if "--help" not in words:
+        said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+        assert [line.partition(":")[0] for line in said] == ["error"], said

@@ -3,15 +3,15 @@
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
 from eloquent.commands import load, report, simulation, testbed, watch
 from eloquent.errors import EloquentError
 from eloquent.measure.commands import app as measure
+from eloquent.terminal import Output
 
-errors = Console(stderr=True)
+errors = Output(stderr=True)
 
 
 class _Commands(TyperGroup):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from eloquent.errors import EmulationError
+from eloquent.terminal import Output
 
-console = Console()
+console = Output()
 
 
 def load(

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from eloquent.errors import ConfigurationError
+from eloquent.terminal import Output
 
 if TYPE_CHECKING:
     from eloquent.sim.choices import Phase
     from eloquent.sim.tables import Table as Figures
 
-console = Console()
+console = Output()
 
 
 def simulate(
@@ -92,7 +93,7 @@ def reproduce(
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
-    from eloquent.sim import paper, plots, readers, reproduction, targets
+    from eloquent.sim import paper, readers, reproduction, targets
     from eloquent.sim.tables import show
 
     if only_targets:
@@ -106,6 +107,8 @@ def reproduce(
     else:
         names = paper.scheme_names() if schemes is None else tuple(schemes.split(","))
         plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied, traces=traces)
+        from eloquent.sim import plots  # Matplotlib, once the plan is possible, and before the workers, who inherit it
+
         with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
             result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
             drawn = plots.draw(result, executor)
@@ -201,11 +204,11 @@ def _print_figures(table: "Figures") -> None:
 
 
 def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
 
 

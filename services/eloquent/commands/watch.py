@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from eloquent.errors import ConfigurationError
+from eloquent.terminal import Output
 
-console = Console()
+console = Output()
 REFRESH = 2.0  # seconds: Prometheus knows nothing newer
 
 

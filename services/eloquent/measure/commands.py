@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
+from eloquent.terminal import Output
 from eloquent.units import parse_duration
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Study real streams: token times, packet captures, loss traces.",
 )
-console = Console()
-errors = Console(stderr=True)
+console = Output()
+errors = Output(stderr=True)
 
 # Eloquent §2.2
 PROMPT = "Count to 80, with a comma between each number and no newlines. E.g., 1, 2, 3, ..."
@@ -127,7 +127,7 @@ def table(runs: Annotated[list[Path], typer.Argument(help="Run directories, or t
     """Compare measurements: 95th percentile stall and loss rate, one line a run."""
     from eloquent.measure import findings, tables
 
-    console.print(tables.comparison([findings.read_findings(path) for path in runs]))
+    console.print(tables.comparison([findings.read_findings(path) for path in runs]), markup=False)
 
 
 @app.command()
@@ -146,7 +146,8 @@ def qoe(
     console.print(
         tables.beyond_stalls(
             sessions, token_time=parse_duration(reading), ttft=parse_duration(ttft), start_tokens=start_tokens
-        )
+        ),
+        markup=False,
     )
 
 
@@ -164,7 +165,7 @@ def mahimahi(
         traces = {path.name: parse_mahimahi(path.read_text(encoding="utf-8").splitlines()) for path in files}
     except OSError as error:
         raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
-    console.print(tables.delivery(traces, outage=parse_duration(outage)))
+    console.print(tables.delivery(traces, outage=parse_duration(outage)), markup=False)
 
 
 def _port(url: str, grpc: str) -> int:
@@ -205,7 +206,7 @@ def _report(
     name = log.read_manifest().run if log is not None else capture.stem if capture is not None else ""
     result = findings.find(name, sessions, streams)
     findings.write(out, result, streams, slot=slot)
-    console.print(tables.comparison([result]))
+    console.print(tables.comparison([result]), markup=False)
     if streams:
         for path in _figure4(streams, sessions, session, out):
             console.print(f"figure 4:  {path}", highlight=False, soft_wrap=True)

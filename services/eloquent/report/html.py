@@ -11,10 +11,8 @@ from eloquent.records.run_directory import write_whole
 from eloquent.report.agreement import NAME as AGREEMENT
 from eloquent.report.agreement import read_agreement
 from eloquent.report.figures import SchemeFigures
-from eloquent.report.plots import draw
 from eloquent.report.run_data import RunData, load
 from eloquent.report.story import facts, headline, milliseconds, self_tests, shortcomings, warnings
-from eloquent.report.strips import MOST_CLIENTS, draw_strips
 from eloquent.report.styles import colours, label, printable
 from eloquent.units import format_percent
 
@@ -111,6 +109,9 @@ def page(run: RunData, loads: list[Load] | None = None) -> str:
         run: The run.
         loads: The loads inside it.
     """
+    from eloquent.report.plots import draw  # Matplotlib, which takes its time, only when something is drawn
+    from eloquent.report.strips import MOST_CLIENTS, draw_strips
+
     environment = Environment(
         loader=PackageLoader("eloquent", "report"),
         autoescape=True,

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eloquent import scenarios
+from eloquent import scenarios, schemes
 from eloquent.records.run_directory import write_whole
 from eloquent.sim import limit, reductions, replay, timeline
 from eloquent.sim.batch import Point
@@ -50,12 +50,14 @@ class Plan:
         traces: Folder of the traces of figure 7; None for the shipped ones.
 
     Raises:
-        ConfigurationError: The folder holds something else.
+        ConfigurationError: The folder holds something else, or a scheme is unknown or cannot be simulated.
     """
 
     def __init__(
         self, names: Sequence[str], *, sessions: int, headline: int, varied: int, traces: Path | None = None
     ) -> None:
+        for name in names:
+            schemes.get(name).make_receiver()  # refuses one that is unknown, or has no endpoints, before anything runs
         self.names, self.figure, self.headline, self.varied = tuple(names), sessions, headline, varied
         self.traces = replay.read_traces(traces)
         self.wanted: dict[Point, int] = {}
