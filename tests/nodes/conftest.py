@@ -18,12 +18,12 @@ from eloquent import schemes, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
-from eloquent.nodes.edge_relay import EdgeRelay
-from eloquent.nodes.model import Limits
-from eloquent.nodes.origin_relay import OriginRelay
+from eloquent.nodes.common.stream_record import StreamRecorder
+from eloquent.nodes.edge_relay.relay import EdgeRelay
+from eloquent.nodes.origin_relay.relay import OriginRelay
 from eloquent.nodes.sources import Library
-from eloquent.nodes.stream_record import StreamRecorder
-from eloquent.nodes.token_server import TokenServer
+from eloquent.nodes.token_server.model import Limits
+from eloquent.nodes.token_server.server import TokenServer
 from eloquent.protocol.session import ServerSession, Tally
 from eloquent.records.rows import RowWriter, StreamRow
 

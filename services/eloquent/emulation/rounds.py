@@ -16,7 +16,7 @@ from eloquent.emulation.links import Carrier
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
 from eloquent.errors import EmulationError
-from eloquent.nodes.probes import LOST_AFTER
+from eloquent.nodes.link_probe.probes import LOST_AFTER
 from eloquent.report.summary import summarise
 
 START_MARGIN = 2.0  # seconds between the order to start and the first request

@@ -1,1 +1,1 @@
-"""The processes of a run, one file a process: `python -m eloquent.nodes.NAME --help` tells what each takes."""
+"""The processes of a run, one folder a process: `python -m eloquent.nodes.NAME --help` tells what each takes."""

@@ -12,7 +12,7 @@ import uvicorn
 
 from eloquent import telemetry
 from eloquent.addresses import listen_on
-from eloquent.nodes import runtime
+from eloquent.nodes.common import runtime
 from eloquent.watch.board.app import make_app
 from eloquent.watch.facts import RunFacts
 from eloquent.watch.prometheus import Prometheus

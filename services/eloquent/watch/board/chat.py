@@ -1,6 +1,6 @@
 """The live chat: one question, asked by several schemes at the same instant through one client's link, token by token.
 
-Rules of this file: an asker (nodes/asker.py) runs in the client's network for the length of one question, and dies with the page
+Rules of this file: an asker (nodes/asker/) runs in the client's network for the length of one question, and dies with the page
 that asked. What it reads is counted here as a viewer counts its own, so that a chat shows on the panels too.
 """
 

@@ -1,0 +1,1 @@
+"""The asker: one question by several schemes, for the board's chat."""

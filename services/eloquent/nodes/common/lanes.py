@@ -1,0 +1,232 @@
+"""How a viewer asks: over gRPC, from the token server or an edge relay, or over HTTP with server-sent events.
+
+Rules of this file: connections are made ahead and kept open, and each session has one to itself, so that the kernel's
+account of a connection is a session's. Nothing retries. Every failure is a `AnswerFailed` with an outcome.
+"""
+
+import argparse
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import grpc.aio
+import httpx
+
+from eloquent import schemes
+from eloquent.addresses import parse_address
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls import chat, names
+from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.errors import ConfigurationError
+from eloquent.nodes.common import runtime
+from eloquent.nodes.sources.counting import counting_prompt
+
+SSE = "sse"
+_CONNECT_TIME = 15.0  # seconds for a connection before the first round
+_MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
+# gRPC must not retry behind our back, nor share one connection between two channels.
+_CHANNEL_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+_logger = logging.getLogger(__name__)
+
+Connection = TypeVar("Connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked for in a session.
+
+    Attributes:
+        length: Seconds from the first token to the last, about.
+        token_gap: Seconds between two tokens.
+        words: What a person asks; empty for the paper's prompt.
+    """
+
+    length: float
+    token_gap: float
+    words: str = ""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a session is given up."""
+        return 2 * self.length + _MARGIN
+
+    @property
+    def prompt(self) -> str:
+        """The words, or the paper's prompt, to count as far as the time goes."""
+        return self.words or counting_prompt(self._tokens)
+
+    @property
+    def max_tokens(self) -> int:
+        """Where the answer is cut off; 0 for the paper's prompt, whose answer ends by itself."""
+        return self._tokens if self.words else 0
+
+    @property
+    def _tokens(self) -> int:
+        return max(1, int(self.length / self.token_gap + 1e-9))
+
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Lane(ABC, Generic[Connection]):
+    """One scheme's connections, kept open; each session has one to itself.
+
+    Args:
+        target: `HOST:PORT`.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._idle: list[Connection] = []
+        self._all: list[Connection] = []
+
+    async def connect(self) -> None:
+        """Connect ahead of the first session."""
+        async with self._connection() as connection:
+            try:
+                await asyncio.wait_for(self._warm(connection), _CONNECT_TIME)
+            except (TimeoutError, httpx.TransportError):
+                _logger.warning("no connection to %s; going on", self._target)
+
+    @abstractmethod
+    def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+        """Ask, and yield the tokens as they come; whoever closes it early tells the server.
+
+        Raises:
+            AnswerFailed: The answer does not come, or does not end well.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connection in self._all:
+            await self._close(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection that no other session uses."""
+        if not self._idle:
+            connection = self._make()
+            self._all.append(connection)
+            self._idle.append(connection)
+        connection = self._idle.pop()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    @abstractmethod
+    def _make(self) -> Connection: ...
+
+    @abstractmethod
+    async def _warm(self, connection: Connection) -> None: ...
+
+    @abstractmethod
+    async def _close(self, connection: Connection) -> None: ...
+
+
+class GrpcLane(Lane[grpc.aio.Channel]):
+    """Asks by gRPC."""
+
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+        """See `Lane`."""
+        request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
+        request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
+        async with self._connection() as channel:
+            generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
+                names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+            )
+            call = generate(request, metadata=metadata, timeout=ask.deadline)
+            try:
+                async for token in call:
+                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+            except grpc.aio.AioRpcError as error:
+                raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
+            finally:
+                call.cancel()
+
+    def _make(self) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+
+    async def _warm(self, connection: grpc.aio.Channel) -> None:
+        await connection.channel_ready()
+
+    async def _close(self, connection: grpc.aio.Channel) -> None:
+        await connection.close()
+
+
+class SseLane(Lane[httpx.AsyncClient]):
+    """Asks by HTTP, and reads server-sent events."""
+
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+        """See `Lane`."""
+        question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
+        headers = {"content-type": "application/json", **dict(metadata)}
+        try:
+            async with (
+                self._connection() as client,
+                asyncio.timeout(ask.deadline),
+                client.stream("POST", chat.PATH, content=question, headers=headers) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    raise chat.refusal(response.status_code, await response.aread())
+                reader = chat.ChunkReader()
+                async for data in response.aiter_raw():
+                    for token in reader.feed(data):
+                        yield token
+                reader.finish()
+        except TimeoutError as error:
+            raise AnswerFailed("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
+        except httpx.TransportError as error:
+            raise AnswerFailed("unavailable", str(error) or repr(error)) from error
+
+    def _make(self) -> httpx.AsyncClient:
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+        return httpx.AsyncClient(base_url=f"http://{self._target}", limits=one, timeout=None, trust_env=False)  # noqa: S113  (a session has a deadline)
+
+    async def _warm(self, connection: httpx.AsyncClient) -> None:
+        await connection.get("/health")
+
+    async def _close(self, connection: httpx.AsyncClient) -> None:
+        await connection.aclose()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say by which schemes to ask, and where."""
+    add = parser.add_argument
+    add("--client", required=True, help="name of this client, the label of its metrics and logs")
+    add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
+    add("--server", metavar="HOST:PORT", help="token server, for the scheme grpc")
+    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the scheme sse")
+    add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
+
+
+def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
+    """Find where to ask for each scheme.
+
+    Args:
+        flags: What `add_flags` added.
+
+    Raises:
+        ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
+    """
+    lanes: dict[str, Lane[Any]] = {}
+    make: type[Lane[Any]]
+    for name in flags.schemes:
+        if name == SSE:
+            flag, target, make = "--http", flags.http, SseLane
+        elif schemes.get(name).kind == "kernel":
+            flag, target, make = "--server", flags.server, GrpcLane
+        else:
+            flag, target, make = "--edge", flags.edge, GrpcLane
+        if not target:
+            raise ConfigurationError(f"the scheme '{name}' needs {flag}")
+        parse_address(target)
+        lanes[name] = make(target)
+    if not lanes:
+        raise ConfigurationError("name at least one scheme with --schemes")
+    return lanes

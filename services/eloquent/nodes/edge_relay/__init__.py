@@ -1,0 +1,1 @@
+"""The edge relay: gRPC for the clients beside it, Eloquent across the link."""

@@ -1,0 +1,1 @@
+"""The token server: a model's answers, over gRPC and HTTP."""

@@ -1,0 +1,117 @@
+"""Serve tokens over gRPC, and over HTTP as OpenAI does: the model server of the testbed.
+
+Rules of this file: what this server does not accept, it says with INVALID_ARGUMENT; what it has no room for, with
+RESOURCE_EXHAUSTED. Both doors let in as many streams as one limit says, and drain together.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import grpc
+
+from eloquent import telemetry
+from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.errors import ConfigurationError
+from eloquent.nodes.common import runtime
+from eloquent.nodes.common.admission import Admission
+from eloquent.nodes.common.front_door import Context, FrontDoor
+from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
+from eloquent.nodes.sources import Library
+from eloquent.nodes.token_server.chat_door import ChatDoor
+from eloquent.nodes.token_server.model import Caller, Limits, Model, Question
+
+
+class TokenServer:
+    """The token service.
+
+    Args:
+        library: Where answers come from.
+        limits: What is accepted.
+        metrics: What is counted.
+        recorder: Told what each direct stream cost the kernel's TCP.
+
+    Attributes:
+        door: Where gRPC comes in.
+        chat_door: Where HTTP comes in, if it is opened.
+    """
+
+    def __init__(
+        self, library: Library, limits: Limits, metrics: telemetry.ServerMetrics, recorder: StreamRecorder
+    ) -> None:
+        self._model = Model(library, limits, metrics, recorder)
+        admission = Admission(limits.streams)
+        self.chat_door = ChatDoor(self._model, admission)
+        self.door = FrontDoor(
+            self._generate,
+            admission=admission,
+            request=GenerateRequest,
+            serialize=GenerateResponse.SerializeToString,
+        )
+
+    async def drain(self, grace: float) -> None:
+        """Let the open streams end within the grace time, then account what they cost."""
+        await asyncio.gather(self.door.drain(grace), self.chat_door.drain(grace))
+        await self._model.settle(grace)
+
+    async def _generate(self, request: GenerateRequest, context: Context) -> None:
+        question = Question(
+            prompt=request.prompt,
+            max_tokens=request.max_tokens,
+            source=request.source,
+            token_gap=_seconds(request, "token_gap"),
+            first_token_delay=_seconds(request, "first_token_delay"),
+        )
+        try:
+            answer = self._model.answer(question)
+        except ConfigurationError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        caller = Caller(context.peer(), runtime.metadata_of(context.invocation_metadata()))
+        with self._model.stream(answer, caller):
+            await self._model.produce(answer, context.write)
+
+
+def _seconds(request: GenerateRequest, field: Literal["token_gap", "first_token_delay"]) -> float | None:
+    """Read a duration of a request, `None` if it is not there."""
+    if not request.HasField(field):
+        return None
+    duration = getattr(request, field)
+    return float(duration.seconds + duration.nanos / 1e9)
+
+
+async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Serve until stopped."""
+    metrics = telemetry.ServerMetrics()
+    if flags.metrics:
+        telemetry.serve(flags.metrics)
+    recorder = StreamRecorder.open(metrics, flags, "server")
+    limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes)
+    server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
+    if flags.http:
+        await server.chat_door.open(flags.http)
+    await server.door.open(flags.listen)
+    runtime.announce_ready()
+    await stop.wait()
+    await server.drain(flags.grace)
+    recorder.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    parser = runtime.parser("token_server", __doc__)
+    limits = Limits()
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="serve gRPC here")
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve OpenAI's chat completions here")
+    parser.add_argument(
+        "--recordings", type=Path, metavar="DIR", help="offer DIR/NAME.jsonl as the source recorded:NAME"
+    )
+    parser.add_argument("--max-streams", type=int, default=limits.streams, help="streams at once (%(default)s)")
+    parser.add_argument("--max-tokens", type=int, default=limits.tokens, help="tokens of one answer (%(default)s)")
+    parser.add_argument(
+        "--max-prompt-bytes", type=int, default=limits.prompt_bytes, help="length of a prompt (%(default)s)"
+    )
+    add_flags(parser, "server")
+    return runtime.run(partial(serve, parser.parse_args(arguments)))

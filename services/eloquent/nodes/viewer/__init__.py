@@ -1,0 +1,1 @@
+"""The viewer: a person at a client host who reads answers."""

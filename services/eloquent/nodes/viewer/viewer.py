@@ -1,0 +1,266 @@
+"""Ask, render, measure: one process a client host, which asks by every scheme at the same instant.
+
+Rules of this file: rounds start at absolute instants of CLOCK_MONOTONIC, whatever became of the round before. A session
+that fails is an outcome, and stops no other. The answer to the paper's counting prompt is known, so every token is
+checked: an answer that differs, or ends early, is `data_loss`. Progress is JSON Lines on standard output.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eloquent import telemetry
+from eloquent.calls import names
+from eloquent.calls.answer import AnswerFailed
+from eloquent.errors import ConfigurationError
+from eloquent.nodes.common import runtime
+from eloquent.nodes.common.lanes import Ask, Lane, add_flags, make_lanes
+from eloquent.nodes.sources.counting import CountingSource
+from eloquent.records.rows import LagRow
+from eloquent.screen import SchemeMetrics, Screen, ViewerLog
+
+LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
+_BREAK = 10.0  # seconds between the length of a session and the start of the next round
+
+_logger = logging.getLogger(__name__)
+
+
+class Viewer:
+    """One client.
+
+    Args:
+        client: Its name.
+        lanes: Where to ask, by scheme.
+        metrics: Where it is counted.
+        log: Where it is logged; `None` logs nothing.
+    """
+
+    def __init__(
+        self, client: str, lanes: dict[str, Lane[Any]], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
+    ) -> None:
+        self._client = client
+        self._lanes = lanes
+        self._log = log
+        self._metrics = {scheme: SchemeMetrics(metrics, client, scheme) for scheme in lanes}
+        self._lag = metrics.loop_lag.labels(client)
+
+    async def rounds(self, ask: Ask, *, rounds: int, start_at: float, round_length: float) -> None:
+        """Run all rounds, each scheme once in each.
+
+        Args:
+            ask: What to ask for.
+            rounds: How many.
+            start_at: When the first starts, in seconds of CLOCK_MONOTONIC.
+            round_length: Seconds from the start of one to the start of the next.
+        """
+        async with asyncio.TaskGroup() as sessions:
+            for number in range(1, rounds + 1):
+                for scheme in self._lanes:
+                    start = start_at + (number - 1) * round_length
+                    sessions.create_task(self._round(scheme, number, start, ask))
+        _print_event(event="rounds_done")
+
+    async def background(self, ask: Ask, *, pause: float) -> None:
+        """Keep asking by each scheme, with a pause of so many seconds before each session, for ever."""
+        async with asyncio.TaskGroup() as lanes:
+            for scheme in self._lanes:
+                lanes.create_task(self._repeat(scheme, ask, pause))
+
+    async def sample_lag(self, *, logged: bool) -> None:
+        """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            due += LAG_INTERVAL
+            await asyncio.sleep(max(0.0, due - clock()))
+            lag = max(0.0, clock() - due)
+            self._lag.observe(lag)
+            if logged and self._log is not None:
+                self._log.lag.write(LagRow(due, lag))
+
+    async def view(self, scheme: str, number: int, ask: Ask) -> str:
+        """Run one session; return its outcome: `ok` or a gRPC status in lower case."""
+        session = f"{self._client}.{scheme}.r{number}"
+        screen = Screen(
+            session,
+            client=self._client,
+            scheme=scheme,
+            round_number=number,
+            requested_s=time.monotonic(),
+            metrics=self._metrics[scheme],
+            log=self._log,
+        )
+        outcome = "cancelled"
+        try:
+            outcome = await self._render(screen, scheme, session, ask)
+        except Exception:  # a failed session is an outcome and stops no other; its traceback is logged
+            outcome = "internal"
+            _logger.exception("%s failed", session)
+        finally:
+            screen.end(outcome, ended_s=time.monotonic())
+            if number > 0:
+                _print_event(
+                    event="session_ended",
+                    client=self._client,
+                    scheme=scheme,
+                    round=number,
+                    tokens=screen.tokens,
+                    outcome=outcome,
+                )
+        return outcome
+
+    async def _round(self, scheme: str, number: int, start: float, ask: Ask) -> None:
+        await asyncio.sleep(start - time.monotonic())
+        await self.view(scheme, number, ask)
+
+    async def _repeat(self, scheme: str, ask: Ask, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)  # first of all, so that the last round's books can be closed
+            await self.view(scheme, 0, ask)
+
+    async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:
+        metadata = names.owner_metadata(client=self._client, scheme=scheme, session=session)
+        expected = CountingSource().tokens(ask.prompt)
+        try:
+            async with aclosing(self._lanes[scheme].answer(ask, metadata)) as answer:
+                async for token in answer:
+                    rendered_s = time.monotonic()
+                    right = next(expected, None)
+                    if right is None or (token.index, token.text) != (screen.tokens, right.text):
+                        return "data_loss"
+                    screen.render(generated_s=token.generated_s, rendered_s=rendered_s)
+        except AnswerFailed as error:
+            _logger.warning("%s: %s: %s", session, error.outcome, error)
+            return error.outcome
+        return "ok" if next(expected, None) is None else "data_loss"
+
+
+def _print_event(**event: object) -> None:
+    print(json.dumps(event), flush=True)
+
+
+async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Run the rounds, then the background load if that is wanted; stop at once when told to."""
+    lanes = make_lanes(flags)
+    log = ViewerLog(flags.run_dir, flags.client) if flags.run_dir else None
+    viewer = Viewer(flags.client, lanes, telemetry.ViewerMetrics(), log)
+    if flags.metrics:
+        telemetry.serve(flags.metrics)
+    await asyncio.gather(*(lane.connect() for lane in lanes.values()))
+    runtime.announce_ready()
+    work = asyncio.create_task(_work(viewer, flags))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not work.done():
+        work.cancel()
+    await asyncio.wait((work,))
+    for lane in lanes.values():
+        await lane.close()
+    if log is not None:
+        log.close()
+    if not work.cancelled():
+        work.result()  # raises what went wrong
+
+
+async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
+    ask = Ask(flags.session_seconds, flags.token_gap)
+    orders = await _open_orders() if flags.start_on_order else None
+    if orders is not None:
+        start_at = await _start_order(orders)
+    else:
+        start_at = time.monotonic() if flags.start_at is None else flags.start_at
+    round_length = flags.round_seconds or flags.session_seconds + _BREAK
+    sampling = asyncio.create_task(viewer.sample_lag(logged=True))
+    await viewer.rounds(ask, rounds=flags.rounds, start_at=start_at, round_length=round_length)
+    sampling.cancel()
+    if flags.background:
+        light = Ask(flags.background_seconds, flags.token_gap)
+        await keep_background(viewer, light, pause=flags.background_pause, orders=orders)
+    elif flags.stay:
+        await asyncio.Event().wait()
+
+
+async def keep_background(viewer: Viewer, ask: Ask, *, pause: float, orders: asyncio.StreamReader | None) -> None:
+    """Keep the background load on, for ever, but where `{"background": false}` is ordered; `true` resumes it.
+
+    Args:
+        viewer: Who asks.
+        ask: What to ask for.
+        pause: Seconds before each session.
+        orders: Where orders come from, one a line.
+    """
+    wanted = True
+    while True:
+        work = [viewer.background(ask, pause=pause), viewer.sample_lag(logged=False)] if wanted else []
+        tasks = [asyncio.create_task(one) for one in work]
+        try:
+            wanted = await _background_order(orders)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _background_order(orders: asyncio.StreamReader | None) -> bool:
+    """Wait for the next order on the background load; after the last one, for ever."""
+    while orders is not None and (line := await orders.readline()):
+        match json.loads(line):
+            case {"background": bool(wanted)}:
+                return wanted
+    await asyncio.Event().wait()
+    raise AssertionError("nothing sets that event")
+
+
+async def _open_orders() -> asyncio.StreamReader:
+    """Open standard input for orders, one JSON object a line."""
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    return orders
+
+
+async def _start_order(orders: asyncio.StreamReader) -> float:
+    """Wait for the order `{"start_at": SECONDS}`.
+
+    Raises:
+        ConfigurationError: The line is something else, or standard input ended before it.
+    """
+    line = await orders.readline()
+    try:
+        return float(json.loads(line)["start_at"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f'expected {{"start_at": SECONDS}} on standard input, not {line!r}') from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    parser = runtime.parser("viewer", __doc__, drains=False)
+    add_flags(parser)
+    add = parser.add_argument
+    add("--rounds", type=int, default=1, help="rounds (%(default)s)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start-at", type=float, metavar="SECONDS", help="instant of CLOCK_MONOTONIC of round 1 (now)")
+    start.add_argument(
+        "--start-on-order",
+        action="store_true",
+        help='read it as {"start_at": SECONDS} on standard input; {"background": false} pauses the light load',
+    )
+    add("--session-seconds", type=runtime.positive_seconds, default=30.0, help="length of a session (%(default)s)")
+    add("--round-seconds", type=runtime.positive_seconds, help=f"from round to round (a session and {_BREAK:g} s)")
+    add("--token-gap", type=runtime.positive_seconds, default=0.1, help="seconds between two tokens (%(default)s)")
+    add("--stay", action="store_true", help="after the rounds go on serving metrics until SIGTERM")
+    add("--background", action="store_true", help="after the rounds keep a light load until SIGTERM")
+    add(
+        "--background-seconds", type=runtime.positive_seconds, default=10.0, help="length of its sessions (%(default)s)"
+    )
+    add("--background-pause", type=runtime.seconds, default=20.0, help="seconds before each (%(default)s)")
+    add("--run-dir", type=Path, metavar="DIR", help="write this run's logs")
+    return runtime.run(partial(run, parser.parse_args(arguments)))
