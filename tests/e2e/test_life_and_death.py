@@ -171,7 +171,7 @@ def test_bad_options_get_one_sentence(testbed, words, sentence):
 
 
 def test_a_lab_that_loses_its_carrier_says_so(testbed):
-    status = testbed.up_until(SMALL, "streaming", lambda _: testbed.kill_one("eloquent.emulation.wire"))
+    status = testbed.up_until(SMALL, "streaming", lambda _: testbed.kill_one("eloquent.emulation.carriers.wire"))
     assert status == 1
     assert "the wire carrier ended with exit status -9 during the rounds" in testbed.output
     assert testbed.call("down").stdout == "no testbed was up\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from eloquent import scenarios
-from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.measure import findings as found
 from eloquent.measure.flows import Vantage
 from eloquent.measure.transmissions import Fate
@@ -79,7 +79,9 @@ def captures(namespaces: list[int], tmp_path: Path) -> dict[Vantage, Path]:
     lab, client, network = namespaces
     link = ImpairedLink("c1", "tap-c", "tap-n", SCENARIO, seed=7)
     wire = subprocess.Popen(
-        inside(lab, sys.executable, "-m", "eloquent.emulation.wire"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        inside(lab, sys.executable, "-m", "eloquent.emulation.carriers.wire"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
     def ask(command: dict[str, object]) -> object:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eloquent.emulation.links import CARRIERS, NetemCarrier, WireCarrier
+from eloquent.emulation.carriers.carrier import CARRIERS, NetemCarrier, WireCarrier
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.switches import probe_kernel_datapath
 from eloquent.errors import EmulationError

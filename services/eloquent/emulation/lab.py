@@ -12,11 +12,11 @@ from typing import Any
 
 from eloquent import telemetry
 from eloquent.channel.scenario import Scenario
+from eloquent.emulation.carriers.carrier import CARRIERS, Carrier
+from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
 from eloquent.emulation.doors import LOCUST, PROMETHEUS
-from eloquent.emulation.impairment import ImpairedLink
 from eloquent.emulation.ledger import Ledger
-from eloquent.emulation.links import CARRIERS, Carrier
 from eloquent.emulation.loads import LoadTest, Place
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network

@@ -12,7 +12,7 @@ from typing import Any
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.emulation.capabilities import Choice
-from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.selftest import LinkTest
 from eloquent.records.run_directory import RunDirectory

@@ -16,9 +16,9 @@ from typing import Any
 
 from eloquent import scenarios
 from eloquent.channel.loss import format_loss
+from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import Deployment
 from eloquent.emulation.ledger import ProcessorTime
-from eloquent.emulation.links import Carrier
 from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost

@@ -15,7 +15,7 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import RemoteController
 
-from eloquent.emulation.links import Carrier, clean_link
+from eloquent.emulation.carriers.carrier import Carrier, clean_link
 from eloquent.emulation.processes import in_namespace, run_command
 from eloquent.emulation.switches import LabSwitch
 from eloquent.errors import ConfigurationError, EmulationError

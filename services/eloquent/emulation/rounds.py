@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import PAUSE
 from eloquent.emulation.ledger import Ledger, ProcessorTime
-from eloquent.emulation.links import Carrier
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
 from eloquent.errors import EmulationError

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eloquent.channel.scenario import Scenario
-from eloquent.emulation.links import Carrier
+from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.network import LabHost
 from eloquent.errors import EmulationError
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from mininet.link import Link, OVSLink
 
-from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.processes import LabProcess, run_command
 
 CONTROL_TIMEOUT = 20.0  # seconds a carrier may take to obey
@@ -103,7 +103,7 @@ class WireCarrier(Carrier):
     """A user-space forwarder between two TAP devices a link."""
 
     name = "wire"
-    module = "eloquent.emulation.wire"
+    module = "eloquent.emulation.carriers.wire"
     devices_first = True
 
     @staticmethod
@@ -130,7 +130,7 @@ class NetemCarrier(Carrier):
     """The kernel's netem, on both ports of a bridge that each access link crosses."""
 
     name = "netem"
-    module = "eloquent.emulation.netem"
+    module = "eloquent.emulation.carriers.netem"
     devices_first = False
 
     @staticmethod

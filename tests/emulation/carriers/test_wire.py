@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eloquent.emulation.impairment import ImpairedLink
+from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.selftest import FALSE_ALARM, binomial_tail
 
 pytestmark = pytest.mark.namespaces
@@ -40,7 +40,7 @@ def wire(namespace: Callable[[], int], run_in: Callable[..., str]) -> Iterator[W
     lab, client, network = namespace(), namespace(), namespace()
     link = ImpairedLink("c1", "tap-c", "tap-n", SCENARIO, seed=5)
     with subprocess.Popen(
-        ["nsenter", f"--net=/proc/{lab}/ns/net", "--", sys.executable, "-m", "eloquent.emulation.wire"],
+        ["nsenter", f"--net=/proc/{lab}/ns/net", "--", sys.executable, "-m", "eloquent.emulation.carriers.wire"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

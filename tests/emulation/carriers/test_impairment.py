@@ -8,7 +8,7 @@ import pytest
 
 from eloquent.channel.loss import IndependentLoss, MarkovLoss
 from eloquent.channel.schedule import Direction, Schedule
-from eloquent.emulation.impairment import ImpairedLink, LossScript, Steering, summarise_lateness
+from eloquent.emulation.carriers.impairment import ImpairedLink, LossScript, Steering, summarise_lateness
 
 MODEL = MarkovLoss(stay_good=0.9, stay_bad=0.5, loss_in_bad=0.9, slot=0.1)
 EPOCH = 1000.0
@@ -74,7 +74,7 @@ def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(monkey
     link = ImpairedLink("c1", "a", "b", "rtt=0ms", 3)
     steering = Steering([link], set_loss=losses.__setitem__, count=lambda: [{}, {}])
     reader, writer = os.pipe()
-    monkeypatch.setattr("eloquent.emulation.impairment.STDIN", reader)
+    monkeypatch.setattr("eloquent.emulation.carriers.impairment.STDIN", reader)
 
     def order(**command: object) -> dict[str, object]:
         os.write(writer, json.dumps(command).encode() + b"\n")

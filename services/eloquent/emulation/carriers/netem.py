@@ -4,7 +4,7 @@ Each access link crosses a bridge of its own in the lab's namespace; packets tow
 towards the network by the other, and netem sits on both. There it is behind the sending host: on the host's own root qdisc the
 kernel would tell the host's TCP of each drop. The qdisc is added once and changed after: deleting it would drop what is in flight.
 
-    python -m eloquent.emulation.netem       (plan and commands on standard input, see impairment.py)
+    python -m eloquent.emulation.carriers.netem       (plan and commands on standard input, see impairment.py)
 """
 
 import select
@@ -15,7 +15,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
 from eloquent.emulation.processes import run_command
 from eloquent.errors import EmulationError
 

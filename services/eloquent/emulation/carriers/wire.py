@@ -4,7 +4,7 @@ Each access link is two TAP devices. The lab moves one into the client's namespa
 holds both descriptors and carries frames from one to the other, as netem would: first it may lose the frame, then the frame waits
 for the link's rate, then for its one-way delay. A full queue drops at the tail.
 
-    python -m eloquent.emulation.wire        (plan and commands on standard input, see impairment.py)
+    python -m eloquent.emulation.carriers.wire        (plan and commands on standard input, see impairment.py)
 """
 
 import errno
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from eloquent.channel.link import LinkModel
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP = 0x0002
