@@ -60,9 +60,23 @@ MAY_IMPORT = {
     },
     "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
     "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses"},
-    "measure": BASE | {"addresses", "api", "protocol", "channel", "qoe", "records", "terminal"},
-    "commands": BASE | {"emulation", "load", "measure", "records", "report", "scenarios", "sim", "terminal", "watch"},
-    "cli": BASE | {"commands", "measure", "terminal"},
+    "measure": BASE | {"addresses", "api", "protocol", "channel", "qoe", "records"},
+    "commands": BASE
+    | {
+        "addresses",
+        "channel",
+        "emulation",
+        "qoe",
+        "load",
+        "measure",
+        "records",
+        "report",
+        "scenarios",
+        "sim",
+        "terminal",
+        "watch",
+    },
+    "cli": BASE | {"commands", "terminal"},
 }
 PURE = {"protocol", "baselines", "schemes", "channel", "qoe"}
 # Sans-IO: time is an argument, and nobody else's clock, socket, thread or global randomness is touched.
@@ -71,7 +85,7 @@ IMPURE_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "subproc
 HOMES = {
     "mininet": {"emulation"},
     "pyroute2": {"emulation", "nodes"},
-    "typer": {"cli", "commands", "measure"},
+    "typer": {"cli", "commands"},
     "rich": {"cli", "commands", "report", "measure", "terminal", "watch"},
     "starlette": {"nodes", "watch"},
     "uvicorn": {"nodes", "watch"},

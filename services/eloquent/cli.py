@@ -6,9 +6,8 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from eloquent.commands import load, report, simulation, testbed, watch
+from eloquent.commands import load, measure, report, simulation, testbed, watch
 from eloquent.errors import EloquentError
-from eloquent.measure.commands import app as measure
 from eloquent.terminal import Output
 
 errors = Output(stderr=True)
@@ -41,7 +40,7 @@ app.command()(report.compare)
 app.command()(simulation.simulate)
 app.command()(simulation.reproduce)
 app.command()(simulation.agreement)
-app.add_typer(measure, name="measure")
+app.add_typer(measure.app, name="measure")
 
 
 def main() -> None:
