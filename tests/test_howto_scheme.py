@@ -8,10 +8,10 @@ import pytest
 
 from eloquent import scenarios, schemes
 from eloquent.report import styles
-from eloquent.sim.batch import Point
-from eloquent.sim.experiment import run
-from eloquent.sim.paper import scheme_names
-from eloquent.sim.session import constant_rate
+from eloquent.sim.engine.batch import Point
+from eloquent.sim.engine.experiment import run
+from eloquent.sim.engine.session import constant_rate
+from eloquent.sim.paper.settings import scheme_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "howto-scheme.md"
 

@@ -10,7 +10,7 @@ from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.records.rows import SessionRow, StreamRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
-from eloquent.sim.session import constant_rate, run_session
+from eloquent.sim.engine.session import constant_rate, run_session
 
 EPOCH = 5000.0
 ROUND = 15.0  # seconds from round to round

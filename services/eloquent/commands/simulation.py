@@ -17,8 +17,8 @@ from eloquent.errors import ConfigurationError
 from eloquent.terminal import Output
 
 if TYPE_CHECKING:
-    from eloquent.sim.choices import Phase
-    from eloquent.sim.tables import Table as Figures
+    from eloquent.sim.engine.choices import Phase
+    from eloquent.sim.engine.tables import Table as Figures
 
 console = Output()
 
@@ -44,11 +44,11 @@ def simulate(
 ) -> None:
     """Simulate sessions of any schemes over any link, and print their figures."""
     from eloquent.scenarios import load
-    from eloquent.sim.batch import Point, read_instants
-    from eloquent.sim.choices import Choices
-    from eloquent.sim.experiment import run
-    from eloquent.sim.session import constant_rate
-    from eloquent.sim.tables import SessionsFile, figures_table
+    from eloquent.sim.engine.batch import Point, read_instants
+    from eloquent.sim.engine.choices import Choices
+    from eloquent.sim.engine.experiment import run
+    from eloquent.sim.engine.session import constant_rate
+    from eloquent.sim.engine.tables import SessionsFile, figures_table
 
     recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
     generated = recorded or constant_rate(session, gap / 1e3)
@@ -93,8 +93,8 @@ def reproduce(
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
-    from eloquent.sim import paper, readers, reproduction, targets
-    from eloquent.sim.tables import show
+    from eloquent.sim.engine.tables import show
+    from eloquent.sim.paper import readers, reproduction, settings, targets
 
     if only_targets:
         cases = len(targets.lossy_points()) + 2 * len(readers.cases())
@@ -105,9 +105,10 @@ def reproduce(
         for table in found:
             _print_table(table.title, table.headings, [tuple(map(show, row)) for row in table.rows])
     else:
-        names = paper.scheme_names() if schemes is None else tuple(schemes.split(","))
+        names = settings.scheme_names() if schemes is None else tuple(schemes.split(","))
         plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied, traces=traces)
-        from eloquent.sim import plots  # Matplotlib, once the plan is possible, and before the workers, who inherit it
+        # Matplotlib, once the plan is possible, and before the workers, who inherit it.
+        from eloquent.sim.paper import plots
 
         with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
             result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
@@ -125,7 +126,7 @@ def _draw_session(out: Path) -> None:
     """Draw figure 4 from the capture of a simulated session, as `eloquent measure read` does from any other."""
     from eloquent.measure import figure4
     from eloquent.measure.findings import read_streams
-    from eloquent.sim.capture import BEGIN, figure_4
+    from eloquent.sim.engine.capture import BEGIN, figure_4
 
     session, capture = figure_4()
     (out / "figure-4.pcap").write_bytes(capture)
@@ -143,8 +144,8 @@ def agreement(
 ) -> None:
     """Replay a run of the lab in the simulator, write agreement.csv and agreement.md beside its logs, and compare."""
     from eloquent.records.run_directory import RunDirectory
-    from eloquent.sim.agreement import compare
-    from eloquent.sim.lanes import read_lanes
+    from eloquent.sim.replay.agreement import compare
+    from eloquent.sim.replay.lanes import read_lanes
 
     lanes = read_lanes(RunDirectory(folder))
     total = repeats * sum(len(lane.sessions) for lane in lanes)
@@ -164,7 +165,7 @@ def _working(
     sessions: int, *, workers: int | None, dask: str | None
 ) -> Iterator[tuple[Executor | None, Callable[[int], None]]]:
     """Show a bar while sessions are simulated; give who computes, and what to tell of progress."""
-    from eloquent.sim.cluster import workers as open_workers
+    from eloquent.sim.engine.cluster import workers as open_workers
 
     columns = (
         TextColumn("{task.description}"),
@@ -183,7 +184,7 @@ def _working(
 
 def _print_figures(table: "Figures") -> None:
     """Show the figures of a simulation."""
-    from eloquent.sim.tables import show
+    from eloquent.sim.engine.tables import show
 
     places = {heading: place for place, heading in enumerate(table.headings)}
     shown = {

@@ -21,10 +21,10 @@ from eloquent.protocol.senders.adaptive import MAX_TIMEOUT_INTERVAL, PATIENCE, R
 from eloquent.protocol.senders.adaptive_budget import TCP_HEADERS, Limits
 from eloquent.protocol.senders.adaptive_path import WARM_UP
 from eloquent.qoe.playout import Playout, measure_playout
-from eloquent.sim.bound import stall_ratio_bound
-from eloquent.sim.choices import Choices
-from eloquent.sim.reader import Reader
-from eloquent.sim.session import constant_rate, run_session
+from eloquent.sim.engine.bound import stall_ratio_bound
+from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.reader import Reader
+from eloquent.sim.engine.session import constant_rate, run_session
 
 NAMES = ["eloquent-adaptive", "eloquent-adaptive-10pps", "eloquent-adaptive-3pps", "eloquent-adaptive-100pps"]
 LOSSY_ACKS = Choices(ack_loss=True, token_bytes=5)

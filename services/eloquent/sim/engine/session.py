@@ -1,0 +1,367 @@
+"""One session of one scheme in virtual time: a heap of events between two endpoints and the two directions of a link.
+
+Rules of this file
+
+- Instants are rounded to nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
+- What coincides happens in this order: arrivals, timers, a reader who turns away or back, tokens. An acknowledgement that
+  arrives at the instant of a token is known to the packet that carries the token.
+- The session begins at 0, when its link's schedules begin; the last token also ends the stream. It is over when nothing
+  is left to happen, or at the latest `LONGEST_TAIL` after the last token.
+- Each draw comes from a generator seeded with a string that names the session's seed, so a session is a pure function of
+  its arguments, and two schemes with one seed meet the same schedules.
+"""
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, NamedTuple
+
+from eloquent.baselines.bound import BoundSender
+from eloquent.channel.link import LinkModel
+from eloquent.channel.scenario import Scenario
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.errors import ConfigurationError, RemoteProtocolError
+from eloquent.protocol.contract import (
+    PeerLost,
+    StateMachine,
+    StreamAccount,
+    StreamBroken,
+    StreamFinished,
+    StreamSender,
+    TokenReceived,
+)
+from eloquent.protocol.receiver import Receiver
+from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
+from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
+from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.reader import Client
+
+LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
+LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
+_NANOSECONDS = 1e9  # in a second
+
+Outcome = Literal["ok", "lost", "broken", "unfinished"]
+
+
+class PacketRow(NamedTuple):
+    """One packet of a session.
+
+    Attributes:
+        sent_s: When it was sent.
+        arrived_s: When it arrived; None where it was lost.
+        direction: Direction on the link.
+        size_bytes: Its size with headers.
+        tokens: Indices of the tokens in it (of fragments, where tokens are long), as the scheme's reader finds them; none
+            for an acknowledgement or a packet that carries no token as such, like parity.
+        is_retransmission: Whether it carries tokens and all of them were sent before.
+    """
+
+    sent_s: float
+    arrived_s: float | None
+    direction: Direction
+    size_bytes: int
+    tokens: tuple[int, ...]
+    is_retransmission: bool
+
+
+@dataclass(slots=True)
+class PacketLog:
+    """Collects the packets of a session, in the order of sending.
+
+    Attributes:
+        rows: One row a packet.
+    """
+
+    rows: list[PacketRow] = field(default_factory=list)
+    _sent: set[int] = field(default_factory=set)
+    _read: PacketReader = read_indices
+
+    def begin(self, scheme: Scheme) -> None:
+        """Learn by which scheme the packets will be."""
+        self._read = scheme.reader()
+
+    def add(
+        self, *, sent_s: float, arrived_s: float | None, direction: Direction, data: bytes, size_bytes: int
+    ) -> None:
+        """Note one packet."""
+        tokens = self._read(data) if direction is Direction.DOWN else ()
+        repeated = bool(tokens) and self._sent.issuperset(tokens)
+        self._sent.update(tokens)
+        self.rows.append(PacketRow(sent_s, arrived_s, direction, size_bytes, tokens, repeated))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTrace:
+    """What happened in a session.
+
+    Attributes:
+        generated_s: When each token was generated.
+        rendered_s: When each token was rendered; shorter than `generated_s` where the session failed.
+        account: What the sender has spent.
+        ended_s: When the last thing happened.
+        outcome: `ok` if every token and the end arrived, otherwise what went wrong.
+        packets: The packets, where they were recorded.
+    """
+
+    generated_s: tuple[float, ...]
+    rendered_s: tuple[float, ...]
+    account: StreamAccount
+    ended_s: float
+    outcome: Outcome
+    packets: tuple[PacketRow, ...] = ()
+
+    def measure(self, *, threshold: float = STALL_THRESHOLD, late_after: float = LATE_AFTER) -> SessionMeasures:
+        """Return the measures of the session (docs/measures.md).
+
+        Args:
+            threshold: Longest gap that is no stall, in seconds.
+            late_after: Longest delay that is not late, in seconds.
+        """
+        generated = self.generated_s[: len(self.rendered_s)]
+        return measure(self.rendered_s, generated, threshold=threshold, late_after=late_after)
+
+
+def constant_rate(session_s: float, gap_s: float = 0.1) -> tuple[float, ...]:
+    """Return the instants of tokens at even intervals from 0 up to, not including, an end (Eloquent §4.1).
+
+    Args:
+        session_s: Length of the session in seconds.
+        gap_s: Seconds between tokens, by default 0.1.
+    """
+    if not (session_s > 0 and gap_s > 0):
+        raise ConfigurationError("a session and the gap between its tokens are longer than 0 s")
+    return tuple(round(index * gap_s, 9) for index in range(math.ceil(round(session_s / gap_s, 9))))
+
+
+def run_session(
+    scheme: Scheme,
+    scenario: Scenario,
+    *,
+    seed: int,
+    generated_s: Sequence[float],
+    choices: Choices = Choices(),  # noqa: B008 - frozen
+    record: PacketLog | None = None,
+    schedules: Mapping[Direction, Schedule] | None = None,
+    rtt: RttEstimator | None = None,
+) -> SessionTrace:
+    """Run one session.
+
+    Args:
+        scheme: A scheme with endpoints.
+        scenario: The link.
+        seed: Seed of the session; sessions of several schemes with one seed are a pair.
+        generated_s: When each token is generated, ascending, in seconds from 0.
+        choices: What the simulation assumes.
+        record: Where to note the packets, if they are wanted.
+        schedules: What each direction loses, on the time axis of `generated_s`; drawn from the seed unless given.
+        rtt: What the sender knows of the path; nothing unless given.
+
+    Raises:
+        ConfigurationError: The scheme has no endpoints, or the instants do not ascend.
+    """
+    if not generated_s or any(after < before for before, after in zip((0.0, *generated_s), generated_s, strict=False)):
+        raise ConfigurationError("a session has tokens, and their instants ascend from 0 s")
+    return _Session(
+        scheme,
+        scenario,
+        seed=seed,
+        generated_s=generated_s,
+        choices=choices,
+        record=record,
+        schedules=_draw_schedules(scenario, seed, choices) if schedules is None else schedules,
+        rtt=rtt,
+    ).run()
+
+
+def _draw_schedules(scenario: Scenario, seed: int, choices: Choices) -> dict[Direction, Schedule]:
+    uplink = scenario.loss_up
+    if not choices.ack_loss:
+        uplink = Scenario.loss_up
+    elif uplink.worst_loss == 0:
+        uplink = scenario.loss_down
+    models = {Direction.DOWN: scenario.loss_down, Direction.UP: uplink}
+    return {way: Schedule(model, seed=seed, link=LINK, direction=way) for way, model in models.items()}
+
+
+def _rounded(instant: float) -> float:
+    """Return an instant to the nanosecond; much faster than `round(instant, 9)`, and the same but for ties."""
+    return round(instant * _NANOSECONDS) / _NANOSECONDS if instant < math.inf else instant
+
+
+class _Path:
+    """One direction of the link with its schedule."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        schedule: Schedule,
+        direction: Direction,
+        *,
+        seed: int,
+        offset: float,
+        choices: Choices,
+    ) -> None:
+        self.schedule = schedule
+        self.direction = direction
+        self._offset = offset
+        self._headers = choices.header_bytes
+        self._link = LinkModel(
+            delay=scenario.rtt / 2,
+            rate=scenario.rate if choices.rate_limited else math.inf,
+            queue=scenario.queue,
+            rng=Random(f"eloquent simulation 1|{seed}|{direction.value}|packets"),
+            jitter=choices.jitter,
+        )
+        self.leave = self._link.leave
+
+    def admit(self, data: bytes, now: float, record: PacketLog | None) -> float | None:
+        size = len(data) + self._headers
+        arrival = self._link.admit(size, now, self.schedule.loss_at(now + self._offset))
+        if record is not None:
+            record.add(sent_s=now, arrived_s=arrival, direction=self.direction, data=data, size_bytes=size)
+        return arrival
+
+
+class _Side:
+    """An endpoint, the direction that it sends in, and when its timer is due."""
+
+    peer: "_Side"
+
+    def __init__(self, endpoint: StateMachine, path: _Path) -> None:
+        self.endpoint = endpoint
+        self.path = path
+        self.oracle = endpoint if isinstance(endpoint, BoundSender) else None
+        self.timer = self.due = math.inf  # the timer as pulled, and its instant among the events
+        self.pull_timer(0.0)
+
+    def pull_timer(self, now: float) -> None:
+        """Ask when the endpoint wants to be called next; a timer in the past is due at once."""
+        timer = self.endpoint.get_timer()
+        if timer is None:
+            self.timer = self.due = math.inf
+        else:
+            self.timer, self.due = timer, max(_rounded(timer), now)
+
+
+class _Session:
+    def __init__(
+        self,
+        scheme: Scheme,
+        scenario: Scenario,
+        *,
+        seed: int,
+        generated_s: Sequence[float],
+        choices: Choices,
+        record: PacketLog | None,
+        schedules: Mapping[Direction, Schedule],
+        rtt: RttEstimator | None,
+    ) -> None:
+        self._generated = tuple(generated_s)
+        self._record = record
+        if record is not None:
+            record.begin(scheme)
+        self._token = bytes(choices.token_bytes)
+        self._now = 0.0
+        self._rendered: list[float] = []
+        self._outcome: Outcome = "unfinished"
+        self._order = 0
+        self._heap: list[tuple[float, int, _Side, bytes]] = []  # instant, order, to whom, data
+        slot = scenario.loss_down.slot
+        drawn = Random(f"eloquent simulation 1|{seed}|phase").random()
+        offset = drawn * slot if slot is not None and choices.phase == "random" else 0.0
+        down, up = (
+            _Path(scenario, schedules[way], way, seed=seed, offset=offset, choices=choices)
+            for way in (Direction.DOWN, Direction.UP)
+        )
+        self._sender: StreamSender = scheme.make_sender(rtt=rtt)
+        self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
+        self._server.peer, self._client.peer = self._client, self._server
+        self._reader = None if choices.reader is None else Client(choices.reader, self._generated[-1])
+        self._turn = math.inf if self._reader is None else self._reader.next_change()
+
+    def run(self) -> SessionTrace:
+        tokens = iter(self._generated)
+        token = next(tokens)
+        horizon = self._generated[-1] + LONGEST_TAIL
+        heap, server, client = self._heap, self._server, self._client
+        while True:
+            arrival = heap[0][0] if heap else math.inf
+            timer = min(server.due, client.due)
+            instant = min(arrival, timer, token, self._turn)
+            if instant > horizon:  # infinite where nothing is left
+                break
+            self._now = max(self._now, instant)
+            if instant == arrival:
+                self._arrive()
+            elif instant == timer:
+                self._fire()
+            elif instant == self._turn:
+                self._turn_reader()
+            else:
+                token = next(tokens, math.inf)
+                self._give(last=token == math.inf)
+        packets = tuple(self._record.rows) if self._record is not None else ()
+        account, ended = self._sender.account, self._now
+        return SessionTrace(self._generated, tuple(self._rendered), account, ended, self._outcome, packets)
+
+    def _arrive(self) -> None:
+        _, _, side, data = heapq.heappop(self._heap)
+        side.peer.path.leave()
+        try:
+            side.endpoint.receive_datagram(data, now=self._now)
+        except RemoteProtocolError:  # nothing has changed, says the contract of endpoints: drop it and go on
+            return
+        self._flush(side)
+
+    def _give(self, *, last: bool) -> None:
+        self._sender.send_token(self._token, now=self._now)
+        if last:
+            self._sender.finish(now=self._now)
+        self._flush(self._server)
+
+    def _turn_reader(self) -> None:
+        assert self._reader is not None
+        self._reader.turn()
+        self._turn = self._reader.next_change()
+        self._report()
+        self._flush(self._client)
+
+    def _report(self) -> None:
+        if self._reader is not None and isinstance(self._client.endpoint, Receiver):
+            self._client.endpoint.report(self._reader.report(self._now), now=self._now)
+
+    def _fire(self) -> None:
+        """Call the endpoints whose timers are due; a timer within half a nanosecond from now is."""
+        for side in (self._server, self._client):
+            if side.due <= self._now:
+                self._now = max(self._now, side.timer)
+                side.endpoint.handle_timer(now=self._now)
+                self._flush(side)
+
+    def _flush(self, side: _Side) -> None:
+        """Take from an endpoint, after a call that may have changed it, what it wants to send and to tell."""
+        now, endpoint = self._now, side.endpoint
+        for data in endpoint.datagrams_to_send(now=now):
+            arrival = side.path.admit(data, now, self._record)
+            if side.oracle is not None:
+                side.oracle.learn_fate(arrives=arrival is not None, now=now)
+            if arrival is not None:
+                self._order += 1
+                heapq.heappush(self._heap, (_rounded(arrival), self._order, side.peer, data))
+        while (event := endpoint.next_event()) is not None:
+            match event:
+                case TokenReceived():
+                    self._rendered.append(_rounded(now))
+                    if self._reader is not None:
+                        self._reader.take_token(self._rendered[-1])
+                        self._report()
+                case StreamFinished():
+                    self._outcome = "ok"
+                case StreamBroken():
+                    self._outcome = "broken"
+                case PeerLost() if self._outcome == "unfinished":
+                    self._outcome = "lost"
+        side.pull_timer(now)

@@ -1,0 +1,1 @@
+"""The paper, reproduced: its settings, figures and tables, and how far ours agree."""

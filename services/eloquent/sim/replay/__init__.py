@@ -1,0 +1,1 @@
+"""Runs of the lab, replayed in virtual time over the schedules that they met."""

@@ -1,0 +1,260 @@
+"""Compare a run of the lab with its own replay in the simulator, scheme by scheme (docs/agreement.md).
+
+Rules of this file
+
+- Both sides are measured by the same formulas (docs/measures.md). The figures of the lab are those of its summary.
+- A session and its replays are a pair: they met the same slots. What is left between them is chance within the slots, and
+  what one side does and the other does not.
+- The verdict is about the stall ratio at 210 ms. At 200 ms a single loss makes a gap of exactly the threshold in the
+  simulator, and of a little more in the lab.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from eloquent.errors import EloquentError
+from eloquent.qoe.ratios import Measured, ratio, relative_ratio
+from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, measure
+from eloquent.records.run_directory import RunDirectory, write_whole
+from eloquent.report.figures import SchemeFigures, compute
+from eloquent.sim.engine.batch import Point, SessionSums
+from eloquent.sim.engine.experiment import Results, tell_nobody
+from eloquent.sim.engine.tables import Cell, Table, show
+from eloquent.sim.replay.lanes import Lane, replay
+from eloquent.units import format_percent
+
+NAME = "agreement"
+HEADINGS = ("scheme", "model", "sessions", "measure", "lab", "simulator", "difference", "low", "high")
+SESSION_HEADINGS = ("session", "stall_ratio_210", "simulated_stall_ratio_210", "stall_ratio", "simulated_stall_ratio")
+THRESHOLDS = (TOLERANT_THRESHOLD, STALL_THRESHOLD)
+_FIGURES = ("redundancy_rate", "late_ratio", "gap_p95_s", "gap_p99_s")
+
+Interval = tuple[float, float]
+
+
+class DisagreementError(EloquentError):
+    """The lab and the simulator differ by more than was asked for; the message says by how much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One scheme's figures on both sides.
+
+    Attributes:
+        lanes: Its sessions in the lab.
+        lab: The figures of the lab.
+        results: The sums of the simulator; each session is in them as often as it was replayed.
+    """
+
+    lanes: tuple[Lane, ...]
+    lab: SchemeFigures
+    results: Results
+
+    @property
+    def scheme(self) -> str:
+        """Name of the scheme in the lab."""
+        return self.lanes[0].scheme
+
+    def relative(self, threshold: float) -> tuple[float, Interval | None] | None:
+        """Return the lab's stall ratio over the simulator's, and its 95 % interval over the pairs of sessions.
+
+        Args:
+            threshold: Longest gap that is no stall: `STALL_THRESHOLD` or `TOLERANT_THRESHOLD`.
+        """
+        ours, theirs = self.lab_sums(threshold), self.simulated_sums(threshold)
+        return relative_ratio([(ours[number], theirs[number]) for number in ours if number in theirs])
+
+    def lab_sums(self, threshold: float) -> dict[int, Measured]:
+        """Return the seconds in stalls and of the stream of each session of the lab, by its number."""
+        sums = {}
+        for session in (session for lane in self.lanes for session in lane.sessions):
+            measures = measure(session.rendered_s, session.generated_s, threshold=threshold)
+            sums[session.number] = measures.stall_s, measures.stream_s
+        return sums
+
+    def simulated_sums(self, threshold: float) -> dict[int, Measured]:
+        """Return the same of the simulator, over all replays of a session that ended well."""
+        column = "stall_210_s" if threshold == TOLERANT_THRESHOLD else "stall_s"
+        sums: dict[int, Measured] = defaultdict(lambda: (0.0, 0.0))
+        for number, (stall_s, stream_s) in self.results.measured(column, "stream_s"):
+            before = sums[int(number)]
+            sums[int(number)] = before[0] + stall_s, before[1] + stream_s
+        return dict(sums)
+
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """Return the rows of the table, one a measure."""
+        lab, simulated = self.lab, self.results.figures()
+        head = (self.scheme, self.results.point.scheme, lab.sessions)
+        rows: list[tuple[Cell, ...]] = []
+        for name, threshold in zip(("stall_ratio_210", "stall_ratio"), THRESHOLDS, strict=True):
+            relative = self.relative(threshold)
+            change, ends = (None, None) if relative is None else (relative[0] - 1, relative[1])
+            low, high = (None, None) if ends is None else (ends[0] - 1, ends[1] - 1)
+            rows.append((*head, name, getattr(lab, name), getattr(simulated, name), change, low, high))
+        rows += [
+            (*head, name, *_compare(getattr(lab, name), getattr(simulated, name)), None, None) for name in _FIGURES
+        ]
+        mean_lab = _mean_gap([stream_s for _, stream_s in self.lab_sums(STALL_THRESHOLD).values()], lab)
+        mean_simulated = _mean_gap(self.results.column("stream_s"), simulated)
+        rows.append((*head, "gap_mean_s", *_compare(mean_lab, mean_simulated), None, None))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A run and its replay.
+
+    Attributes:
+        run: The run.
+        repeats: How often each session was replayed.
+        comparisons: One a scheme, in the order of the run's.
+    """
+
+    run: RunDirectory
+    repeats: int
+    comparisons: tuple[Comparison, ...]
+
+    def require(self, tolerance: float) -> None:
+        """Check that the lab's stall ratio at 210 ms is near the simulator's, for each scheme.
+
+        Args:
+            tolerance: By how much it may differ, as a share of the simulator's, 0 or more.
+
+        Raises:
+            DisagreementError: A scheme's differs by more, or is not known.
+        """
+        beyond = []
+        for comparison in self.comparisons:
+            relative = comparison.relative(TOLERANT_THRESHOLD)
+            if relative is None:
+                beyond.append(f"{comparison.scheme} by an unknown share")
+            elif abs(relative[0] - 1) > tolerance:
+                beyond.append(f"{comparison.scheme} by {(relative[0] - 1) * 100:+.1f} %")
+        if beyond:
+            raise DisagreementError(
+                f"the lab's stall ratio at 210 ms differs from the simulator's by more than {tolerance * 100:g} %:"
+                f" {', '.join(beyond)}; docs/agreement.md names the causes that are known"
+            )
+
+    def table(self) -> Table:
+        """Return the comparison, one row a scheme and measure; differences are shares of the simulator's value."""
+        rows = tuple(row for comparison in self.comparisons for row in comparison.rows())
+        return Table(NAME, f"Lab and simulator, run {self.run.read_manifest().run}", HEADINGS, rows)
+
+    def shown(self) -> list[tuple[str, ...]]:
+        """Return the comparison as people read it: headings, and a row for each scheme and measure."""
+        lines: list[tuple[str, ...]] = [("scheme", "replayed by", "measure", "lab", "simulator", "difference, 95 %")]
+        for one in self.comparisons:
+            for place, (*_, name, lab, simulated, change, low, high) in enumerate(one.rows()):
+                names = ("", "") if place else (one.scheme, one.results.point.scheme)
+                ends = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+                difference = "-" if change is None else f"{_percent(change)}{ends}"
+                lines.append((*names, str(name), show(lab), show(simulated), difference))
+        return lines
+
+    def sessions_table(self) -> Table:
+        """Return the stall ratios of each session on both sides; the simulator's is over its replays."""
+        rows: list[tuple[Cell, ...]] = []
+        for one in self.comparisons:
+            sides = [sums(threshold) for threshold in THRESHOLDS for sums in (one.lab_sums, one.simulated_sums)]
+            for session in (session for lane in one.lanes for session in lane.sessions):
+                measured = (side.get(session.number) for side in sides)
+                rows.append((session.name, *(both and ratio(both[:1], both[1:]) for both in measured)))
+        return Table(f"{NAME}-sessions", "Sessions", SESSION_HEADINGS, tuple(rows))
+
+    def remarks(self) -> list[str]:
+        """Return what the lab was made of and how well it ran, as far as its manifest says."""
+        entries = self.run.read_manifest().model_extra or {}
+        summary = compute(self.run)
+        facts = [f"replays of each session: {self.repeats}"]
+        if "congestion_control" in entries:
+            facts.append(f"kernel {entries.get('kernel')}, congestion control {entries['congestion_control']}")
+        if processor := entries.get("processor"):
+            busy, stolen = format_percent(processor["busy"]), format_percent(processor["stolen"])
+            facts.append(f"processors during the rounds: {busy} busy, {stolen} taken by the hypervisor")
+        if (late := (entries.get("lateness") or {}).get("p99_s")) is not None:
+            facts.append(f"state changes late by {late * 1e3:.2f} ms at p99")
+        if summary.load_lag_p99_s is not None:
+            facts.append(f"viewers' event loops late by {summary.load_lag_p99_s * 1e3:.1f} ms at p99")
+        if (extra := self._least_delay()) is not None:
+            facts.append(f"from server to viewer the lab takes {extra * 1e3:.1f} ms more than the link at the least")
+        facts += [f"warning of the run: {text}" for text in entries.get("warnings", ())]
+        for one in self.comparisons:
+            if failed := one.lab.failed:
+                facts.append(f"{failed} sessions of {one.scheme} failed in the lab, and are on neither side")
+            if failed := one.results.figures().failed:
+                facts.append(f"{failed} replays of {one.scheme} failed, and are left out")
+        return facts
+
+    def write(self) -> None:
+        """Write `agreement.csv`, `agreement-sessions.csv` and `agreement.md` into the run's directory."""
+        table = self.table()
+        table.write(self.run.path)
+        self.sessions_table().write(self.run.path)
+        lines = "\n".join(f"- {fact}" for fact in self.remarks())
+        write_whole(self.run.path / f"{NAME}.md", f"#{table.to_markdown()[3:]}\n{lines}\n")
+
+    def _least_delay(self) -> float | None:
+        """Return by how much the lab's fastest token of a session is slower than its link, as a mean over sessions."""
+        least = [
+            min(
+                rendered - generated
+                for generated, rendered in zip(session.generated_s, session.rendered_s, strict=True)
+            )
+            - lane.scenario.rtt / 2
+            for comparison in self.comparisons
+            for lane in comparison.lanes
+            for session in lane.sessions
+        ]
+        return ratio(least, [1] * len(least))
+
+
+def compare(
+    folder: Path,
+    lanes: Sequence[Lane],
+    *,
+    repeats: int,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] = tell_nobody,
+) -> Agreement:
+    """Replay a run, and set both sides beside each other.
+
+    Args:
+        folder: The run's directory.
+        lanes: Its sessions, as `read_lanes` gives them.
+        repeats: How often each session is replayed, 1 or more.
+        executor: Who computes; None for this process.
+        progress: Called with the number of sessions that have just been replayed.
+    """
+    run = RunDirectory(folder)
+    figures = compute(run).schemes
+    replayed = replay(lanes, repeats=repeats, executor=executor, progress=progress)
+    by_scheme: dict[str, list[tuple[Lane, list[SessionSums]]]] = defaultdict(list)
+    for lane, sums in zip(lanes, replayed, strict=True):
+        by_scheme[lane.scheme].append((lane, sums))
+    return Agreement(run, repeats, tuple(_comparison(figures[name], pairs) for name, pairs in by_scheme.items()))
+
+
+def _comparison(lab: SchemeFigures, pairs: Sequence[tuple[Lane, list[SessionSums]]]) -> Comparison:
+    first = pairs[0][0]
+    results = Results(Point(first.model, first.scenario))
+    for sums in (sums for _, lane_sums in pairs for sums in lane_sums):
+        results.add(sums)
+    return Comparison(lanes=tuple(lane for lane, _ in pairs), lab=lab, results=results)
+
+
+def _mean_gap(stream_s: Sequence[float], figures: SchemeFigures) -> float | None:
+    gaps = figures.tokens - figures.sessions
+    return sum(stream_s) / gaps if gaps else None
+
+
+def _compare(lab: float | None, simulated: float | None) -> tuple[float | None, float | None, float | None]:
+    """Return both values and the difference as a share of the simulator's."""
+    return lab, simulated, None if lab is None or not simulated else lab / simulated - 1
+
+
+def _percent(share: Cell) -> str:
+    return f"{share * 100:+.1f} %" if isinstance(share, float) else "-"

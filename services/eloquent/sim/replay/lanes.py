@@ -1,0 +1,192 @@
+"""Replay the sessions of a run of the lab in virtual time, over the schedules that they met.
+
+Rules of this file
+
+- Instants count from the run's epoch, where its schedules begin: a replayed session meets, slot by slot, what the lab's
+  link had in store for it. Only the fate of each packet within a slot is drawn anew, so each session is replayed a few times.
+- Tokens are given to the sender at the instants at which the lab's server made them, and have the lab's mean length.
+- What outlives a session in the lab does so here: the streams of a relay's session, and those of a TCP connection, share one
+  estimator of the round-trip time, from round to round. A TCP connection has measured it when it was opened, and keeps its
+  window and what it knows of reordering.
+- Nothing else of the lab is modelled: no processes, no switch, no load.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from eloquent import schemes
+from eloquent.baselines.tcp import keep_connection
+from eloquent.channel.scenario import Scenario, parse_line
+from eloquent.channel.schedule import Direction
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.rtt import RttEstimator
+from eloquent.records.rows import SUCCESS, TokenRow
+from eloquent.records.run_directory import Manifest, RunDirectory
+from eloquent.sim.engine.batch import SessionSums, sum_up
+from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.experiment import in_order, tell_nobody
+from eloquent.sim.engine.session import run_session
+
+KERNEL_MODELS = {"bbr": "tcp-bbr", "cubic": "tcp"}
+"""The model of the kernel's TCP, by its congestion control."""
+
+ETHERNET_HEADER = 14  # bytes, which the wire counts too
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One session of the lab that ended well.
+
+    Attributes:
+        number: Its place among all of the run's.
+        name: Its name, `<client>.<scheme>.r<round>`.
+        generated_s: When each token was made, in seconds from the epoch.
+        rendered_s: When each was rendered.
+        token_bytes: Mean length of a token's content.
+    """
+
+    number: int
+    name: str
+    generated_s: tuple[float, ...]
+    rendered_s: tuple[float, ...]
+    token_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The sessions of one client by one scheme, in the order of the rounds: what shares a connection.
+
+    Attributes:
+        scheme: Name of the scheme in the lab.
+        model: Name of the scheme that replays it.
+        scenario: The link.
+        seed: Seed of the schedules.
+        link: Name of the link, which is the client's.
+        sessions: The sessions.
+    """
+
+    scheme: str
+    model: str
+    scenario: Scenario
+    seed: int
+    link: str
+    sessions: tuple[Recorded, ...]
+
+
+def model_of(scheme: str, manifest: Manifest) -> str:
+    """Return the name of the scheme that stands for one of the lab's in the simulator.
+
+    Args:
+        scheme: Its name in the lab.
+        manifest: Of the run; it names the kernel's congestion control.
+
+    Raises:
+        ConfigurationError: The kernel carried the scheme, by a congestion control of which there is no model.
+    """
+    if schemes.get(scheme).kind != "kernel":
+        return scheme
+    control = (manifest.model_extra or {}).get("congestion_control")
+    if control not in KERNEL_MODELS:
+        raise ConfigurationError(
+            f"'{scheme}' ran over the kernel's TCP with congestion control '{control}', and there are models of"
+            f" {', '.join(KERNEL_MODELS)} only"
+        )
+    return KERNEL_MODELS[control]
+
+
+def read_lanes(run: RunDirectory) -> list[Lane]:
+    """Read the sessions of a run that ended well, by scheme and client.
+
+    Args:
+        run: The run's directory, with a manifest.
+
+    Raises:
+        ConfigurationError: The directory holds no finished run, or not when its tokens were made.
+    """
+    manifest = run.read_manifest()
+    if manifest.epoch_s is None:
+        raise ConfigurationError(f"{run.path} holds no rounds: its schedules never began")
+    tokens: dict[str, list[TokenRow]] = defaultdict(list)
+    for token in run.tokens():
+        tokens[token.session].append(token)
+    sizes = {sent.session: round(sent.original_bytes / sent.tokens) for sent in run.streams() if sent.tokens}
+    rows = sorted((row for row in run.sessions() if row.outcome == SUCCESS), key=lambda row: (row.client, row.round))
+    lanes: dict[tuple[str, str], list[Recorded]] = {}
+    for number, row in enumerate(rows):
+        size = sizes.get(row.session, Choices().token_bytes)
+        recorded = _record(number, row.session, tokens[row.session], epoch_s=manifest.epoch_s, token_bytes=size)
+        lanes.setdefault((row.scheme, row.client), []).append(recorded)
+    if not lanes:
+        raise ConfigurationError(f"{run.path} holds no session that ended well")
+    scenario = parse_line(manifest.scenario.line)
+    return [
+        Lane(scheme, model_of(scheme, manifest), scenario, manifest.seed, client, tuple(sessions))
+        for (scheme, client), sessions in sorted(lanes.items(), key=lambda lane: manifest.schemes.index(lane[0][0]))
+    ]
+
+
+def _record(number: int, name: str, tokens: list[TokenRow], *, epoch_s: float, token_bytes: int) -> Recorded:
+    generated = tuple(round(row.generated_s - epoch_s, 9) for row in tokens if row.generated_s is not None)
+    if not tokens or len(generated) < len(tokens):
+        raise ConfigurationError(f"the log does not say when the tokens of {name} were made: they cannot be replayed")
+    rendered = tuple(round(row.rendered_s - epoch_s, 9) for row in tokens)
+    return Recorded(number, name, generated, rendered, token_bytes)
+
+
+def replay(
+    lanes: Iterable[Lane],
+    *,
+    repeats: int,
+    executor: Executor | None = None,
+    progress: Callable[[int], None] = tell_nobody,
+) -> list[list[SessionSums]]:
+    """Replay sessions.
+
+    Args:
+        lanes: What to replay.
+        repeats: How often, each time with other fates of the packets within the slots.
+        executor: Who computes; None for this process.
+        progress: Called with the number of sessions that have just been done.
+
+    Returns:
+        The sums of each lane's sessions, in the order of the lanes; `session` is `Recorded.number`.
+    """
+    work = [(lane, repeat) for lane in lanes for repeat in range(repeats)]
+    done_by = map(_replay_once, work) if executor is None else in_order(executor, _replay_once, work)
+    results: list[list[SessionSums]] = []
+    for place, sums in enumerate(done_by):
+        if place % repeats == 0:
+            results.append([])
+        results[-1] += sums
+        progress(len(sums))
+    return results
+
+
+def _replay_once(work: tuple[Lane, int]) -> list[SessionSums]:
+    lane, repeat = work
+    scheme, path = schemes.get(lane.model), RttEstimator()
+    if lane.model != lane.scheme:
+        scheme = keep_connection(scheme)
+        path.sample(lane.scenario.rtt)  # of the connection's handshake
+    schedules = {way: lane.scenario.schedule(way, seed=lane.seed, link=lane.link) for way in Direction}
+    return [
+        sum_up(
+            session.number,
+            run_session(
+                scheme,
+                lane.scenario,
+                seed=1000 * session.number + repeat,
+                generated_s=session.generated_s,
+                choices=Choices(
+                    rate_limited=True,
+                    header_bytes=Choices().header_bytes + ETHERNET_HEADER,
+                    token_bytes=session.token_bytes,
+                ),
+                schedules=schedules,
+                rtt=path,
+            ),
+        )
+        for session in lane.sessions
+    ]
