@@ -31,3 +31,30 @@ class AnswerFailed(EloquentError):
     def __init__(self, outcome: str, message: str) -> None:
         super().__init__(message)
         self.outcome = outcome
+
+
+class AnswerCheck:
+    """Holds an answer to its form, by whichever way it comes: the tokens in order from index 0, and at least one."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def take(self, token: Token) -> Token:
+        """Return the token.
+
+        Raises:
+            AnswerFailed: It is not the next.
+        """
+        if token.index != self._next:
+            raise AnswerFailed("data_loss", f"token {token.index} came in the place of {self._next}")
+        self._next += 1
+        return token
+
+    def finish(self) -> None:
+        """Take the end of the answer.
+
+        Raises:
+            AnswerFailed: It had no token.
+        """
+        if not self._next:
+            raise AnswerFailed("data_loss", "the answer ended without a token")

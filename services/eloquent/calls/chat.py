@@ -1,25 +1,21 @@
-"""OpenAI's chat completions as the testbed speaks them: the question, the chunks, and a reader of the event stream.
+"""OpenAI's chat completions as the testbed asks and answers them; `chat_stream` reads the answers.
 
-Rules of this file: what OpenAI has no word for stands in an object `eloquent`, which other clients ignore. An event
-stream that ends without `[DONE]` has not ended well. The code of an error is a gRPC status in lower case, as in all logs.
+Rules of this file: what OpenAI has no word for stands in an object `eloquent`, which other clients ignore. The code of an
+error is a gRPC status in lower case, as in all logs.
 """
 
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls import sse
 
 PATH = "/v1/chat/completions"
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
-DONE = b"data: [DONE]\n\n"
-# gRPC's mapping of HTTP's status codes (grpc/doc/http-grpc-status-mapping.md), for errors without a code of ours.
-_OUTCOMES = {401: "unauthenticated", 403: "permission_denied", 404: "unimplemented", 400: "internal"}
-_OUTCOMES |= dict.fromkeys((429, 502, 503, 504), "unavailable")
-_CODE = re.compile(r"[a-z]+(_[a-z]+)*")
+DONE = sse.write_event(b"[DONE]")
+# Line breaks to Python and to some clients that read line by line, but not to JSON nor to event streams.
+_AMBIGUOUS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u2029"}
 
 
 class Part(BaseModel):
@@ -95,78 +91,11 @@ def question(prompt: str, *, token_gap_s: float, max_tokens: int = 0, first_toke
 
 
 def event(data: dict[str, Any]) -> bytes:
-    """Write an event of the stream (WHATWG HTML, 9.2)."""
-    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    """Write an event of the stream, in which no client can take a character of the text for the end of a line."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return sse.write_event(text.translate(_AMBIGUOUS).encode())
 
 
 def error_body(message: str, *, kind: str, code: str, param: str | None = None) -> dict[str, Any]:
     """Return OpenAI's form of an error."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def refusal(status: int, body: bytes) -> AnswerFailed:
-    """Read the answer to a request that was refused.
-
-    Args:
-        status: HTTP's.
-        body: As it came.
-    """
-    try:
-        error = json.loads(body)["error"]
-        code, message = error.get("code"), str(error.get("message"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        code, message = None, f"HTTP status {status}"
-    known = isinstance(code, str) and _CODE.fullmatch(code)
-    return AnswerFailed(code if known else _OUTCOMES.get(status, "unknown"), message)
-
-
-class ChunkReader:
-    """Reads the events of one answer, as they come.
-
-    Attributes:
-        done: Whether the server said that the answer is complete.
-    """
-
-    def __init__(self) -> None:
-        self.done = False
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[Token]:
-        """Take some bytes of the body and yield the tokens that they complete.
-
-        Raises:
-            AnswerFailed: The server reports an error, or this is no answer of the testbed's token server.
-        """
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue  # an event's end, a comment, or a field that we have no use for
-            content = line[5:].strip()
-            if content == b"[DONE]":
-                self.done = True
-            elif (token := _token(content)) is not None:
-                yield token
-
-    def finish(self) -> None:
-        """Take the end of the body.
-
-        Raises:
-            AnswerFailed: The answer is not complete.
-        """
-        if not self.done:
-            raise AnswerFailed("data_loss", "the answer ended without [DONE]")
-
-
-def _token(content: bytes) -> Token | None:
-    try:
-        chunk = json.loads(content)
-        if (error := chunk.get("error")) is not None:
-            code = error.get("code")
-            outcome = code if isinstance(code, str) and _CODE.fullmatch(code) else "internal"
-            raise AnswerFailed(outcome, str(error.get("message")))
-        if (extension := chunk.get("eloquent")) is None:
-            return None  # the chunk that tells the role, the reason of the end, or the usage
-        text = chunk["choices"][0]["delta"]["content"]
-        return Token(int(extension["index"]), text, int(extension["generated_at_ns"]) / 1e9)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise AnswerFailed("data_loss", f"not a chunk of the token server: {error!r}") from error

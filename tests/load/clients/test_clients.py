@@ -176,6 +176,12 @@ def test_a_scheme_that_does_not_exist_and_an_address_that_is_none(servers: Any) 
         connect("sse", job(servers))
 
 
+def test_an_answer_without_a_token_has_not_come(way: Client) -> None:
+    with pytest.raises(AnswerFailed, match="without a token") as caught:
+        list(ask(way, question("Count to 0")))
+    assert caught.value.outcome == "data_loss"
+
+
 def test_a_token_out_of_order_is_data_loss() -> None:
     tokens = (Token(index, "x", 0.0) for index in (0, 1, 3))
     with pytest.raises(AnswerFailed) as caught:

@@ -72,6 +72,19 @@ def test_a_refusal_has_the_same_outcome_by_every_lane(server, lane_class):
 
 
 @pytest.mark.parametrize("lane_class", [SseLane, GrpcLane])
+def test_an_answer_without_a_token_has_not_come(server, lane_class):
+    async def run():
+        async with server(http=True) as (port, _):
+            lane = lane_class(f"127.0.0.1:{port.http if lane_class is SseLane else port}")
+            with pytest.raises(AnswerFailed) as caught:
+                await read(lane, Ask(60, 0.05, "Count to 0"))
+            await lane.close()
+            return caught.value.outcome
+
+    assert asyncio.run(run()) == "data_loss"
+
+
+@pytest.mark.parametrize("lane_class", [SseLane, GrpcLane])
 def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, lane_class):
     async def run():
         async with server(http=True) as (port, counts):
@@ -90,6 +103,8 @@ def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, lane_c
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FAILED = chat.event(chat.error_body("gone", kind="server_error", code="unavailable"))
+SECOND = chat.event({"choices": [{"delta": {"content": "x"}}], "eloquent": {"index": 1, "generated_at_ns": 1}})
+FOREIGN = chat.event({"choices": [{"delta": {"content": "x"}}]})
 
 
 def chunked(data):
@@ -103,6 +118,9 @@ def chunked(data):
         (HEAD, "unavailable"),
         (HEAD + chunked(b": nothing\n\n"), "unavailable"),
         (HEAD + b"0\r\n\r\n", "data_loss"),
+        (HEAD + chunked(chat.DONE) + b"0\r\n\r\n", "data_loss"),
+        (HEAD + chunked(SECOND + chat.DONE) + b"0\r\n\r\n", "data_loss"),
+        (HEAD + chunked(FOREIGN + chat.DONE) + b"0\r\n\r\n", "data_loss"),
         (HEAD + chunked(FAILED) + b"0\r\n\r\n", "unavailable"),
         (HEAD + chunked(b"data: nonsense\n\n") + b"0\r\n\r\n", "data_loss"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "unimplemented"),

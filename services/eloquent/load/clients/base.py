@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token
 
 Connection = TypeVar("Connection")
 
@@ -84,12 +84,12 @@ class Client(Protocol):
 
 
 def in_order(tokens: Generator[Token, None, None]) -> Generator[Token, None, None]:
-    """Yield the tokens on, and fail at one that is not the next."""
+    """Yield the tokens on, and fail at one that is not the next, and at an end without any."""
+    check = AnswerCheck()
     with closing(tokens):
-        for index, token in enumerate(tokens):
-            if token.index != index:
-                raise AnswerFailed("data_loss", f"token {token.index} came in the place of {index}")
-            yield token
+        for token in tokens:
+            yield check.take(token)
+    check.finish()
 
 
 class Deadline:

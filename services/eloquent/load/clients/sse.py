@@ -6,7 +6,7 @@ import socket
 from collections.abc import Generator
 
 from eloquent.addresses import Address, family_of
-from eloquent.calls import chat, names
+from eloquent.calls import chat, chat_stream, names
 from eloquent.calls.answer import AnswerFailed, Token
 from eloquent.load.clients.base import Deadline, Leave, Pool, Question, in_order
 
@@ -51,8 +51,8 @@ class SseClient:
                     connection.request("POST", chat.PATH, body, headers)
                     response = connection.getresponse()
                     if response.status != http.client.OK:
-                        raise chat.refusal(response.status, response.read())
-                    reader = chat.ChunkReader()
+                        raise chat_stream.refusal(response.status, response.read())
+                    reader = chat_stream.TokenReader()
                     while data := response.read1(_PIECE):
                         yield from reader.feed(data)
                         sock.settimeout(deadline.left())

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,8 +19,8 @@ import httpx
 from eloquent import schemes
 from eloquent.addresses import parse_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
-from eloquent.calls import chat, names
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls import chat, chat_stream, names
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.sources.counting import counting_prompt
@@ -93,13 +93,17 @@ class Lane(ABC, Generic[Connection]):
             except (TimeoutError, httpx.TransportError):
                 _logger.warning("no connection to %s; going on", self._target)
 
-    @abstractmethod
-    def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         """Ask, and yield the tokens as they come; whoever closes it early tells the server.
 
         Raises:
             AnswerFailed: The answer does not come, or does not end well.
         """
+        check = AnswerCheck()
+        async with aclosing(self._tokens(ask, metadata)) as tokens:
+            async for token in tokens:
+                yield check.take(token)
+        check.finish()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -120,6 +124,9 @@ class Lane(ABC, Generic[Connection]):
             self._idle.append(connection)
 
     @abstractmethod
+    def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]: ...
+
+    @abstractmethod
     def _make(self) -> Connection: ...
 
     @abstractmethod
@@ -132,8 +139,7 @@ class Lane(ABC, Generic[Connection]):
 class GrpcLane(Lane[grpc.aio.Channel]):
     """Asks by gRPC."""
 
-    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
-        """See `Lane`."""
+    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
         request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
         async with self._connection() as channel:
@@ -162,8 +168,7 @@ class GrpcLane(Lane[grpc.aio.Channel]):
 class SseLane(Lane[httpx.AsyncClient]):
     """Asks by HTTP, and reads server-sent events."""
 
-    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
-        """See `Lane`."""
+    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
         question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
         try:
@@ -173,8 +178,8 @@ class SseLane(Lane[httpx.AsyncClient]):
                 client.stream("POST", chat.PATH, content=question, headers=headers) as response,
             ):
                 if response.status_code != httpx.codes.OK:
-                    raise chat.refusal(response.status_code, await response.aread())
-                reader = chat.ChunkReader()
+                    raise chat_stream.refusal(response.status_code, await response.aread())
+                reader = chat_stream.TokenReader()
                 async for data in response.aiter_raw():
                     for token in reader.feed(data):
                         yield token
