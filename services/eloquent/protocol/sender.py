@@ -33,9 +33,7 @@ from eloquent.protocol.frames import (
 )
 
 GIVE_UP_AFTER = 40.0  # seconds of silence, like Mosh's association timeout: a tunnel or a lift is shorter
-QUIET_AFTER = (
-    5.0  # seconds of silence after which new tokens wait; far beyond any burst of loss that the schemes are for
-)
+QUIET_AFTER = 5.0  # seconds of silence after which new tokens wait: longer than any burst of loss
 MAX_BACKLOG = 4096  # fragments given and not acknowledged: minutes of text; a caller this far ahead ignores `backlog`
 FLIGHT_LIMIT = 64 * 1024  # bytes sent and not acknowledged: long prompts keep a window, like a small TCP buffer
 IP_UDP_HEADERS = 28  # bytes, IPv4 without options (20) and UDP (8)
@@ -220,7 +218,7 @@ class Sender(ABC):
             self._end_sent = builder.add_end(self._end)
 
     def _count(self, payload: bytes, redundant: int) -> None:
-        """Book a packet.
+        """Account for a packet.
 
         Args:
             payload: What was sent.

@@ -17,7 +17,7 @@ from eloquent.protocol.frames import Ack, Data, ReaderState, decode_payload, enc
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS
-from eloquent.protocol.senders.adaptive import MAX_TIMEOUT_INTERVAL, PATIENCE, REPAIR, AdaptiveSender
+from eloquent.protocol.senders.adaptive import MAX_TIMEOUT_INTERVAL, REPAIR, SILENCE_TIMEOUT, AdaptiveSender
 from eloquent.protocol.senders.adaptive_budget import TCP_HEADERS, Limits
 from eloquent.protocol.senders.adaptive_path import WARM_UP
 from eloquent.qoe.playout import Playout, measure_playout
@@ -70,22 +70,22 @@ def test_exactly_once_in_order_on_a_terrible_network(net: Any, name: str, seed: 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("size", [0, 5, 300, 3000])
-def test_bytes_stay_within_what_was_earned(net: Any, seed: int, size: int) -> None:
+def test_bytes_stay_within_the_credit(net: Any, seed: int, size: int) -> None:
     sender = sender_of("eloquent-adaptive")
     path = net.Path(drop=0.1 * (seed % 6), late=0.05, seed=seed, delay=0.02 * seed)
     pair = stream(net, sender, path, 150, size=size)
-    purse, limits = sender.purse, Limits()
-    assert sender.account.wire_bytes == purse.spent == sum(len(data) + IP_UDP_HEADERS for _, data in pair.sent["a"])
-    assert purse.spent <= purse.earned + purse.overdrawn + 1e-6
+    bucket, limits = sender.bucket, Limits()
+    assert sender.account.wire_bytes == bucket.spent == sum(len(data) + IP_UDP_HEADERS for _, data in pair.sent["a"])
+    assert bucket.spent <= bucket.credited + bucket.overdrawn + 1e-6
     assert limits.copies is not None
     fragments = 150 * max(1, math.ceil(size / 1158))
     alone = sum(IP_UDP_HEADERS + 16 + min(size, 1171) for _ in range(fragments + 1))
     most = limits.copies / (1 - 0.7)
-    income = most * (IP_UDP_HEADERS + 1171 if size > 1000 else IP_UDP_HEADERS + size + 20)
+    quantum = most * (IP_UDP_HEADERS + 1171 if size > 1000 else IP_UDP_HEADERS + size + 20)
     tail = len([instant for instant, _ in pair.sent["a"] if instant > 14.9])
-    assert purse.earned <= most * alone + (limits.start + limits.aside + tail) * income
+    assert bucket.credited <= most * alone + (limits.start + limits.aside + tail) * quantum
     timeouts = sum(b - a >= 0.2 for (a, _), (b, _) in pairwise(pair.sent["a"]))
-    assert purse.overdrawn <= timeouts * (IP_UDP_HEADERS + 1171)
+    assert bucket.overdrawn <= timeouts * (IP_UDP_HEADERS + 1171)
 
 
 @pytest.mark.parametrize(("name", "rate"), [("eloquent-adaptive-10pps", 10), ("eloquent-adaptive-3pps", 3)])
@@ -107,7 +107,7 @@ def test_a_silent_peer_gets_less_and_less_and_is_given_up(net: Any, name: str) -
     instants = [instant for instant, _ in pair.sent["a"]]
     assert isinstance(pair.events["a"][-1], PeerLost)
     assert instants[-1] <= 5.1 + GIVE_UP_AFTER
-    late = [b - a for a, b in pairwise(instants) if a > 5.0 + PATIENCE + 2.5]
+    late = [b - a for a, b in pairwise(instants) if a > 5.0 + SILENCE_TIMEOUT + 2.5]
     assert len(late) < 25
     assert late == pytest.approx(sorted(late))
     assert late[-1] == pytest.approx(MAX_TIMEOUT_INTERVAL)
@@ -325,7 +325,7 @@ def test_exactly_once_in_order_whatever_the_reader_does(net: Any, name: str, see
     pair.run(until=200.0)
     assert pair.events["b"] == [*(TokenReceived(i, b"%d" % i) for i in range(120)), StreamFinished(b"end")]
     assert pair.events["a"] == [StreamDelivered()]
-    assert sender.purse.spent <= sender.purse.earned + sender.purse.overdrawn + 1e-6
+    assert sender.bucket.spent <= sender.bucket.credited + sender.bucket.overdrawn + 1e-6
 
 
 @pytest.mark.parametrize("name", ["paper-default", "paper-long"])

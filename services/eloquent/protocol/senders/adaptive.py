@@ -5,13 +5,13 @@ Rules of this file
   not sent for a round trip, then the newest, as most bursts of loss are short. In the packet all stand in ascending
   order, so that a run of neighbours needs one index; bytes are the only limit (Eloquent §3.3).
 - Repetitions between two tokens get only what that leaves over. While something is overdue the oldest are repeated
-  `REPEATS_PER_GAP` times, each time as much as one packet earns; when there is plenty, once without a sign of loss.
+  `REPEATS_PER_GAP` times, each time as much as one packet's credit; when there is plenty, once without a sign of loss.
 - A reader who looks elsewhere, or whose buffer outlasts the repair of a loss, needs no redundancy (Eloquent §5.3, §5.4):
   while that is reported, only what was not sent for a round trip goes with new tokens, and between them only timeouts
   repeat. The reserve of credit is kept for when the buffer is near empty. The tail is protected as ever.
 - When the source pauses or has ended, they are repeated at its own pace.
 - When the credit is used up there is still the timeout of RFC 6298: the oldest alone, at intervals that double.
-- A silent peer gets no repetitions after `PATIENCE` but those of the timeout; new tokens and the stream end as in every
+- A silent peer gets no repetitions after `SILENCE_TIMEOUT` but those of the timeout; new tokens and the stream end as in every
   `Sender` (RFC 8085 §3.1).
 """
 
@@ -25,7 +25,7 @@ from eloquent.protocol.frames import DataBuilder, Fragment
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Family, Scheme
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
-from eloquent.protocol.senders.adaptive_budget import Limits, Purse
+from eloquent.protocol.senders.adaptive_budget import Limits, TokenBucket
 from eloquent.protocol.senders.adaptive_path import PathState
 from eloquent.protocol.varint import varint_size
 
@@ -33,11 +33,11 @@ REPEATS_PER_GAP = 8  # of what is overdue, while there is credit: a burst of los
 MIN_SPACING = 0.010  # seconds between packets without new tokens
 PAUSE = 1.5  # gaps between tokens without a new one make a pause of the source
 REPAIR = 0.3  # seconds of the buffer kept to get through what was found lost: a burst, and some more tries
-PATIENCE = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
+SILENCE_TIMEOUT = 3.0  # seconds of silence after which only the timeout repeats, as for `eloquent`
 MAX_TIMEOUT_INTERVAL = 2.0  # seconds between timeouts, as for `eloquent`
-NEAR = 0.9  # of the gap between tokens: after that a turn is left to the next token
-NEXT_PACKETS = 6  # packets of new tokens for which that is kept which they will cost beyond their income
-SURPLUS = 2  # incomes beyond the reserve; what is above is spent half-way between tokens without any sign of loss
+NEAR = 0.9  # of the gap between tokens: after that the pacing leaves the next packet to the next token
+NEXT_PACKETS = 6  # packets of new tokens for which credit is kept, for what they will cost beyond their own
+SURPLUS = 2  # quanta beyond the reserve; what is above is spent half-way between tokens without any sign of loss
 FIRST_GAP = 0.1  # seconds between tokens, before it is known
 LONGEST_GAP = 0.5  # seconds; a longer wait is a pause and says nothing about the pace
 GAP_GAIN = 1 / 8
@@ -65,7 +65,7 @@ class AdaptiveSender(Sender):
     Args:
         budget: Bytes that the payload of one datagram may take.
         rtt: The path's estimator, which the streams of a session share; None for one of its own.
-        limits: What may be spent; by default the limits of `eloquent-adaptive`.
+        limits: How much may be sent; by default the limits of `eloquent-adaptive`.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class AdaptiveSender(Sender):
         self._rtt = rtt if rtt is not None else RttEstimator()
         self._limits = limits if limits is not None else Limits()
         self._path = PathState(self._rtt)
-        self.purse = Purse(self._limits)
+        self.bucket = TokenBucket(self._limits)
         self._flights: dict[int, _Flight] = {}  # of _unacked, in the same order
         self._gap = FIRST_GAP
         self._last_new: float | None = None  # seconds
         self._last_packet = 0.0  # seconds
         self._timeouts = 0  # since the last acknowledgement
-        self._held_until: float | None = None  # seconds; until then new tokens wait for their turn
+        self._held_until: float | None = None  # seconds; until then the pacing holds new tokens back
         self._repeat_due = False
         self._paced = False  # whether that is at the tokens' own pace
         self._timeout_due = False
@@ -89,9 +89,9 @@ class AdaptiveSender(Sender):
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return the packets with new tokens, or else the repetition that is due."""
         packets = []
-        while (new := self._may_send_new(now)) and now >= self.purse.next_turn:
+        while (new := self._may_send_new(now)) and now >= self.bucket.next_send:
             packets.append(self._send_new(now))
-        self._held_until = self.purse.next_turn if new else None
+        self._held_until = self.bucket.next_send if new else None
         if self._outstanding and not packets and (self._repeat_due or self._timeout_due):
             packets.append(self._repeat(now))
         self._repeat_due = self._timeout_due = False
@@ -120,14 +120,14 @@ class AdaptiveSender(Sender):
         self._take_new(new)
         is_calm = now < self._calm_until()
         self._flights.update((fragment.index, _Flight(now, now, now)) for fragment in new.fragments)
-        self.purse.earn(
+        self.bucket.refill(
             alone=IP_UDP_HEADERS + len(new.build()),
             token_bytes=sum(len(fragment.data) for fragment in new.fragments),
             loss=self._path.loss if self._path.is_lossy(now) else None,
             end=new.end is not None,
             calm=is_calm,
         )
-        return self._send(new, self._by_need(older, now, only_stale=is_calm), self.purse.room(self._budget), now)
+        return self._send(new, self._by_need(older, now, only_stale=is_calm), self.bucket.room(self._budget), now)
 
     def _repeat(self, now: float) -> bytes:
         packet = DataBuilder(self._budget)
@@ -137,11 +137,11 @@ class AdaptiveSender(Sender):
         if not self._repeat_due:
             return self._send(packet, oldest_first[:1], self._budget, now)
         if not self._paced:
-            room = max(self.purse.income, self._spare() / REPEATS_PER_GAP) - IP_UDP_HEADERS
+            room = max(self.bucket.quantum, self._spare() / REPEATS_PER_GAP) - IP_UDP_HEADERS
             return self._send(packet, oldest_first, int(min(room, self._budget)), now)
         if self._end_sent:
-            self.purse.earn_tail()
-        return self._send(packet, self._by_need(oldest_first, now), self.purse.room(self._budget), now)
+            self.bucket.refill_tail()
+        return self._send(packet, self._by_need(oldest_first, now), self.bucket.room(self._budget), now)
 
     def _by_need(self, older: list[Fragment], now: float, *, only_stale: bool = False) -> list[Fragment]:
         """Return unacknowledged fragments in the order in which a packet takes them.
@@ -149,7 +149,7 @@ class AdaptiveSender(Sender):
         First those that were not sent for a round trip, oldest first: they are lost, and hold up all others. Then the
         newest first, as bursts of loss are mostly short.
         """
-        sent_before = now - self._path.patience
+        sent_before = now - self._path.overdue_after
         stale = [fragment for fragment in older if self._flights[fragment.index].last <= sent_before]
         if only_stale:
             return stale
@@ -161,10 +161,10 @@ class AdaptiveSender(Sender):
             return -math.inf
         if not self._reader.looking:
             return math.inf
-        return self._reader_at + self._reader.buffered_s - self._path.patience - REPAIR
+        return self._reader_at + self._reader.buffered_s - self._path.overdue_after - REPAIR
 
     def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
-        """Add to a packet what fits, in ascending order, and book it; an empty one takes the first in any case."""
+        """Add to a packet what fits, in ascending order, and account for it; an empty one takes the first in any case."""
         chosen = {fragment.index: fragment for fragment in packet.fragments}
         size = len(packet.build()) if packet else 1
         redundant = 0
@@ -185,7 +185,7 @@ class AdaptiveSender(Sender):
             builder.add_end(packet.end)
         payload = builder.build()
         self._count(payload, redundant)
-        self.purse.spend(IP_UDP_HEADERS + len(payload), now=now)
+        self.bucket.spend(IP_UDP_HEADERS + len(payload), now=now)
         self._path.packet_sent(now)
         self._last_packet = now
         return payload
@@ -195,11 +195,11 @@ class AdaptiveSender(Sender):
 
     def _timeout_at(self) -> float:
         interval = min(self._rtt.timeout(self._timeouts), MAX_TIMEOUT_INTERVAL)
-        return max(self._last_packet + interval, self.purse.next_turn)
+        return max(self._last_packet + interval, self.bucket.next_send)
 
     def _overdue_at(self) -> float:
         oldest = next(iter(self._flights.values()), None)
-        return (self._last_packet if oldest is None else oldest.first) + self._path.patience
+        return (self._last_packet if oldest is None else oldest.first) + self._path.overdue_after
 
     def _pace_at(self) -> float:
         """Return when the next token would have come, had the source not paused or ended."""
@@ -213,25 +213,25 @@ class AdaptiveSender(Sender):
         overdue = max(self._overdue_at(), self._last_packet + max(self._gap / REPEATS_PER_GAP, MIN_SPACING))
         if spare >= 0 or not self._path.is_lossy(overdue):
             instant = min(instant, overdue)
-        if spare >= SURPLUS * self.purse.income:
+        if spare >= SURPLUS * self.bucket.quantum:
             instant = min(instant, self._last_packet + self._gap / 2)
         instant = max(instant, self._calm_until())
         if self._limits.packets_per_s is not None:
             last_new = self._last_new if self._last_new is not None else self._last_packet
-            instant = max(instant, self.purse.turn)
-            if instant > last_new + NEAR * self._gap and not self._end_sent:  # leave the turn to the next token
+            instant = max(instant, self.bucket.paced_until)
+            if instant > last_new + NEAR * self._gap and not self._end_sent:  # leave the next packet to the next token
                 instant = max(instant, last_new + PAUSE * self._gap)
-        return instant if instant - self._silent_since <= PATIENCE else math.inf
+        return instant if instant - self._silent_since <= SILENCE_TIMEOUT else math.inf
 
     def _spare(self) -> float:
         """Return the credit that repetitions may use, less what the next one takes at least."""
-        income = self.purse.income
+        quantum = self.bucket.quantum
         if self._end_sent:
-            return self.purse.credit - income
+            return self.bucket.credit - quantum
         fragments = self._unacked.values()
         full = _FIXED_SIZE + sum(varint_size(len(item.data) << 2) + len(item.data) for item in fragments)
         full = min(full, self._budget + IP_UDP_HEADERS)
-        return self.purse.credit - self.purse.reserve - NEXT_PACKETS * max(full - income, 0.0) - income
+        return self.bucket.credit - self.bucket.reserve - NEXT_PACKETS * max(full - quantum, 0.0) - quantum
 
     def _deadline_passed(self, now: float) -> None:
         self._repeat_due = self._repeat_at() <= now
@@ -244,7 +244,7 @@ class AdaptiveSender(Sender):
 
     def _loss_seen(self, now: float) -> None:
         if not self._path.is_lossy(now):
-            self.purse.grant()
+            self.bucket.release()
         self._path.loss_seen(now)
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:  # noqa: ARG002 - the end tells no more

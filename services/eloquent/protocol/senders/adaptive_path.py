@@ -2,7 +2,7 @@
 
 Rules of this file
 - A path counts as lossy for `WARM_UP` after the first packet, because nothing is known of it, and for `MEMORY` after each
-  sign of loss. A sign is a fragment that is acknowledged, or still not acknowledged, later than `patience` after it was
+  sign of loss. A sign is a fragment that is acknowledged, or still not acknowledged, later than `overdue_after` after it was
   first sent. Whether the fragment or its acknowledgement was lost cannot be told, and is not asked.
 - The newest of the fragments that an acknowledgement is the first to cover tells the round-trip time: an older one may have
   come with a later packet. Where it was repeated without a newer one, all that is known is an interval (Karn's rule, RFC
@@ -36,7 +36,7 @@ class PathState:
         self._lossy_until: float | None = None
 
     @property
-    def patience(self) -> float:
+    def overdue_after(self) -> float:
         """Seconds after which an unacknowledged fragment is overdue: a round trip and its deviation."""
         smoothed = self._rtt.smoothed
         if smoothed is None:
@@ -53,23 +53,23 @@ class PathState:
         return self._lossy_until is None or now < self._lossy_until
 
     def packet_sent(self, now: float) -> None:
-        """Note a packet."""
+        """Record that a packet was sent."""
         if self._lossy_until is None:
             self._lossy_until = now + WARM_UP
 
     def acknowledged(self, *, first_sent: float, now: float) -> bool:
-        """Note the acknowledgement of a fragment, and return whether it is late.
+        """Record the acknowledgement of a fragment, and return whether it is late.
 
         Args:
             first_sent: When the fragment was first sent, seconds.
             now: Seconds.
         """
-        late = now - first_sent > self.patience + TIMER_SLACK
+        late = now - first_sent > self.overdue_after + TIMER_SLACK
         self._late += LATE_GAIN * (late - self._late)
         return late
 
     def loss_seen(self, now: float) -> None:
-        """Note a sign of loss."""
+        """Record a sign of loss."""
         self._lossy_until = now + MEMORY
 
     def delivered(self, *, first_sent: float, last_repeated: float, now: float) -> None:
