@@ -118,7 +118,7 @@ class SspSender(Sender):
             return self._frame_at + RARE_INTERVAL
         if self._assumed(now) != (self._sent, self._end_sent):
             return self._frame_at + self._send_interval()
-        return self._frame_at + self._patience()
+        return self._frame_at + self._ack_timeout()
 
     def _frame(self, now: float) -> list[bytes]:
         if not self._outstanding:
@@ -148,7 +148,7 @@ class SspSender(Sender):
         """Return the state that the receiver has if all goes well: fragments, and whether the end."""
         assumed = self._acked, self._end_acked
         for state in self._states:
-            if now >= state.sent_at + self._patience():
+            if now >= state.sent_at + self._ack_timeout():
                 break
             assumed = state.count, state.ended
         return assumed
@@ -169,7 +169,7 @@ class SspSender(Sender):
         srtt = INITIAL_SRTT if self._rtt.smoothed is None else self._rtt.smoothed
         return min(max(srtt / 2, SEND_INTERVAL_MIN), SEND_INTERVAL_MAX)
 
-    def _patience(self) -> float:
+    def _ack_timeout(self) -> float:
         """Return after how many seconds what was sent should have been acknowledged."""
         timeout = TIMEOUT_MAX if self._rtt.smoothed is None else self._rtt.smoothed + 4 * self._rtt.variance
         return min(max(timeout, TIMEOUT_MIN), TIMEOUT_MAX) + ACK_DELAY

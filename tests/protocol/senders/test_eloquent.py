@@ -11,8 +11,8 @@ from eloquent.protocol.frames import Ack, Data, decode_payload, encode_payload
 from eloquent.protocol.sender import GIVE_UP_AFTER, QUIET_AFTER
 from eloquent.protocol.senders.eloquent import (
     MAX_RESEND_TIMEOUT,
-    PATIENCE,
     RESEND_TIMEOUT,
+    SILENCE_TIMEOUT,
     EloquentSender,
 )
 
@@ -142,7 +142,7 @@ def test_a_silent_peer_gets_less_and_less_and_is_given_up() -> None:
         instants.append(timer)
         fire(sender)
     gaps = [b - a for a, b in zip([0.0, *instants], instants, strict=False)]
-    assert all(gap == pytest.approx(RESEND_TIMEOUT) for gap in gaps[: int(PATIENCE / RESEND_TIMEOUT) - 1])
+    assert all(gap == pytest.approx(RESEND_TIMEOUT) for gap in gaps[: int(SILENCE_TIMEOUT / RESEND_TIMEOUT) - 1])
     assert max(gaps) == pytest.approx(MAX_RESEND_TIMEOUT)
     assert sorted(gaps[:-1]) == pytest.approx(gaps[:-1])
     assert instants[-1] == pytest.approx(GIVE_UP_AFTER)

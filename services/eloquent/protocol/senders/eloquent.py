@@ -11,7 +11,7 @@ The algorithm, in our words
    alone.
 6. Stop when the end has been acknowledged, or when the peer is given up.
 
-The paper resends every 200 ms for ever. Here the interval doubles once the peer has been silent for `PATIENCE`.
+The paper resends every 200 ms for ever. Here the interval doubles once the peer has been silent for `SILENCE_TIMEOUT`.
 """
 
 import re
@@ -25,9 +25,7 @@ from eloquent.protocol.sender import Sender
 
 MAX_TOKENS = 10  # fragments in a packet (Eloquent §4.1)
 RESEND_TIMEOUT = 0.200  # seconds since the last packet (Eloquent Alg. 1)
-PATIENCE = (
-    3.0  # seconds of silence during which the paper's timer holds: above any round trip and burst of its channels
-)
+SILENCE_TIMEOUT = 3.0  # seconds of silence after which the paper's timer backs off: above its round trips and bursts
 MAX_RESEND_TIMEOUT = 2.0  # seconds; the wait after a blackout stays below what a reader takes for a broken page
 
 
@@ -81,7 +79,7 @@ class EloquentSender(Sender):
 
     def _deadline_passed(self, now: float) -> None:
         self._resend_due = True
-        if now - self._silent_since >= PATIENCE:
+        if now - self._silent_since >= SILENCE_TIMEOUT:
             self._interval = min(2 * self._interval, MAX_RESEND_TIMEOUT)
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:  # noqa: ARG002 - any sign of life will do

@@ -116,7 +116,7 @@ class RetransmitSender(Sender):
         return [self._again(packet), *self._schedule(packet, now)]
 
     def _schedule(self, packet: _Packet, now: float) -> list[bytes]:
-        """Book a transmission of a packet, and return its further copies if they go at once."""
+        """Record a transmission of a packet, and return its further copies if they go at once."""
         self._transmissions += 1
         packet.order, packet.sent_at, packet.later_acks, packet.lost = self._transmissions, now, 0, False
         if not self._spacing:
