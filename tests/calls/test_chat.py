@@ -3,7 +3,7 @@
 import json
 
 from eloquent.calls import chat
-from eloquent.calls.chat import ChatRequest
+from eloquent.calls.chat_request import parse
 
 
 def test_no_character_of_an_event_is_a_line_break_to_anybody():
@@ -15,18 +15,6 @@ def test_no_character_of_an_event_is_a_line_break_to_anybody():
 
 
 def test_a_question_is_a_request():
-    asked = ChatRequest.model_validate_json(chat.question("Hi", token_gap_s=0.2, max_tokens=3, first_token_delay_s=1))
+    asked = parse(chat.question("Hi", token_gap_s=0.2, max_tokens=3, first_token_delay_s=1))
     assert (asked.prompt, asked.max_tokens, asked.stream) == ("Hi", 3, True)
     assert (asked.eloquent.token_gap_s, asked.eloquent.first_token_delay_s) == (0.2, 1.0)
-
-
-def test_the_prompt_is_what_the_user_said_last():
-    parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"type": "text", "text": "b"}]
-    messages = [
-        {"role": "system", "content": "s"},
-        {"role": "user", "content": "first"},
-        {"role": "user", "content": parts},
-        {"role": "assistant", "content": None},
-    ]
-    assert ChatRequest(model="m", messages=messages).prompt == "ab"
-    assert ChatRequest(model="m", messages=messages[:1]).prompt == ""

@@ -7,8 +7,6 @@ error is a gRPC status in lower case, as in all logs.
 import json
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from eloquent.calls import sse
 
 PATH = "/v1/chat/completions"
@@ -16,65 +14,6 @@ MEDIA_TYPE = "text/event-stream; charset=utf-8"
 DONE = sse.write_event(b"[DONE]")
 # Line breaks to Python and to some clients that read line by line, but not to JSON nor to event streams.
 _AMBIGUOUS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u2029"}
-
-
-class Part(BaseModel):
-    """A part of a message's content; only text is understood."""
-
-    type: str
-    text: str = ""
-
-
-class Message(BaseModel):
-    """A message of a conversation."""
-
-    role: str
-    content: str | list[Part] | None = None
-
-    @property
-    def text(self) -> str:
-        """The text, of all parts together."""
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content if part.type == "text")
-        return self.content or ""
-
-
-class StreamOptions(BaseModel):
-    """What else the stream is to tell."""
-
-    include_usage: bool = False
-
-
-class Extension(BaseModel):
-    """The testbed's own fields, the same as those of gRPC's `GenerateRequest`.
-
-    Attributes:
-        token_gap_s: Seconds between two tokens.
-        first_token_delay_s: Seconds from the request to the first token.
-        source: Name of the token source; when empty, the prompt decides.
-    """
-
-    token_gap_s: float | None = None
-    first_token_delay_s: float | None = None
-    source: str = ""
-
-
-class ChatRequest(BaseModel):
-    """What a client may ask; fields that are not named here are ignored."""
-
-    model: str
-    messages: list[Message] = Field(min_length=1)
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    n: int | None = Field(default=None, ge=1, le=1)
-    eloquent: Extension = Extension()
-
-    @property
-    def prompt(self) -> str:
-        """What the user said last."""
-        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
 
 def question(prompt: str, *, token_gap_s: float, max_tokens: int = 0, first_token_delay_s: float = 0.0) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import grpc
@@ -119,16 +120,33 @@ def test_the_first_token_may_be_delayed(server):
 @pytest.mark.parametrize(
     ("body", "param", "message"),
     [
-        (asking(eloquent={"token_gap_s": 10.5}), None, "token_gap is 10.5 s; this server takes 0 s to 10 s"),
-        (asking(eloquent={"first_token_delay_s": -1}), None, "first_token_delay is -1 s"),
-        (asking(eloquent={"source": "nobody"}), None, "no token source 'nobody'"),
-        (asking(max_tokens=101), None, "max_tokens is 101; this server gives at most 100"),
-        (asking("é" * 501), None, "prompt has 1002 bytes; this server takes 1000"),
-        (asking(max_tokens=0), "max_tokens", "greater than or equal to 1"),
-        (asking(n=2), "n", "less than or equal to 1"),
-        (asking(eloquent={"token_gap_s": "x"}), "eloquent.token_gap_s", "valid number"),
-        ({"model": "m", "messages": []}, "messages", "at least 1"),
-        ({"messages": [{"role": "user", "content": "x"}]}, "model", "required"),
+        (
+            asking(eloquent={"token_gap_s": 10.5}),
+            "eloquent.token_gap_s",
+            "eloquent.token_gap_s is 10.5 s; this server takes 0 s to 10 s",
+        ),
+        (
+            asking(eloquent={"first_token_delay_s": -1}),
+            "eloquent.first_token_delay_s",
+            "eloquent.first_token_delay_s is -1 s",
+        ),
+        (
+            asking(eloquent={"source": "nobody"}),
+            "eloquent.source",
+            "eloquent.source cannot be used: no token source 'nobody'",
+        ),
+        (asking(max_tokens=101), "max_tokens", "max_tokens is 101; this server gives at most 100"),
+        (
+            asking(max_completion_tokens=101),
+            "max_completion_tokens",
+            "max_completion_tokens is 101; this server gives at most 100",
+        ),
+        (asking("é" * 501), "messages", "messages: the prompt has 1002 bytes; this server takes 1000"),
+        (asking(max_tokens=0), "max_tokens", "max_tokens: Input should be greater than or equal to 1"),
+        (asking(eloquent={"token_gap": 0.1}), "eloquent.token_gap", "no such field"),
+        (asking(tool_choice="required"), "tool_choice", "tool_choice: this model calls no tools"),
+        ({"model": "m", "messages": []}, "messages", "messages: "),
+        ({"messages": [{"role": "user", "content": "x"}]}, "model", "model: Field required"),
         ([], None, "an object"),
         (None, None, "JSON"),
     ],
@@ -157,6 +175,21 @@ def test_models_health_and_what_is_not_there(server):
     for response, status in ((missing, 404), (wrong, 405)):
         assert response.status_code == status
         assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_model_is_told_by_its_name(server):
+    async def run():
+        async with server(http=True) as (port, _), http(port.http) as client:
+            listed = (await client.get("/v1/models")).json()["data"]
+            known = await client.get(f"/v1/models/{listed[0]['id']}")
+            return listed, known, [await client.get(f"/v1/models/{name}") for name in ("gpt-4o", "some/model", "")]
+
+    listed, known, unknown = asyncio.run(run())
+    assert (known.status_code, known.json()) == (200, listed[0])
+    for response in unknown:
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (404, "not_found", "model")
+        assert "only 'eloquent'" in error["message"]
 
 
 def test_both_doors_share_one_limit(server, client, until):
@@ -265,7 +298,34 @@ def test_as_a_process_it_drains_and_cuts_what_outlasts_the_grace_time(start_node
             list(pieces)
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "unavailable"
-    assert node.wait()[0] == 0
+    assert node.wait() == (0, "")
+
+
+def test_as_a_process_that_ends_it_says_so_and_refuses_a_whole_answer_it_cannot_complete(start_node, free_port):
+    port = free_port()
+    doors = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
+    node = start_node("token_server", *doors, "--grace", 1.5)
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+        ThreadPoolExecutor() as others,
+    ):
+        assert (client.get("/health").status_code, client.get("/health").json()) == (200, {"status": "ok"})
+        long, short = (
+            others.submit(client.post, PATH, json=asking(f"Count to {number}", gap=0.1, stream=False))
+            for number in (900, 5)
+        )
+        time.sleep(0.3)
+        node.process.terminate()
+        time.sleep(0.3)
+        health = client.get("/health")
+        cut, whole = long.result(), short.result()
+    status, said = node.wait()
+    assert (health.status_code, health.json()) == (503, {"status": "draining"})
+    assert whole.json()["choices"][0]["message"]["content"] == "1, 2, 3, 4, 5"
+    assert (cut.status_code, cut.json()["error"]["code"]) == (503, "unavailable")
+    assert "shutting down" in cut.json()["error"]["message"]
+    assert status == 0
+    assert said == ""
 
 
 def test_a_port_in_use_is_one_sentence_and_exit_status_2(start_node, free_port):

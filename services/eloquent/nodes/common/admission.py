@@ -33,12 +33,13 @@ class Admission:
 
     Attributes:
         active: Streams inside.
+        draining: Whether nobody is let in any more.
     """
 
     def __init__(self, max_streams: int) -> None:
         self.active = 0
         self._max_streams = max_streams
-        self._draining = False
+        self.draining = False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -49,7 +50,7 @@ class Admission:
         Raises:
             Refused: There is no room (RESOURCE_EXHAUSTED), or the node is draining (UNAVAILABLE).
         """
-        if self._draining:
+        if self.draining:
             raise Refused(grpc.StatusCode.UNAVAILABLE, "this node is shutting down")
         if self.active >= self._max_streams:
             limit = f"{self._max_streams} streams are open, which is this node's limit; try again later"
@@ -65,6 +66,6 @@ class Admission:
 
     async def drain(self, grace: float) -> None:
         """Let nobody in any more, and wait until nobody is inside, at most so many seconds."""
-        self._draining = True
+        self.draining = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), grace)

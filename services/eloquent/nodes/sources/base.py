@@ -19,8 +19,14 @@ class Token:
 
 
 class Source(Protocol):
-    """Answers prompts: a pure function of the prompt, so that every scheme of a run carries the same text."""
+    """Answers prompts: a pure function of the prompt, so that every scheme of a run carries the same text.
+
+    Attributes:
+        is_endless: Whether an answer goes on until the server ends it.
+    """
+
+    is_endless: bool
 
     def tokens(self, prompt: str) -> Iterator[Token]:
-        """Yield the answer's tokens, possibly for ever: the server stops at its limit."""
+        """Yield the answer's tokens, for ever where it is endless."""
         ...

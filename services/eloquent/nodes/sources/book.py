@@ -23,6 +23,8 @@ def _words() -> tuple[str, ...]:
 class BookSource:
     """Quotes the bundled book word by word, without end."""
 
+    is_endless = True
+
     def tokens(self, prompt: str) -> Iterator[Token]:
         """Yield words from a place that follows from the prompt, back to the first after the last."""
         words = _words()

@@ -20,6 +20,8 @@ def counting_prompt(tokens: int) -> str:
 class CountingSource:
     """Counts to N: "1", ",", " 2", "," and so on, N numbers and N - 1 commas."""
 
+    is_endless = False
+
     @staticmethod
     def answers(prompt: str) -> bool:
         """Tell whether the prompt asks to count."""

@@ -16,6 +16,8 @@ class RecordedSource:
         tokens: The answer; `at` of each is set and never decreases.
     """
 
+    is_endless = False
+
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tuple(tokens)
 

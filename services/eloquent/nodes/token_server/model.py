@@ -18,6 +18,7 @@ from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder
 from eloquent.nodes.sources import Library, Token
+from eloquent.nodes.token_server.stop_text import until_stop
 from eloquent.nodes.token_server.tcp_account import TcpAccountant, content_spent
 
 DEFAULT_GAP = 0.1  # seconds (Eloquent §4.1: ten tokens a second)
@@ -34,11 +35,13 @@ class Limits:
         streams: Streams at once.
         tokens: Tokens of one answer.
         prompt_bytes: Length of a prompt in UTF-8.
+        request_time: Seconds in which a request over HTTP has to arrive.
     """
 
     streams: int = 1000
     tokens: int = 100_000
     prompt_bytes: int = 1_000_000
+    request_time: float = 60.0  # a request that was lost on a bad link again and again still arrives by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Question:
     Attributes:
         prompt: The words.
         max_tokens: Tokens of the answer at most; 0 leaves it to the server's own limit.
+        usual_tokens: Length of the answer where neither `max_tokens` nor its source sets one; 0 sets none either.
+        stops: Texts at the first of which the answer ends.
         source: Name of the token source; when empty, the prompt decides.
         token_gap: Seconds between two tokens, `None` for the default.
         first_token_delay: Seconds from the question to the first token, `None` for none.
@@ -55,9 +60,25 @@ class Question:
 
     prompt: str
     max_tokens: int = 0
+    usual_tokens: int = 0
+    stops: tuple[str, ...] = ()
     source: str = ""
     token_gap: float | None = None
     first_token_delay: float | None = None
+
+
+class InvalidQuestion(ConfigurationError):
+    """A question that this server does not take.
+
+    Args:
+        field: Which field of the question is to blame.
+        complaint: What is wrong with it, as a sentence that has the field's name for its subject.
+    """
+
+    def __init__(self, field: str, complaint: str) -> None:
+        super().__init__(f"{field} {complaint}")
+        self.field = field
+        self.complaint = complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +103,7 @@ class Answer:
         limit: How many of them are wanted at most.
         gap: Seconds between two tokens.
         delay: Seconds to the first.
+        stops: Texts at the first of which it ends.
         tokens: Tokens sent.
         content_bytes: Length of their messages, as a relay counts them.
     """
@@ -90,12 +112,18 @@ class Answer:
     limit: int
     gap: float
     delay: float
+    stops: tuple[str, ...] = ()
     tokens: int = 0
     content_bytes: int = 0
+    _stopped: bool = False
+
+    def wanted(self) -> Iterator[Token]:
+        """Yield the tokens that are wanted."""
+        self._stopped = yield from until_stop(islice(self.source, self.limit), self.stops)
 
     def was_cut(self) -> bool:
-        """Tell whether the source had more to say than was wanted; to be asked when the answer is over."""
-        return next(self.source, None) is not None
+        """Tell whether the source had more to say than the limit allows; to be asked when the answer is over."""
+        return not self._stopped and next(self.source, None) is not None
 
 
 class Model:
@@ -122,19 +150,26 @@ class Model:
         """Begin an answer; nothing runs yet.
 
         Raises:
-            ConfigurationError: The question is not one that this server takes.
+            InvalidQuestion: The question is not one that this server takes.
         """
         length, limits = len(question.prompt.encode()), self._limits
         if length > limits.prompt_bytes:
-            raise ConfigurationError(f"prompt has {length} bytes; this server takes {limits.prompt_bytes}")
+            raise InvalidQuestion("prompt", f"has {length} bytes; this server takes {limits.prompt_bytes}")
         if question.max_tokens > limits.tokens:
-            raise ConfigurationError(f"max_tokens is {question.max_tokens}; this server gives at most {limits.tokens}")
-        source = self._library.get(question.source, question.prompt)
+            raise InvalidQuestion("max_tokens", f"is {question.max_tokens}; this server gives at most {limits.tokens}")
+        try:
+            source = self._library.get(question.source, question.prompt)
+        except ConfigurationError as error:
+            raise InvalidQuestion("source", f"cannot be used: {error}") from error
+        tokens = source.tokens(question.prompt)
+        if source.is_endless and question.usual_tokens and not question.max_tokens:
+            tokens = islice(tokens, question.usual_tokens)
         return Answer(
-            source=iter(source.tokens(question.prompt)),
+            source=tokens,
             limit=question.max_tokens or limits.tokens,
             gap=_within("token_gap", question.token_gap, DEFAULT_GAP, MAX_GAP),
             delay=_within("first_token_delay", question.first_token_delay, 0.0, MAX_FIRST_TOKEN_DELAY),
+            stops=question.stops,
         )
 
     @contextmanager
@@ -162,7 +197,7 @@ class Model:
     async def produce(self, answer: Answer, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
         """Make the tokens of an answer, and have each written when it is due."""
         start = asyncio.get_running_loop().time() + answer.delay
-        for index, token in enumerate(islice(answer.source, answer.limit)):
+        for index, token in enumerate(answer.wanted()):
             due = start + (index * answer.gap if token.at is None else token.at)
             await self._reach(due)
             self._metrics.generated_tokens.inc()
@@ -215,10 +250,10 @@ def _within(field: str, value: float | None, default: float, most: float) -> flo
     """Return a duration of a question in seconds.
 
     Raises:
-        ConfigurationError: It is negative or longer than this server takes.
+        InvalidQuestion: It is negative or longer than this server takes.
     """
     if value is None:
         return default
     if not 0 <= value <= most:
-        raise ConfigurationError(f"{field} is {value:g} s; this server takes 0 s to {most:g} s")
+        raise InvalidQuestion(field, f"is {value:g} s; this server takes 0 s to {most:g} s")
     return value

@@ -44,7 +44,7 @@ class TokenServer:
     ) -> None:
         self._model = Model(library, limits, metrics, recorder)
         admission = Admission(limits.streams)
-        self.chat_door = ChatDoor(self._model, admission)
+        self.chat_door = ChatDoor(self._model, admission, request_time=limits.request_time)
         self.door = FrontDoor(
             self._generate,
             admission=admission,
@@ -88,7 +88,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     if flags.metrics:
         telemetry.serve(flags.metrics)
     recorder = StreamRecorder.open(metrics, flags, "server")
-    limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes)
+    limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes, flags.request_time)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
     if flags.http:
         await server.chat_door.open(flags.http)
@@ -112,6 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-tokens", type=int, default=limits.tokens, help="tokens of one answer (%(default)s)")
     parser.add_argument(
         "--max-prompt-bytes", type=int, default=limits.prompt_bytes, help="length of a prompt (%(default)s)"
+    )
+    parser.add_argument(
+        "--request-time",
+        type=runtime.positive_seconds,
+        default=limits.request_time,
+        help="seconds in which a request over HTTP has to arrive (%(default)s)",
     )
     add_flags(parser, "server")
     return runtime.run(partial(serve, parser.parse_args(arguments)))
