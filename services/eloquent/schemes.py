@@ -3,6 +3,8 @@
 To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
+from collections.abc import Callable, Collection
+
 from eloquent.baselines import bound, fec, kcp, kernel, red, ssp, tcp
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.scheme import Family, Scheme
@@ -38,6 +40,30 @@ def get(name: str) -> Scheme:
             return family.build(match)
     forms = ", ".join(family.form for family in FAMILIES)
     raise ConfigurationError(f"'{name}' is not a scheme: choose from {forms}")
+
+
+def only(names: Collection[str]) -> Callable[[str], Scheme]:
+    """Return what `get` is for these schemes alone.
+
+    Args:
+        names: Names of schemes, or `any` for all.
+
+    Raises:
+        ConfigurationError: One of them is no scheme, or no datagrams carry it.
+    """
+    if "any" in names:
+        return get
+    offered = {name: get(name) for name in names}
+    for name, scheme in offered.items():
+        if scheme.kind != "datagram":
+            raise ConfigurationError(f"'{name}' is not carried by datagrams, so that no relay can offer it")
+
+    def get_offered(name: str) -> Scheme:
+        if name not in offered:
+            raise ConfigurationError(f"the scheme '{name}' is not offered: choose from {', '.join(offered)}")
+        return offered[name]
+
+    return get_offered
 
 
 def check_choice(names: tuple[str, ...]) -> tuple[str, ...]:

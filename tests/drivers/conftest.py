@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from eloquent import schemes
-from eloquent.protocol.session import ClientSession, ServerSession
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.server_endpoint import ServerEndpoint
+from eloquent.protocol.session import ServerSession
 
 Address = tuple[str, int]
 Fate = Callable[[Any, bytes], list[float]]
 
-ID = b"sessionA"
+CLIENT, SECRET = ("10.0.0.1", 1001), b"s" * 16
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
 
 # A recorded script: (seconds, side, what). The client's requests and a cancel, and the server's tokens.
@@ -48,7 +50,19 @@ def fate(seed: int = 1) -> Fate:
     return judge
 
 
-def act(client: ClientSession, server: ServerSession | None, what: str, argument: Any, now: float) -> None:
+def ids() -> Callable[[], bytes]:
+    """Draw connection ids that are the same each time."""
+    numbers = itertools.count(1)
+    return lambda: next(numbers).to_bytes(8)
+
+
+def session_of(server: ServerEndpoint, stream_id: int) -> ServerSession:
+    """The session that has, or had, a stream."""
+    return next(one for one in server.sessions if stream_id in one._streams or stream_id in one._gone)
+
+
+def act(client: Any, server: Any, what: str, argument: Any, now: float) -> None:
+    """Play a step of the script on a client endpoint, or on a server endpoint."""
     match what:
         case "open":
             client.open_stream(b"request", scheme=argument, now=now)
@@ -57,16 +71,34 @@ def act(client: ClientSession, server: ServerSession | None, what: str, argument
         case "close":
             client.close(now=now)
         case "token":
-            assert server is not None
-            server.send_token(argument[0], argument[1], now=now)
+            session = session_of(server, argument[0])
+            session.send_token(argument[0], argument[1], now=now)
+            server.touch(session)
         case "finish":
-            assert server is not None
-            server.finish(argument, now=now)
+            session = session_of(server, argument)
+            session.finish(argument, now=now)
+            server.touch(session)
+
+
+class AtClient:
+    """A server endpoint seen by the one client."""
+
+    def __init__(self) -> None:
+        self.endpoint = ServerEndpoint(schemes.get, secret=SECRET)
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        self.endpoint.receive_datagram(data, CLIENT, now=now)
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        return [data for data, _ in self.endpoint.datagrams_to_send(now=now)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.endpoint, name)
 
 
 def by_event_heap(judge: Fate) -> list[tuple[float, str, bytes]]:
     """Play the script as a simulator does: an event heap, in virtual time."""
-    ends: dict[str, Any] = {"client": ClientSession(ID, schemes.get), "server": ServerSession(ID, schemes.get)}
+    ends: dict[str, Any] = {"client": ClientEndpoint(schemes.get, new_id=ids()), "server": AtClient()}
     order = itertools.count()
     heap: list[Any] = [(at, next(order), side, what, argument) for at, side, what, argument in SCRIPT]
     heapq.heapify(heap)
@@ -154,6 +186,9 @@ class MemoryTransport:
         if (other := self._loop.sockets.get(target)) is not None:
             other._protocol.datagram_received(data, self._address)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: str) -> Any:
         assert name == "sockname"
         return self._address
@@ -180,4 +215,13 @@ def virtual() -> Iterator[Any]:
 @pytest.fixture
 def recorded() -> Any:
     """The recorded script, and the datagrams that an event heap makes of it."""
-    return SimpleNamespace(ID=ID, SCRIPT=SCRIPT, fate=fate, act=act, by_event_heap=by_event_heap)
+    return SimpleNamespace(
+        SCRIPT=SCRIPT,
+        SECRET=SECRET,
+        fate=fate,
+        ids=ids,
+        act=act,
+        session_of=session_of,
+        AtClient=AtClient,
+        by_event_heap=by_event_heap,
+    )

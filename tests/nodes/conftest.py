@@ -8,23 +8,21 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import asynccontextmanager
-from functools import partial
 
 import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from eloquent import schemes, telemetry
+from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.drivers.udp import UdpServer
 from eloquent.nodes.common.stream_record import StreamRecorder
 from eloquent.nodes.edge_relay.relay import EdgeRelay
 from eloquent.nodes.origin_relay.relay import OriginRelay
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.model import Limits
 from eloquent.nodes.token_server.server import TokenServer
-from eloquent.protocol.session import ServerSession, Tally
+from eloquent.protocol.session import Tally
 from eloquent.records.rows import RowWriter, StreamRow
 
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
@@ -140,12 +138,11 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
     ) as upstream:
         origin = OriginRelay(upstream, metrics, recorder, methods=methods, max_streams=max_streams)
-        make_session = partial(
-            ServerSession, scheme_of=schemes.get, tally=Tally(sent=sessions.sent, received=sessions.received)
-        )
-        server = await UdpServer.bind(("127.0.0.1", 0), make_session, origin.on_event)
+        tally = Tally(sent=sessions.sent, received=sessions.received)
+        server = await origin.open(("127.0.0.1", 0), tally=tally)
         origin.address = server.address  # for tests that speak to it themselves
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
+        await edge.open()
         port = await edge.door.open("127.0.0.1:0")
         try:
             yield port, counts, edge_counts, origin

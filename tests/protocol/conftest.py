@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from eloquent import schemes
 from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.limits import EndpointLimits
+from eloquent.protocol.server_endpoint import ServerEndpoint
+from eloquent.protocol.session import StreamRequested, StreamToken
 
 Side = str  # "a" or "b"
 
@@ -138,8 +143,96 @@ class EndpointPair:
         heapq.heappush(self._heap, (when, next(self._order), run))
 
 
+CLIENT, SERVER = ("10.0.0.1", 1000), ("10.0.0.2", 7000)
+
+
+class AtOneAddress:
+    """A server endpoint seen by one client, so that a pair of endpoints needs no addresses.
+
+    Attributes:
+        endpoint: The endpoint.
+        address: Where the client sends from.
+        elsewhere: What the server sent to other addresses.
+    """
+
+    def __init__(self, endpoint: ServerEndpoint, address: tuple[str, int] = CLIENT) -> None:
+        self.endpoint = endpoint
+        self.address = address
+        self.elsewhere: list[tuple[bytes, tuple[str, int]]] = []
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        self.endpoint.receive_datagram(data, self.address, now=now)
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        sent = self.endpoint.datagrams_to_send(now=now)
+        self.elsewhere += [(data, address) for data, address in sent if address != self.address]
+        return [data for data, address in sent if address == self.address]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.endpoint, name)
+
+
+class Talk:
+    """A client endpoint (a) and a server endpoint (b) that answers each request with its tokens."""
+
+    def __init__(
+        self, path: "Path | None" = None, *, answers: Any = None, limits: EndpointLimits | None = None
+    ) -> None:
+        ids = itertools.count()
+        self.client = ClientEndpoint(schemes.get, new_id=lambda: next(ids).to_bytes(8))
+        self.limits = limits
+        self.server = AtOneAddress(self.make_server())
+        self.pair = EndpointPair(self.client, self.server, path)
+        self.pair.on_event = self._on_event
+        self.answers = answers if answers is not None else {}
+        self.gap = 0.1
+
+    def make_server(self, secret: bytes = b"s" * 16) -> ServerEndpoint:
+        return ServerEndpoint(schemes.get, secret=secret, limits=self.limits)
+
+    def restart(self) -> None:
+        """Begin anew with nothing of what the server knew."""
+        self.server.endpoint = self.make_server(b"t" * 16)
+
+    @property
+    def now(self) -> float:
+        return self.pair.now
+
+    def ask(self, request: bytes, scheme: str = "eloquent", *, at: float = 0.0) -> None:
+        self.pair.at(at, lambda: self.client.open_stream(request, scheme=scheme, now=self.now))
+
+    def _on_event(self, side: str, event: Any) -> None:
+        if side == "b" and isinstance(event[1], StreamRequested):
+            session, (stream_id, request) = event[0], (event[1].stream_id, event[1].request)
+            tokens = self.answers.get(request, [b"hello", b" world"])
+            for i, token in enumerate(tokens):
+                self._later(
+                    i * self.gap, session, lambda token=token: session.send_token(stream_id, token, now=self.now)
+                )
+            self._later(len(tokens) * self.gap, session, lambda: session.finish(stream_id, now=self.now))
+
+    def _later(self, after: float, session: Any, action: Any) -> None:
+        endpoint = self.server.endpoint
+
+        def act() -> None:
+            if self.server.endpoint is endpoint:  # not of a server that is no more
+                action()
+                endpoint.touch(session)
+
+        self.pair.at(self.now + after, act, "b")
+
+    def text(self, stream_id: int) -> bytes:
+        events = [event for event in self.pair.events["a"] if isinstance(event, StreamToken)]
+        return b"".join(event.data for event in events if event.stream_id == stream_id)
+
+    def ends(self) -> list[Any]:
+        return [event for event in self.pair.events["a"] if not isinstance(event, StreamToken)]
+
+
 @pytest.fixture(scope="session")
 def net() -> Any:
     """The helpers of this file, for tests that cannot import them."""
 
-    return SimpleNamespace(Path=Path, terrible=terrible, EndpointPair=EndpointPair)
+    return SimpleNamespace(
+        Path=Path, terrible=terrible, EndpointPair=EndpointPair, Talk=Talk, CLIENT=CLIENT, SERVER=SERVER
+    )

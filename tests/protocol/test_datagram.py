@@ -6,17 +6,25 @@ from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.datagram import (
+    MAX_ASKED,
     MAX_DATAGRAM,
+    OPEN_PAYLOAD_BUDGET,
     PAYLOAD_BUDGET,
     Answer,
+    AnswerAck,
     Body,
     Cancel,
+    Cancelled,
     Close,
     Datagram,
+    Hello,
+    Leave,
     Open,
     Ping,
     Pong,
     Request,
+    RequestAck,
+    Retry,
     decode_datagram,
     encode_datagram,
     kind_name,
@@ -24,27 +32,47 @@ from eloquent.protocol.datagram import (
 from eloquent.protocol.varint import MAX_VARINT
 
 ID = bytes(range(8))
+TOKEN = bytes(range(22))
+HI = bytes.fromhex("00086869")
 # docs/protocol.md §2 and §5 explain these byte by byte.
 GOLDEN: dict[str, Datagram] = {
-    "10 0001020304050607 00 00 00086869 ec130664": Datagram(ID, 0, Open(0, bytes.fromhex("00086869"))),
-    "11 0001020304050607 01 00 0201 d59521c4": Datagram(ID, 1, Request(0, bytes.fromhex("0201"))),
-    "12 0001020304050607 4100 05 00086869 951b8666": Datagram(ID, 256, Answer(5, bytes.fromhex("00086869"))),
-    "13 0001020304050607 02 05 092c08b7": Datagram(ID, 2, Cancel(5)),
-    "14 0001020304050607 03 00f5c7c0": Datagram(ID, 3, Ping()),
-    "15 0001020304050607 04 03 5ea0c047": Datagram(ID, 4, Pong(3)),
-    "16 0001020304050607 05 03 627965 5ecf72e2": Datagram(ID, 5, Close(3, "bye")),
+    "20 0001020304050607 00 000000000000000000000000000000000000000000000000 963fe325": Datagram(ID, 0, Hello()),
+    "21 0001020304050607 01 000102030405060708090a0b0c0d0e0f101112131415 00 00086869 521d6db5": Datagram(
+        ID, 1, Open(TOKEN, 0, HI)
+    ),
+    "22 0001020304050607 02 00 00086869 c5fab72f": Datagram(ID, 2, Request(0, HI)),
+    "23 0001020304050607 03 05 0201 1e7273c0": Datagram(ID, 3, AnswerAck(5, bytes.fromhex("0201"))),
+    "24 0001020304050607 04 05 5e27f1ae": Datagram(ID, 4, Cancel(5)),
+    "25 0001020304050607 03 87c42ec6": Datagram(ID, 3, Ping()),
+    "25 0001020304050607 05 020005 abe843df": Datagram(ID, 5, Ping((2, 3, 9))),
+    "26 0001020304050607 06 627965 ff0fe838": Datagram(ID, 6, Leave("bye")),
+    "28 0001020304050607 00 01 000102030405060708090a0b0c0d0e0f101112131415 835d8d7d": Datagram(ID, 0, Retry(1, TOKEN)),
+    "29 0001020304050607 01 00 0201 88ef1f86": Datagram(ID, 1, RequestAck(0, bytes.fromhex("0201"))),
+    "2a 0001020304050607 4100 05 00086869 17105cca": Datagram(ID, 256, Answer(5, HI)),
+    "2b 0001020304050607 02 05 6e6f 9f8faf3c": Datagram(ID, 2, Cancelled(5, "no")),
+    "2c 0001020304050607 04 03 0d87b5de": Datagram(ID, 4, Pong(3)),
+    "2d 0001020304050607 05 03 01 627965 6c447872": Datagram(ID, 5, Close(3, "bye", renew=True)),
 }
 
 NUMBERS = st.integers(0, MAX_VARINT)
 PAYLOADS = st.binary(max_size=PAYLOAD_BUDGET)
+TOKENS = st.binary(min_size=22, max_size=22)
+REASONS = st.text(max_size=60)
+STREAMS = st.sets(st.integers(0, 1 << 40), max_size=MAX_ASKED).map(lambda ids: tuple(sorted(ids)))
 BODIES = st.one_of(
-    st.builds(Open, NUMBERS, PAYLOADS),
+    st.just(Hello()),
+    st.builds(Open, TOKENS, NUMBERS, st.binary(max_size=OPEN_PAYLOAD_BUDGET)),
     st.builds(Request, NUMBERS, PAYLOADS),
-    st.builds(Answer, NUMBERS, PAYLOADS),
+    st.builds(AnswerAck, NUMBERS, PAYLOADS),
     st.builds(Cancel, NUMBERS),
-    st.just(Ping()),
+    st.builds(Ping, STREAMS),
+    st.builds(Leave, REASONS),
+    st.builds(Retry, NUMBERS, TOKENS),
+    st.builds(RequestAck, NUMBERS, PAYLOADS),
+    st.builds(Answer, NUMBERS, PAYLOADS),
+    st.builds(Cancelled, NUMBERS, REASONS),
     st.builds(Pong, NUMBERS),
-    st.builds(Close, NUMBERS, st.text(max_size=60)),
+    st.builds(Close, NUMBERS, REASONS, st.booleans()),
 )
 DATAGRAMS = st.builds(Datagram, st.binary(min_size=8, max_size=8), NUMBERS, BODIES)
 
@@ -109,12 +137,17 @@ def test_any_bytes_are_the_one_encoding_of_something_or_malformed(data: bytes) -
 @pytest.mark.parametrize(
     "content",
     [
-        "20 0001020304050607 00",  # version 2
-        "17 0001020304050607 00",  # no such kind
-        "14 0001020304050607 00 00",  # a ping with a body
-        "13 0001020304050607 00",  # no stream
-        "16 0001020304050607 00 00 ff",  # a reason that is not UTF-8
-        "16 0001020304050607 00 00" + "61" * 257,
+        "10 0001020304050607 00",  # version 1
+        "27 0001020304050607 00",  # no such kind
+        "2e 0001020304050607 00",
+        "20 0001020304050607 00" + "00" * 23,  # a hello with too little padding
+        "20 0001020304050607 00" + "00" * 23 + "01",
+        "25 0001020304050607 00" + "00" * 257,  # a ping about too many streams
+        "25 0001020304050607 00 ffffffffffffffff 00",  # and about one beyond the highest id
+        "24 0001020304050607 00",  # no stream
+        "2d 0001020304050607 00 00 00 ff",  # a reason that is not UTF-8
+        "2d 0001020304050607 00 00 02",  # renewed more than once
+        "2d 0001020304050607 00 00 00" + "61" * 257,
     ],
 )
 def test_malformed_though_the_checksum_agrees(content: str) -> None:
@@ -124,7 +157,7 @@ def test_malformed_though_the_checksum_agrees(content: str) -> None:
 
 def test_a_datagram_too_long_is_malformed() -> None:
     with pytest.raises(MalformedPacket):
-        decode_datagram(seal(bytes.fromhex("12 0001020304050607 00 00") + bytes(1300)))
+        decode_datagram(seal(bytes.fromhex("2a 0001020304050607 00 00") + bytes(1300)))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +167,9 @@ def test_a_datagram_too_long_is_malformed() -> None:
         Datagram(ID, 0, Answer(0, bytes(MAX_DATAGRAM))),
         Datagram(ID, 0, Close(0, "x" * 257)),
         Datagram(ID, -1, Ping()),
+        Datagram(ID, 0, Ping((3, 2))),
+        Datagram(ID, 0, Ping(tuple(range(257)))),
+        Datagram(ID, 0, Retry(0, b"short")),
     ],
 )
 def test_illegal_datagrams_are_not_encoded(datagram: Datagram) -> None:
@@ -142,7 +178,8 @@ def test_illegal_datagrams_are_not_encoded(datagram: Datagram) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "name"), [(Open(0, b""), "open"), (Ping(), "ping"), (Close(0, ""), "close"), (Answer(0, b""), "answer")]
+    ("body", "name"),
+    [(Open(TOKEN, 0, b""), "open"), (Ping(), "ping"), (Close(0, ""), "close"), (AnswerAck(0, b""), "answer_ack")],
 )
 def test_kind_names(body: Body, name: str) -> None:
     assert kind_name(body) == name

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.frames import (
     MAX_BUFFERED,
+    MAX_FRAGMENTS,
     MAX_RANGES,
     MAX_TRAILER,
+    WINDOW,
     Ack,
     Data,
     DataBuilder,
@@ -32,11 +34,17 @@ GOLDEN: dict[str, Payload] = {
     "04 49f7 05 02 03": Ack(5, ((7, 10),), reader=ReaderState(1.275, looking=True)),
     "04 00 00": Ack(0, reader=ReaderState(0.0, looking=False)),
     "05 01 05": Ack(5, end_seen=True, reader=ReaderState(0.0, looking=True)),
+    "06 00 05": Ack(5, credit=0),
+    "07 4400 05 02 03": Ack(5, ((7, 10),), end_seen=True, credit=1024),
+    "08 01 05 4064": Ack(100, reader=ReaderState(0.0, looking=True), credit=5),
     "05 806ddd01 4064": Ack(100, end_seen=True, reader=ReaderState(MAX_BUFFERED, looking=True)),
 }
 
 INDICES = st.integers(0, 1 << 40)
-FRAGMENTS = st.builds(Fragment, INDICES, st.binary(max_size=40), st.booleans())
+FRAGMENTS = st.one_of(
+    st.builds(Fragment, INDICES, st.binary(max_size=40)),
+    st.builds(Fragment, INDICES, st.binary(min_size=1, max_size=40), st.just(True)),
+)
 READERS = st.builds(ReaderState, st.integers(0, round(MAX_BUFFERED * 1e3)).map(lambda ms: ms / 1e3), st.booleans())
 ENDS = st.builds(End, INDICES, st.integers(0, 2**32 - 1), st.binary(max_size=MAX_TRAILER))
 DATA = st.one_of(
@@ -52,7 +60,7 @@ def acks(draw: st.DrawFn) -> Ack:
     for gap, length in draw(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=MAX_RANGES)):
         ranges.append((position + gap, position + gap + length))
         position += gap + length
-    return Ack(next_index, tuple(ranges), draw(st.booleans()), draw(st.none() | READERS))
+    return Ack(next_index, tuple(ranges), draw(st.booleans()), draw(st.none() | READERS), draw(st.integers(0, WINDOW)))
 
 
 @pytest.mark.parametrize(("encoding", "payload"), GOLDEN.items())
@@ -79,8 +87,13 @@ def test_any_bytes_are_the_one_encoding_of_something_or_malformed(data: bytes) -
     "encoding",
     [
         "",
-        "06",
-        "06 00 00",
+        "0a",
+        "0a 00 00",
+        "06 00",  # a credit, and nothing acknowledged
+        "06 5000 00",  # a credit that need not be told
+        "00 03",  # an empty fragment that goes on
+        "00 02",
+        "00" + " 00" * (MAX_FRAGMENTS + 1),
         "00",
         "00 05 00 61",  # an index told though it is the expected one
         "00 08 68",

@@ -1,5 +1,6 @@
 """Both sides of a session together: over a terrible network, and when they lose sight of each other."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,7 +10,25 @@ from hypothesis import strategies as st
 from eloquent import schemes
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
-from eloquent.protocol.datagram import MAX_DATAGRAM, Answer, Cancel, Close, Datagram, decode_datagram, encode_datagram
+from eloquent.protocol.datagram import (
+    MAX_DATAGRAM,
+    Answer,
+    AnswerAck,
+    Cancel,
+    Cancelled,
+    Close,
+    Datagram,
+    Hello,
+    Leave,
+    Open,
+    Ping,
+    Pong,
+    Request,
+    RequestAck,
+    Retry,
+    decode_datagram,
+    encode_datagram,
+)
 from eloquent.protocol.frames import Ack, Data, End, Fragment, decode_payload, encode_payload
 from eloquent.protocol.session import (
     ClientSession,
@@ -26,18 +45,28 @@ from eloquent.protocol.session import (
 )
 
 ID = b"sessionA"
+TOKEN = bytes(22)  # sessions leave it to endpoints to judge tokens
 NAMES = [scheme.name for scheme in schemes.defaults() if scheme.kind == "datagram"]
+
+
+def client_session(connection_id: bytes = ID, tally: Tally | None = None) -> ClientSession:
+    return ClientSession(connection_id, schemes.get, token=TOKEN, tally=tally)
+
+
+def server_session(connection_id: bytes = ID) -> ServerSession:
+    return ServerSession(connection_id, schemes.get, address=("10.0.0.1", 1000))
 
 
 class Chat:
     """A client (a), a server (b) that answers each request with its tokens, and the path between them."""
 
     def __init__(self, net: Any, path: Any = None, *, answers: dict[bytes, list[bytes]] | None = None) -> None:
-        self.client, self.server = ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)
+        self.client, self.server = client_session(), server_session()
         self.pair = net.EndpointPair(self.client, self.server, path)
         self.pair.on_event = self._on_event
         self.answers = answers if answers is not None else {}
         self.gap = 0.1
+        self.asked = itertools.count()
 
     @property
     def now(self) -> float:
@@ -45,7 +74,7 @@ class Chat:
         return now
 
     def ask(self, request: bytes, scheme: str = "eloquent", *, at: float = 0.0) -> None:
-        self.pair.at(at, lambda: self.client.open_stream(request, scheme=scheme, now=self.now))
+        self.pair.at(at, lambda: self.client.open_stream(next(self.asked), request, scheme=scheme, now=self.now))
 
     def cancel(self, stream_id: int, *, at: float) -> None:
         self.pair.at(at, lambda: self.client.cancel_stream(stream_id, now=self.now))
@@ -137,7 +166,7 @@ def test_cancelling_reaches_the_server_through_losses(net: Any) -> None:
     assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
     assert all(isinstance(event, StreamToken) for event in chat.pair.events["a"])
     assert chat.server.backlog(0) == 0
-    assert chat.client.get_timer() is None
+    assert chat.client.is_idle
     last = max(when for when, _ in chat.pair.sent["b"])
     assert last < 4.0
 
@@ -163,10 +192,10 @@ def test_cancel_crossing_the_end_is_quiet_on_both_sides(net: Any) -> None:
 
 
 def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
-    together, alone = Tally(), ServerSession(ID, schemes.get)
-    clients = [ClientSession(ID, schemes.get, together), ClientSession(bytes(8), schemes.get, together)]
+    together, alone = Tally(), server_session()
+    clients = [client_session(tally=together), client_session(bytes(8), together)]
     for client in clients:
-        client.open_stream(b"q", scheme="eloquent", now=0.0)
+        client.open_stream(0, b"q", scheme="eloquent", now=0.0)
     [datagram], [foreign] = (client.datagrams_to_send(now=0.0) for client in clients)
     alone.receive(decode_datagram(datagram), now=0.0)
     for wrong in (b"nonsense", foreign):
@@ -178,8 +207,9 @@ def test_sessions_tally_what_they_send_and_take_alone_or_together() -> None:
 
 def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
     """Mosh's scheme acknowledges late, to share the datagram: without a further one the delay must still end."""
-    client, server = ClientSession(bytes(8), schemes.get), ServerSession(bytes(8), schemes.get)
-    stream = client.open_stream(b"question", scheme="ssp", now=0.0)
+    client, server = client_session(bytes(8)), server_session(bytes(8))
+    stream = 0
+    client.open_stream(stream, b"question", scheme="ssp", now=0.0)
     for datagram in client.datagrams_to_send(now=0.0):
         server.receive_datagram(datagram, now=0.0)
     for datagram in server.datagrams_to_send(now=0.0):
@@ -202,8 +232,8 @@ def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
 
 
 def test_cancel_withdraws_events_that_were_not_taken() -> None:
-    client, server = ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)
-    client.open_stream(b"q", scheme="eloquent", now=0.0)
+    client, server = client_session(), server_session()
+    client.open_stream(0, b"q", scheme="eloquent", now=0.0)
     for data in client.datagrams_to_send(now=0.0):
         server.receive_datagram(data, now=0.0)
     server.send_token(0, b"x", now=0.0)
@@ -227,7 +257,7 @@ def test_a_repeated_request_after_the_end_is_not_answered_again(net: Any) -> Non
 
 def test_a_late_end_is_acknowledged_again(net: Any) -> None:
     def lose_acks_of_the_end(side: str, count: int, data: bytes) -> bool:
-        return side == "a" and isinstance(decode_datagram(data).body, Answer) and 0.3 < chat.now < 3.0
+        return side == "a" and isinstance(decode_datagram(data).body, AnswerAck) and 0.3 < chat.now < 3.0
 
     chat = Chat(net, net.Path(judge=lose_acks_of_the_end))
     chat.ask(b"q")
@@ -248,13 +278,27 @@ def test_a_wrong_digest_is_a_failure_and_never_an_end(net: Any) -> None:
     assert [type(event) for event in chat.ends("b")] == [StreamCancelled]
 
 
-def test_an_unknown_stream_is_answered_with_cancel() -> None:
-    for session in (ClientSession(ID, schemes.get), ServerSession(ID, schemes.get)):
-        answer = Data((Fragment(0, b"x"),)) if isinstance(session, ClientSession) else None
-        payload = encode_payload(answer) if answer else b"\x02\x00"
-        session.receive_datagram(encode_datagram(Datagram(ID, 0, Answer(7, payload))), now=0.0)
-        (datagram,) = session.datagrams_to_send(now=0.0)
-        assert decode_datagram(datagram).body == Cancel(7)
+def test_an_unknown_stream_is_answered_with_its_cancellation() -> None:
+    client, server = client_session(), server_session()
+    answer = Answer(7, encode_payload(Data((Fragment(0, b"x"),))))
+    for session, said, reply in (
+        (client, answer, Cancel(7)),
+        (server, AnswerAck(7, b"\x02\x00"), Cancelled(7, "the stream is not open")),
+        (server, Ping((7,)), Cancelled(7, "the stream is not open")),
+    ):
+        session.receive_datagram(encode_datagram(Datagram(ID, 0, said)), now=0.0)
+        assert decode_datagram(session.datagrams_to_send(now=0.0)[-1]).body == reply
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_each_side_refuses_what_only_itself_says(side: str) -> None:
+    sessions = {"a": client_session(), "b": server_session()}
+    own = {"a": (Hello(), Open(TOKEN, 0, b"x"), Request(0, b"x"), AnswerAck(0, b"x"), Cancel(0), Ping(), Leave(""))}
+    own["b"] = (Retry(0, TOKEN), RequestAck(0, b"x"), Answer(0, b"x"), Cancelled(0), Pong(0), Close(0, ""))
+    for body in own[side]:
+        with pytest.raises(RemoteProtocolError, match="what only a"):
+            sessions[side].receive_datagram(encode_datagram(Datagram(ID, 0, body)), now=0.0)
+    assert sessions[side].datagrams_to_send(now=0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +313,7 @@ def test_a_request_that_cannot_be_served_is_refused(net: Any, request_tokens: li
         forged.send_token(token, now=0.0)
     forged.finish(now=0.0)
     chat.client._streams.clear()
-    chat.client.open_stream(b"q", scheme="eloquent", now=0.0)
+    chat.client.open_stream(0, b"q", scheme="eloquent", now=0.0)
     chat.client._streams[0].request = forged
     chat.pair._heap.clear()
     chat.pair.run(until=20.0)
@@ -284,12 +328,12 @@ def test_a_dead_server_is_given_up_and_pinged_meanwhile(net: Any) -> None:
     failed, lost = chat.ends("a")
     assert (type(failed), type(lost)) == (StreamFailed, SessionLost)
     assert chat.now == pytest.approx(41.0, abs=1.5)
-    assert 15 <= chat.client.tally.sent["ping"] <= 20
+    assert 35 <= chat.client.tally.sent["ping"] <= 45
     assert {type(event) for event in chat.ends("b")} == {StreamFailed, SessionLost}
     assert chat.client.closed
     assert chat.server.closed
     with pytest.raises(LocalProtocolError):
-        chat.client.open_stream(b"q", scheme="eloquent", now=100.0)
+        chat.client.open_stream(1, b"q", scheme="eloquent", now=100.0)
 
 
 def test_signs_of_life_keep_a_waiting_stream(net: Any) -> None:
@@ -302,16 +346,28 @@ def test_signs_of_life_keep_a_waiting_stream(net: Any) -> None:
     assert chat.ends("a") == [StreamEnded(0, b"")]
 
 
-def test_an_idle_session_expires_and_may_begin_anew(net: Any) -> None:
+def test_a_client_leaves_an_idle_session_before_its_server_forgets_it(net: Any) -> None:
     chat = Chat(net)
     chat.ask(b"q")
-    chat.pair.run(until=200.0)
-    assert chat.pair.events["b"][-1] == SessionLost("idle")
-    assert chat.server.expired
-    chat.server = chat.pair.ends["b"] = ServerSession(ID, schemes.get)
-    chat.ask(b"q", at=201.0)
-    chat.pair.run(until=220.0)
-    assert chat.of("a", 1) == whole(1, [b"hello", b" world"], b"q")
+    chat.pair.run(until=29.0)
+    assert not chat.client.closed
+    chat.pair.run(until=40.0)
+    assert chat.client.closed
+    assert chat.pair.events["b"][-1] == SessionLost("closed by the client")
+    assert chat.pair.events["a"][-1] == StreamEnded(0, b"q")
+
+
+def test_pings_do_not_keep_an_idle_session(net: Any) -> None:
+    chat = Chat(net, answers={b"q": []})
+    chat.gap = 0.0
+    chat.ask(b"q")
+    chat.pair.run(until=1.0)
+    for second in range(1, 90):
+        now = float(second)
+        chat.server.receive_datagram(encode_datagram(Datagram(ID, 99, Ping())), now=now)
+        chat.server.handle_timer(now=now)
+    assert chat.server.closed
+    assert decode_datagram(chat.server.datagrams_to_send(now=90.0)[-1]).body == Close(99, "idle")
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
@@ -330,23 +386,21 @@ def test_closing_ends_the_other_side(net: Any, side: str) -> None:
     assert chat.server.closed
 
 
-def test_a_close_of_an_earlier_time_is_a_stray(net: Any) -> None:
+def test_a_close_that_answers_what_was_never_said_is_ignored(net: Any) -> None:
     chat = Chat(net, answers={b"long": [b"x"] * 20})
-    chat.ask(b"q")
-    chat.ask(b"long", at=10.0)
-    chat.pair.run(until=10.5)
-    for number in (0, 1, 1000):
-        stray = encode_datagram(Datagram(ID, 0, Close(number, "no such session")))
-        chat.client.receive_datagram(stray, now=chat.now)
-    chat.pair.run(until=30.0)
-    assert [type(event) for event in chat.ends("a")] == [StreamEnded, StreamEnded]
+    chat.ask(b"long")
+    chat.pair.run(until=1.0)
+    stray = encode_datagram(Datagram(ID, 0, Close(1000, "no such session")))
+    chat.client.receive_datagram(stray, now=chat.now)
+    chat.pair.run(until=20.0)
+    assert [type(event) for event in chat.ends("a")] == [StreamEnded]
 
 
 def test_misuse_is_the_callers_fault(net: Any) -> None:
     chat = Chat(net)
     for name, error in (("grpc", ConfigurationError), ("nothing", ConfigurationError)):
         with pytest.raises(error):
-            chat.client.open_stream(b"q", scheme=name, now=0.0)
+            chat.client.open_stream(0, b"q", scheme=name, now=0.0)
     for call in (
         lambda: chat.server.send_token(0, b"x", now=0.0),
         lambda: chat.server.finish(0, now=0.0),
@@ -356,16 +410,17 @@ def test_misuse_is_the_callers_fault(net: Any) -> None:
         with pytest.raises(LocalProtocolError):
             call()
     chat.client.cancel_stream(5, now=0.0)
+    assert chat.client.is_idle
     assert chat.client.get_timer() is None
 
 
 def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
     chat = Chat(net, net.Path(delay=0.0), answers={b"q": []})
-    for _ in range(256):
-        chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
+    for stream_id in range(256):
+        chat.client.open_stream(stream_id, b"x", scheme="eloquent", now=0.0)
     with pytest.raises(LocalProtocolError, match="at most"):
-        chat.client.open_stream(b"x", scheme="eloquent", now=0.0)
-    chat.client = chat.pair.ends["a"] = ClientSession(ID, schemes.get)
+        chat.client.open_stream(256, b"x", scheme="eloquent", now=0.0)
+    chat.client = chat.pair.ends["a"] = client_session()
     for i in range(1100):
         chat.ask(b"q", at=float(i) / 100)
     chat.pair.run(until=30.0)
@@ -374,7 +429,7 @@ def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
     first = chat.pair.sent["a"][0][1]
     chat.server.receive_datagram(first, now=30.0)
     (datagram,) = chat.server.datagrams_to_send(now=30.0)
-    assert decode_datagram(datagram).body == Cancel(0)
+    assert decode_datagram(datagram).body == Cancelled(0, "the stream is not open")
 
 
 def test_a_client_reports_how_the_reader_of_a_stream_fares(net: Any) -> None:
@@ -384,7 +439,7 @@ def test_a_client_reports_how_the_reader_of_a_stream_fares(net: Any) -> None:
     chat.pair.at(0.33, lambda: chat.client.report(0, ReaderState(looking=False), now=0.33))
     chat.pair.run()
     answers = [(at, decode_datagram(data).body) for at, data in chat.pair.sent["a"]]
-    acks = [(at, decode_payload(body.payload)) for at, body in answers if isinstance(body, Answer)]
+    acks = [(at, decode_payload(body.payload)) for at, body in answers if isinstance(body, AnswerAck)]
     states = [(at, ack.reader) for at, ack in acks if isinstance(ack, Ack)]
     assert len(states) == len(acks) > 10
     assert states[0][1] == ReaderState(1.9)  # the first datagram of the answer comes after a round trip

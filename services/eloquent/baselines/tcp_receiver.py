@@ -52,6 +52,16 @@ class TcpReceiver:
         self._ack_at: float | None = None  # seconds
         self._events: deque[Event] = deque()
 
+    @property
+    def finished(self) -> bool:
+        """Whether the whole stream has arrived; its events may not all have been taken."""
+        return self._finished
+
+    @property
+    def broken(self) -> bool:
+        """Whether the stream was found not to be what was sent."""
+        return self._broken
+
     def receive_datagram(self, data: bytes, *, now: float) -> None:
         """Take a segment.
 

@@ -1,76 +1,90 @@
-"""Sessions over UDP with asyncio: the loop's clock goes in, datagrams come out.
+"""Endpoints over UDP with asyncio: the loop's clock goes in, datagrams come out.
 
 Rules of this file
-- No protocol logic: what a datagram means, when to repeat it and whom to admit is for the sessions and the acceptor.
-- After each input: send what waits, hand out the events, set the timer anew.
+- No protocol logic: what a datagram means, when to repeat it and whom to admit is for the endpoints.
+- After each input: send what waits, hand out the events, set the timer anew. Owners call the methods here, which do that.
 - Nothing escapes from a callback: bad datagrams are counted, errors of the owner's `on_event` are logged.
-- A session answers to the address it began with; a datagram for it from elsewhere is dropped, for nothing in version 1
-  proves that it is the same client (docs/protocol.md §8).
+- A datagram that the kernel has no room for is dropped, as any network may do: it is not kept in a queue without a bound.
 """
 
 import asyncio
 import logging
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.acceptor import Acceptor
-from eloquent.protocol.datagram import Datagram, decode_datagram
-from eloquent.protocol.session import ClientSession, ServerSession, SessionEvent
+from eloquent.protocol.address_token import Address
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.datagram import CONNECTION_ID_SIZE
+from eloquent.protocol.frames import ReaderState
+from eloquent.protocol.limits import EndpointLimits
+from eloquent.protocol.server_endpoint import ServerEndpoint
+from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
+from eloquent.protocol.session_base import SchemeLookup
 
-Address = tuple[str, int]
+SEND_BUFFER = 256 * 1024  # bytes that may wait for room in the kernel's buffer; what comes then is dropped
+_SECRET_SIZE = 32  # bytes
 
 _log = logging.getLogger(__name__)
 
 
-class _Pump:
-    """Move one session on: datagrams out, events out, timer set."""
+def random_id() -> bytes:
+    """Draw a connection id."""
+    return secrets.token_bytes(CONNECTION_ID_SIZE)
 
-    def __init__(
-        self,
-        session: ClientSession | ServerSession,
-        send: Callable[[bytes], None],
-        on_event: Callable[[SessionEvent], None],
-        on_closed: Callable[[], None] = lambda: None,
-    ) -> None:
+
+class _Driver(asyncio.DatagramProtocol, ABC):
+    """What both sides share: one socket, one timer, and the turn that follows each input.
+
+    Attributes:
+        malformed: Datagrams dropped because they were malformed or broke the protocol.
+        unsent: Datagrams dropped because the kernel had no room for them.
+    """
+
+    _transport: Any  # a DatagramTransport that also tells what waits in its buffer, as those of asyncio and uvloop do
+
+    def __init__(self, endpoint: ClientEndpoint | ServerEndpoint) -> None:
+        self.malformed = 0
+        self.unsent = 0
         self._loop = asyncio.get_running_loop()
-        self._session = session
-        self._send = send
-        self._on_event = on_event
-        self._on_closed = on_closed
+        self._machine = endpoint
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when the timer fires
         self._running = False
 
-    def run(self) -> None:
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """Take a datagram from the transport."""
+        try:
+            self._receive(data, (addr[0], addr[1]))
+        except RemoteProtocolError as error:
+            self.malformed += 1
+            _log.debug("< dropped: %s", error)
+        except Exception:  # noqa: BLE001 - a mistake of ours about one datagram must not stop other sessions
+            _log.exception("< failed on a datagram of %d bytes", len(data))
+        else:
+            self._run()
+
+    def error_received(self, exc: Exception) -> None:
+        """Note an ICMP error: it is unauthenticated, and the endpoint's own timers know better."""
+        _log.debug("= %s", exc)
+
+    def _run(self) -> None:
         """Send, tell and arm; when called from within an event, the outer call does it."""
         if self._running:
             return
         self._running = True
         try:
             self._send_all()
-            while (event := self._session.next_event()) is not None:
-                self._tell(event)
+            while self._tell_next():
                 self._send_all()
         finally:
             self._running = False
         self._arm()
-        if self._session.closed:
-            self._on_closed()
-
-    def _send_all(self) -> None:
-        for datagram in self._session.datagrams_to_send(now=self._loop.time()):
-            self._send(datagram)
-
-    def _tell(self, event: SessionEvent) -> None:
-        try:
-            self._on_event(event)
-        except Exception:  # noqa: BLE001 - the owner's mistake with one event must not stop the others' streams
-            _log.exception("= on_event failed on %r", event)
 
     def _arm(self) -> None:
-        deadline = self._session.get_timer()
+        deadline = self._machine.get_timer()
         if deadline == self._due:
             return
         if self._timer is not None:
@@ -80,147 +94,167 @@ class _Pump:
 
     def _on_timer(self) -> None:
         self._timer = self._due = None
-        self._session.handle_timer(now=self._loop.time())
-        self.run()
+        self._machine.handle_timer(now=self._loop.time())
+        self._run()
+
+    def _send(self, data: bytes, address: Address | None = None) -> None:
+        if self._transport.get_write_buffer_size() > SEND_BUFFER:
+            self.unsent += 1
+        else:
+            self._transport.sendto(data, address)
+
+    @abstractmethod
+    def _receive(self, data: bytes, source: Address) -> None:
+        """Hand a datagram to the endpoint."""
+
+    @abstractmethod
+    def _send_all(self) -> None:
+        """Send what the endpoint has to send."""
+
+    @abstractmethod
+    def _tell_next(self) -> bool:
+        """Hand out the endpoint's next event, and return whether there was one."""
 
 
-class _Socket(asyncio.DatagramProtocol):
-    """Hand each datagram on; UDP's own errors only mean that one was lost."""
-
-    def __init__(self, on_datagram: Callable[[bytes, Address], None]) -> None:
-        self._on_datagram = on_datagram
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        """Take a datagram from the transport."""
-        try:
-            self._on_datagram(data, (addr[0], addr[1]))
-        except Exception:  # noqa: BLE001 - a mistake of ours about one datagram must not stop other sessions
-            _log.exception("< failed on a datagram of %d bytes", len(data))
-
-    def error_received(self, exc: Exception) -> None:
-        """Note an ICMP error: it is unauthenticated, and the session's own timers know better."""
-        _log.debug("= %s", exc)
-
-
-class UdpClient:
-    """One client session on one UDP socket; make it with `connect`.
+class UdpClient(_Driver):
+    """A client endpoint on one UDP socket; make it with `connect`.
 
     Attributes:
-        session: The session; call `flush` after each call of its methods.
-        malformed: Datagrams dropped because they were malformed or broke the protocol.
+        endpoint: The endpoint; what changes it is to be called here.
     """
 
-    def __init__(self, session: ClientSession, on_event: Callable[[SessionEvent], None]) -> None:
-        self.session = session
-        self.malformed = 0
-        self._transport: asyncio.DatagramTransport
-        self._pump = _Pump(session, self._send, on_event)
+    def __init__(self, endpoint: ClientEndpoint, on_event: Callable[[ClientEvent], None]) -> None:
+        super().__init__(endpoint)
+        self.endpoint = endpoint
+        self._on_event = on_event
 
     @classmethod
-    async def connect(cls, address: Address, session: ClientSession, on_event: Callable[[SessionEvent], None]) -> Self:
+    async def connect(
+        cls,
+        address: Address,
+        scheme_of: SchemeLookup,
+        on_event: Callable[[ClientEvent], None],
+        *,
+        tally: Tally | None = None,
+        new_id: Callable[[], bytes] = random_id,
+    ) -> Self:
         """Open a socket towards the server; nothing is sent yet.
 
         Args:
             address: Host and port of the server.
-            session: A new session.
+            scheme_of: Finds the schemes.
             on_event: Called with each event, in the loop's thread.
+            tally: Where datagrams are counted.
+            new_id: Draws connection ids.
 
         Raises:
             OSError: There is no way to that address.
         """
-        client = cls(session, on_event)
-        client._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Socket(client._receive), remote_addr=address
-        )
+        client = cls(ClientEndpoint(scheme_of, new_id=new_id, tally=tally), on_event)
+        client._transport, _ = await client._loop.create_datagram_endpoint(lambda: client, remote_addr=address)
         return client
 
-    def flush(self) -> None:
-        """Send what waits, hand out the events, set the timer."""
-        self._pump.run()
+    def say_hello(self) -> None:
+        """Ask for a sign of life and an address token (`ClientEndpoint.say_hello`)."""
+        self.endpoint.say_hello(now=self._loop.time())
+        self._run()
+
+    def open_stream(self, request: bytes, *, scheme: str) -> int:
+        """Send a request and return its stream's id (`ClientEndpoint.open_stream`)."""
+        stream_id = self.endpoint.open_stream(request, scheme=scheme, now=self._loop.time())
+        self._run()
+        return stream_id
+
+    def cancel_stream(self, stream_id: int) -> None:
+        """Give up a stream (`ClientEndpoint.cancel_stream`)."""
+        self.endpoint.cancel_stream(stream_id, now=self._loop.time())
+        self._run()
+
+    def pause(self, stream_id: int) -> None:
+        """Hold back the events of a stream (`ClientEndpoint.pause`)."""
+        self.endpoint.pause(stream_id)
+
+    def resume(self, stream_id: int) -> None:
+        """Go on with the events of a stream (`ClientEndpoint.resume`)."""
+        self.endpoint.resume(stream_id)
+        self._run()
+
+    def report(self, stream_id: int, state: ReaderState) -> None:
+        """Tell how the reader of a stream fares (`ClientEndpoint.report`)."""
+        self.endpoint.report(stream_id, state, now=self._loop.time())
+        self._run()
 
     def close(self) -> None:
-        """Close the session, telling the server, and then the socket."""
-        self.session.close(now=asyncio.get_running_loop().time())
-        self.flush()
+        """Close the endpoint, telling the server, and then the socket."""
+        self.endpoint.close(now=self._loop.time())
+        self._run()
         self._transport.close()
 
-    def _send(self, datagram: bytes) -> None:
-        self._transport.sendto(datagram)
+    def error_received(self, exc: Exception) -> None:
+        """Tell the endpoint that nobody listens, if it is that."""
+        super().error_received(exc)
+        if isinstance(exc, ConnectionRefusedError):
+            self.endpoint.path_refused(now=self._loop.time())
+            self._run()
 
-    def _receive(self, data: bytes, _address: Address) -> None:
+    def _receive(self, data: bytes, source: Address) -> None:  # noqa: ARG002 - the socket is connected
+        self.endpoint.receive_datagram(data, now=self._loop.time())
+
+    def _send_all(self) -> None:
+        for data in self.endpoint.datagrams_to_send(now=self._loop.time()):
+            self._send(data)
+
+    def _tell_next(self) -> bool:
+        event = self.endpoint.next_event()
+        if event is None:
+            return False
         try:
-            self.session.receive_datagram(data, now=asyncio.get_running_loop().time())
-        except RemoteProtocolError as error:
-            self.malformed += 1
-            _log.debug("< dropped: %s", error)
-        else:
-            self.flush()
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - the owner's mistake with one event must not stop the others' streams
+            _log.exception("= on_event failed on %r", event)
+        return True
 
 
-class Peer:
-    """One client of a server.
+class UdpServer(_Driver):
+    """A server endpoint on one UDP socket; make it with `bind`.
 
     Attributes:
-        session: Its session; call `flush` after each call of the session's methods.
-        address: Its host and port.
+        endpoint: The endpoint; what changes it is to be called here.
     """
 
-    def __init__(
-        self,
-        session: ServerSession,
-        address: Address,
-        send: Callable[[bytes], None],
-        on_event: Callable[["Peer", SessionEvent], None],
-        on_closed: Callable[["Peer"], None],
-    ) -> None:
-        self.session = session
-        self.address = address
-        self._pump = _Pump(session, send, lambda event: on_event(self, event), lambda: on_closed(self))
-
-    def flush(self) -> None:
-        """Send what waits, hand out the events, set the timer."""
-        self._pump.run()
-
-
-class UdpServer:
-    """Any number of server sessions on one UDP socket; make it with `bind`.
-
-    Attributes:
-        malformed: Datagrams dropped because they were malformed, broke the protocol, or came from another address than
-            their session's.
-    """
-
-    def __init__(
-        self, make_session: Callable[[bytes], ServerSession], on_event: Callable[[Peer, SessionEvent], None]
-    ) -> None:
-        self.malformed = 0
-        self._make_session = make_session
+    def __init__(self, endpoint: ServerEndpoint, on_event: Callable[[ServerSession, ServerEvent], None]) -> None:
+        super().__init__(endpoint)
+        self.endpoint = endpoint
         self._on_event = on_event
-        self._peers: dict[bytes, Peer] = {}
-        self._acceptor = Acceptor()
-        self._transport: asyncio.DatagramTransport
 
     @classmethod
     async def bind(
         cls,
         address: Address,
-        make_session: Callable[[bytes], ServerSession],
-        on_event: Callable[[Peer, SessionEvent], None],
+        scheme_of: SchemeLookup,
+        on_event: Callable[[ServerSession, ServerEvent], None],
+        *,
+        limits: EndpointLimits | None = None,
+        tally: Tally | None = None,
+        secret: bytes | None = None,
     ) -> Self:
         """Listen on an address.
 
         Args:
             address: Host and port; port 0 takes a free one, see `address`.
-            make_session: Makes the session of a new connection id; usually `ServerSession` itself.
-            on_event: Called with each event of each peer, in the loop's thread.
+            scheme_of: Finds the schemes that are offered.
+            on_event: Called with each event and its session, in the loop's thread.
+            limits: The endpoint's bounds.
+            tally: Where datagrams are counted.
+            secret: Of the address tokens; None draws one.
 
         Raises:
             OSError: The address is in use or not ours.
         """
-        server = cls(make_session, on_event)
-        server._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _Socket(server._receive), local_addr=address
-        )
+        secret = secrets.token_bytes(_SECRET_SIZE) if secret is None else secret
+        endpoint = ServerEndpoint(scheme_of, secret=secret, limits=limits, tally=tally)
+        server = cls(endpoint, on_event)
+        server._transport, _ = await server._loop.create_datagram_endpoint(lambda: server, local_addr=address)
         return server
 
     @property
@@ -229,42 +263,44 @@ class UdpServer:
         host, port, *_ = self._transport.get_extra_info("sockname")
         return host, port
 
-    @property
-    def peers(self) -> list[Peer]:
-        """The clients whose sessions are open."""
-        return list(self._peers.values())
+    def send_token(self, session: ServerSession, stream_id: int, token: bytes) -> None:
+        """Queue one token of an answer (`ServerSession.send_token`)."""
+        session.send_token(stream_id, token, now=self._loop.time())
+        self._turn(session)
+
+    def finish(self, session: ServerSession, stream_id: int, *, trailer: bytes = b"") -> None:
+        """End an answer (`ServerSession.finish`)."""
+        session.finish(stream_id, trailer=trailer, now=self._loop.time())
+        self._turn(session)
+
+    def close_session(self, session: ServerSession) -> None:
+        """Close one session, telling its client."""
+        session.close(now=self._loop.time())
+        self._turn(session)
 
     def close(self) -> None:
         """Close every session, telling the clients, and then the socket."""
-        for peer in self.peers:
-            peer.session.close(now=asyncio.get_running_loop().time())
-            peer.flush()
+        self.endpoint.close(now=self._loop.time())
+        self._run()
         self._transport.close()
 
-    def _receive(self, data: bytes, address: Address) -> None:
+    def _turn(self, session: ServerSession) -> None:
+        self.endpoint.touch(session)
+        self._run()
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        self.endpoint.receive_datagram(data, source, now=self._loop.time())
+
+    def _send_all(self) -> None:
+        for data, address in self.endpoint.datagrams_to_send(now=self._loop.time()):
+            self._send(data, address)
+
+    def _tell_next(self) -> bool:
+        found = self.endpoint.next_event()
+        if found is None:
+            return False
         try:
-            datagram = decode_datagram(data)
-            peer = self._peers.get(datagram.connection_id) or self._admit(datagram, address)
-            if peer is not None and peer.address == address:
-                peer.session.receive(datagram, now=asyncio.get_running_loop().time())
-                peer.flush()
-            elif peer is not None:
-                self.malformed += 1
-                _log.debug("< dropped: a datagram for the session of %s came from %s", peer.address, address)
-        except RemoteProtocolError as error:
-            self.malformed += 1
-            _log.debug("< dropped: %s", error)
-
-    def _admit(self, datagram: Datagram, address: Address) -> Peer | None:
-        if self._acceptor.admits(datagram, sessions=len(self._peers)):
-            session = self._make_session(datagram.connection_id)
-            peer = Peer(session, address, partial(self._transport.sendto, addr=address), self._on_event, self._retire)
-            self._peers[datagram.connection_id] = peer
-            return peer
-        if (refusal := self._acceptor.refusal(datagram)) is not None:
-            self._transport.sendto(refusal, address)
-        return None
-
-    def _retire(self, peer: Peer) -> None:
-        if self._peers.pop(peer.session.connection_id, None) is not None and not peer.session.expired:
-            self._acceptor.closed(peer.session.connection_id)
+            self._on_event(*found)
+        except Exception:  # noqa: BLE001 - the owner's mistake with one event must not stop the others' streams
+            _log.exception("= on_event failed on %r", found[1])
+        return True

@@ -74,7 +74,8 @@ class Deployment:
         self._plan(self._server, "token_server", *doors, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
-        self._plan(self._origin, "origin_relay", "--listen", self._origin_address, *upstream, *labels, *logs, *grace)
+        listen = ("--listen", self._origin_address, "--schemes", "any")  # a load test may ask for others than the run
+        self._plan(self._origin, "origin_relay", *listen, *upstream, *labels, *logs, *grace)
         for client in clients:
             self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
             self._plan(

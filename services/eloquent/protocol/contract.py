@@ -99,6 +99,18 @@ class StateMachine(Protocol):
         """Return the oldest event that was not yet taken, or None."""
 
 
+class StreamReceiver(StateMachine, Protocol):
+    """The side of a stream that tokens come to."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole stream has arrived, whole and with its end; its events may not all have been taken."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the stream was found not to be what was sent."""
+
+
 class StreamSender(StateMachine, Protocol):
     """The side of a stream that has tokens to give."""
 

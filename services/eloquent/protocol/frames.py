@@ -15,9 +15,12 @@ MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagra
 MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
 MAX_TOKEN = 1 << 20  # bytes; what a receiver is ready to join from fragments
 MAX_BUFFERED = 3600.0  # seconds that a reader can report; more than any answer takes to read
-WINDOW = 4096  # fragments from the oldest unacknowledged one on that may be under way: a receiver keeps no more
+WINDOW = 2048  # fragments from the oldest unacknowledged one on that may be under way: a receiver keeps no more
+MAX_FRAGMENTS = 512  # in one datagram; bounds the work that one can make
 
-_TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK, _TYPE_ACK_OF_END, _TYPE_READER_ACK, _TYPE_READER_ACK_OF_END = range(6)
+_TYPE_DATA, _TYPE_DATA_WITH_END, _TYPE_ACK = range(3)
+_ACK_OF_END, _ACK_WITH_READER, _ACK_WITH_CREDIT = 1, 2, 4  # added to the type of an acknowledgement
+_LAST_TYPE = _TYPE_ACK + _ACK_OF_END + _ACK_WITH_READER + _ACK_WITH_CREDIT
 _JUMP, _MORE, _FLAG_BITS = 1, 2, 2
 _TYPE_SIZE = 1
 _CHECKSUM_SIZE = 4
@@ -32,7 +35,7 @@ class Fragment:
     Attributes:
         index: Position among all fragments of the stream, from 0.
         data: Bytes of the token.
-        more: Whether the token goes on in the next fragment.
+        more: Whether the token goes on in the next fragment; such a fragment is not empty.
     """
 
     index: int
@@ -85,12 +88,15 @@ class Ack:
         ranges: `(start, stop)` of fragments beyond a gap, ascending, at most 32.
         end_seen: Whether the end has arrived.
         reader: How the reader fares, if the receiver was told.
+        credit: Fragments from `next_index` on that the receiver has room for, 0 to `WINDOW`; less than that where its
+            application reads slowly.
     """
 
     next_index: int
     ranges: tuple[tuple[int, int], ...] = ()
     end_seen: bool = False
     reader: ReaderState | None = None
+    credit: int = WINDOW
 
 
 Payload = Data | Ack
@@ -122,11 +128,8 @@ def decode_payload(data: bytes) -> Payload:
     if not data:
         raise MalformedPacket("a payload is empty")
     kind, body = data[0], data[_TYPE_SIZE:]
-    if kind in {_TYPE_ACK, _TYPE_ACK_OF_END}:
-        return _decode_ack(body, end_seen=kind == _TYPE_ACK_OF_END)
-    if kind in {_TYPE_READER_ACK, _TYPE_READER_ACK_OF_END}:
-        state, position = _decode_reader(body)
-        return _decode_ack(body, position, end_seen=kind == _TYPE_READER_ACK_OF_END, state=state)
+    if _TYPE_ACK <= kind <= _LAST_TYPE:
+        return _decode_ack(body, kind - _TYPE_ACK)
     if kind == _TYPE_DATA_WITH_END:
         reader = Reader(body)
         end = _decode_end(reader)
@@ -146,10 +149,12 @@ def _decode_fragments(data: bytes) -> tuple[Fragment, ...]:
             index, position = decode_varint(data, position)
             if index == expected:
                 raise MalformedPacket("a fragment's index is told needlessly")
-        stop = position + (head >> _FLAG_BITS)
-        if index > MAX_VARINT or stop > len(data):
-            raise MalformedPacket("a fragment's index is out of range, or the packet ends too early")
-        fragments.append(Fragment(index, data[position:stop], more=bool(head & _MORE)))
+        stop, more = position + (head >> _FLAG_BITS), bool(head & _MORE)
+        if index > MAX_VARINT or stop > len(data) or (more and stop == position):
+            raise MalformedPacket("a fragment is cut off, has an index out of range, or is empty and goes on")
+        if len(fragments) == MAX_FRAGMENTS:
+            raise MalformedPacket(f"there are more than {MAX_FRAGMENTS} fragments in a packet")
+        fragments.append(Fragment(index, data[position:stop], more))
         position = stop
         index += 1
     return tuple(fragments)
@@ -175,10 +180,15 @@ def _decode_end(reader: Reader) -> End:
 def _encode_ack(ack: Ack) -> bytes:
     if len(ack.ranges) > MAX_RANGES:
         raise ValueError(f"an acknowledgement has at most {MAX_RANGES} ranges")
-    if ack.reader is None:
-        parts = [bytes([_TYPE_ACK_OF_END if ack.end_seen else _TYPE_ACK])]
-    else:
-        parts = [bytes([_TYPE_READER_ACK_OF_END if ack.end_seen else _TYPE_READER_ACK]), _encode_reader(ack.reader)]
+    if not 0 <= ack.credit <= WINDOW:
+        raise ValueError(f"a receiver has room for 0 to {WINDOW} fragments")
+    kind, parts = _TYPE_ACK + (_ACK_OF_END if ack.end_seen else 0), []
+    if ack.reader is not None:
+        kind += _ACK_WITH_READER
+        parts.append(_encode_reader(ack.reader))
+    if ack.credit != WINDOW:
+        kind += _ACK_WITH_CREDIT
+        parts.append(encode_varint(ack.credit))
     parts.append(encode_varint(ack.next_index))
     previous = ack.next_index
     for start, stop in ack.ranges:
@@ -186,7 +196,7 @@ def _encode_ack(ack: Ack) -> bytes:
             raise ValueError("the ranges of an acknowledgement ascend and leave gaps")
         parts += (encode_varint(start - previous), encode_varint(stop - start))
         previous = stop
-    return b"".join(parts)
+    return bytes([kind]) + b"".join(parts)
 
 
 def _encode_reader(state: ReaderState) -> bytes:
@@ -203,7 +213,14 @@ def _decode_reader(data: bytes) -> tuple[ReaderState, int]:
     return state, position
 
 
-def _decode_ack(data: bytes, position: int = 0, *, end_seen: bool, state: ReaderState | None = None) -> Ack:
+def _decode_ack(data: bytes, flags: int) -> Ack:
+    state, credit, position = None, WINDOW, 0
+    if flags & _ACK_WITH_READER:
+        state, position = _decode_reader(data)
+    if flags & _ACK_WITH_CREDIT:
+        credit, position = decode_varint(data, position)
+        if credit >= WINDOW:
+            raise MalformedPacket("a credit is told needlessly, or is too high")
     next_index, position = decode_varint(data, position)
     ranges: list[tuple[int, int]] = []
     previous = next_index
@@ -215,7 +232,7 @@ def _decode_ack(data: bytes, position: int = 0, *, end_seen: bool, state: Reader
             raise MalformedPacket("the ranges of an acknowledgement are empty, too high or too many")
         ranges.append((start, stop))
         previous = stop
-    return Ack(next_index, tuple(ranges), end_seen, state)
+    return Ack(next_index, tuple(ranges), bool(flags & _ACK_OF_END), state, credit)
 
 
 class DataBuilder:
@@ -223,7 +240,7 @@ class DataBuilder:
 
     Args:
         budget: Bytes that the encoded payload may take, or None for no limit.
-        max_fragments: Fragments that it may hold, or None for no limit.
+        max_fragments: Fragments that it may hold; None for as many as a datagram may have (512).
 
     Attributes:
         fragments: Those put in so far.
@@ -234,13 +251,19 @@ class DataBuilder:
         self.fragments: list[Fragment] = []
         self.end: End | None = None
         self._left = math.inf if budget is None else budget - _TYPE_SIZE
-        self._max_fragments = math.inf if max_fragments is None else max_fragments
+        self._max_fragments = MAX_FRAGMENTS if max_fragments is None else min(max_fragments, MAX_FRAGMENTS)
         self._expected = 0
         self._encoded_end = b""
         self._encoded: list[bytes] = []  # of the fragments
 
     def add(self, fragment: Fragment) -> bool:
-        """Append a fragment and return True, or return False if it does not fit."""
+        """Append a fragment and return True, or return False if it does not fit.
+
+        Raises:
+            ValueError: It is empty although its token goes on.
+        """
+        if fragment.more and not fragment.data:
+            raise ValueError("a fragment whose token goes on is not empty")
         if len(self.fragments) >= self._max_fragments:
             return False
         index, data = fragment.index, fragment.data

@@ -37,6 +37,26 @@ class RangeSet:
             self._ranges[below] = (bound, self._ranges[below][1])
         del self._ranges[:below]
 
+    def gaps(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Return the ranges of integers from `start` to `stop - 1` that are not in the set, ascending."""
+        position = bisect_left(self._ranges, (start + 1,))
+        if position and self._ranges[position - 1][1] > start:
+            start = self._ranges[position - 1][1]
+        while start < stop:
+            has_next = position < len(self._ranges)
+            until = min(self._ranges[position][0], stop) if has_next else stop
+            if start < until:
+                yield start, until
+            if not has_next:
+                return
+            start = self._ranges[position][1]
+            position += 1
+
+    @property
+    def stop(self) -> int:
+        """The integer after the highest one in the set, 0 for an empty set."""
+        return self._ranges[-1][1] if self._ranges else 0
+
     def __contains__(self, value: int) -> bool:
         position = bisect_left(self._ranges, (value + 1,))
         return position > 0 and value < self._ranges[position - 1][1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.contract import StateMachine, StreamSender
+from eloquent.protocol.contract import StreamReceiver, StreamSender
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import Data, decode_payload
 from eloquent.protocol.receiver import Receiver
@@ -15,7 +15,7 @@ from eloquent.protocol.rtt import RttEstimator
 SenderFactory = Callable[[int, RttEstimator], StreamSender]
 """Takes the payload budget in bytes and the estimator of the path."""
 
-ReceiverFactory = Callable[[], StateMachine]
+ReceiverFactory = Callable[[], StreamReceiver]
 
 PacketReader = Callable[[bytes], tuple[int, ...]]
 """Takes a sender's datagrams in the order of sending, and tells the indices of the tokens (or their fragments) in each."""
@@ -64,7 +64,7 @@ class Scheme:
             raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
         return self.sender(budget, rtt if rtt is not None else RttEstimator())
 
-    def make_receiver(self) -> StateMachine:
+    def make_receiver(self) -> StreamReceiver:
         """Make a new receiver.
 
         Raises:

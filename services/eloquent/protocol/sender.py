@@ -8,6 +8,8 @@ Rules of this file
 - How the reader fares is known from the newest acknowledgement that tells it; an older one, which a newer one has
   overtaken, is known by its lower `next_index`.
 - The end is one more thing to be acknowledged, and comes after the last fragment.
+- No fragment beyond the receiver's credit is sent. The highest limit that was ever told holds, for a receiver takes no
+  credit back; one whose reader goes on after a pause says so until something comes.
 - A peer that is silent while something is unacknowledged gets less and less: after `QUIET_AFTER` new tokens wait for
   a sign of life, after `GIVE_UP_AFTER` the stream is over (RFC 8085 §3.1: a sender must stop when the path has died).
 """
@@ -31,6 +33,7 @@ from eloquent.protocol.frames import (
     ReaderState,
     decode_payload,
 )
+from eloquent.protocol.ranges import RangeSet
 
 GIVE_UP_AFTER = 40.0  # seconds of silence, like Mosh's association timeout: a tunnel or a lift is shorter
 QUIET_AFTER = 5.0  # seconds of silence after which new tokens wait: longer than any burst of loss
@@ -54,6 +57,8 @@ class Sender(ABC):
         self._unacked: dict[int, Fragment] = {}
         self._given = 0  # fragments
         self._sent = 0  # fragments, sent at least once
+        self._had = RangeSet()  # acknowledged, from the oldest unacknowledged fragment on
+        self._limit = WINDOW  # fragments below it may be sent: the receiver's credit
         self._flight = 0  # bytes of data in _unacked
         self._checksum = 0
         self._end: End | None = None
@@ -90,7 +95,7 @@ class Sender(ABC):
         if self._end is not None:
             raise LocalProtocolError("a token came after the end of its stream")
         if len(token) > MAX_TOKEN:
-            raise LocalProtocolError(f"a token of {len(token)} bytes is too long")
+            raise LocalProtocolError(f"a token of {len(token)} bytes is too long: at most {MAX_TOKEN} can be sent")
         room = self._budget - FRAGMENT_OVERHEAD
         parts = [token[start : start + room] for start in range(0, len(token), room)] or [b""]
         if self.backlog + len(parts) > MAX_BACKLOG:
@@ -137,19 +142,30 @@ class Sender(ABC):
         self._silent_since = now
         if ack.reader is not None and ack.next_index >= next(iter(self._unacked), self._sent):
             self._reader, self._reader_at = ack.reader, now
-        newly: list[int] = []
-        if data != self._last_ack:  # the same again covers nothing new
-            self._last_ack = data
-            had = ((0, ack.next_index), *ack.ranges)
-            newly = [index for start, stop in had for index in self._unacked if start <= index < stop]
-        for index in newly:
-            self._flight -= len(self._unacked.pop(index).data)
+        self._limit = max(self._limit, ack.next_index + ack.credit)
+        newly = self._newly(ack) if data != self._last_ack else []  # the same again covers nothing new
+        self._last_ack = data
         end_newly = ack.end_seen and not self._end_acked
         self._end_acked |= ack.end_seen
         if self._end_acked and not self._fresh and not self._unacked:
             self._stop(StreamDelivered())
         else:
             self._acknowledged(newly, end=end_newly, now=now)
+
+    def _newly(self, ack: Ack) -> list[int]:
+        """Forget the fragments that an acknowledgement is the first to cover, and return their indices, ascending."""
+        newly: list[int] = []
+        oldest = next(iter(self._unacked), self._sent)
+        for start, stop in ((oldest, ack.next_index), *ack.ranges):
+            for first, last in self._had.gaps(max(start, oldest), stop):
+                for index in range(first, last):
+                    if (fragment := self._unacked.pop(index, None)) is not None:
+                        self._flight -= len(fragment.data)
+                        newly.append(index)
+        for start, stop in ((oldest, ack.next_index), *ack.ranges):
+            self._had.add(max(start, oldest), stop)
+        self._had.discard_below(next(iter(self._unacked), self._sent))
+        return newly
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""
@@ -204,7 +220,7 @@ class Sender(ABC):
 
     def _window_is_open(self) -> bool:
         oldest = next(iter(self._unacked), self._sent)
-        return self._sent < oldest + WINDOW and self._flight < FLIGHT_LIMIT
+        return self._sent < min(oldest + WINDOW, self._limit) and self._flight < FLIGHT_LIMIT
 
     def _take_new(self, builder: DataBuilder) -> None:
         """Move new tokens, and the end after the last of them, into a packet as far as they fit."""

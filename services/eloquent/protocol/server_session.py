@@ -1,19 +1,20 @@
-"""The server's side of a session: it is told requests, and sends their answers.
+"""The server's side of a session: it hears requests, and is given the tokens of their answers.
 
 Rules of this file
-- A request that was taken once is never taken again: a stream that is over is remembered, and what comes for it is
-  answered with `Cancel` (or ignored, if the client has the whole answer). When the memory is full the oldest is
-  forgotten, and whatever has a lower id counts as over.
-- `Cancel` is always answered with `Cancel`, and remembered even when it comes before the request.
-- Silence of the client while it has streams ends the session after 40 s; without streams it is forgotten after a
-  minute.
+- A stream is served at most once. The last ones that are over are remembered, and every lower id counts as over too,
+  so that a late or repeated request never starts anything again.
+- A request is two tokens, the scheme's name and the request; its receiver takes as much memory as the limits say, and
+  it has to be whole in time. An answer is sent by the scheme that the request names, if the server offers it.
+- `Cancel` asks for the stream not to be here any more, so it is confirmed even for a stream that never was. A stream
+  that ends here for another reason is cancelled as well, and again whenever the client asks about it.
+- Who gives the session up says so (`Close`): the way to the client may still be open.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.address_token import Address
 from eloquent.protocol.contract import (
     PeerLost,
     StreamAccount,
@@ -23,12 +24,25 @@ from eloquent.protocol.contract import (
     TokenReceived,
 )
 from eloquent.protocol.contract import StreamDelivered as Delivered
-from eloquent.protocol.datagram import Answer, Cancel, Close, Datagram, Open, Ping, Pong, Request
+from eloquent.protocol.datagram import (
+    Answer,
+    AnswerAck,
+    Cancel,
+    Cancelled,
+    Close,
+    Datagram,
+    Leave,
+    Open,
+    Ping,
+    Pong,
+    Request,
+    RequestAck,
+)
+from eloquent.protocol.limits import ByteBudget, EndpointLimits
 from eloquent.protocol.receiver import Receiver
-from eloquent.protocol.scheme import Scheme
-from eloquent.protocol.session_base import MAX_STREAMS, SILENCE_LIMIT, SessionBase, Tally, remember
+from eloquent.protocol.session_base import SchemeLookup, SessionBase, Tally, remember
 from eloquent.protocol.session_events import (
-    SessionEvent,
+    ServerEvent,
     SessionLost,
     StreamCancelled,
     StreamDelivered,
@@ -36,20 +50,33 @@ from eloquent.protocol.session_events import (
     StreamRequested,
 )
 
-IDLE_LIMIT = 60.0  # seconds without a stream after which a session is forgotten; its client may begin it anew
+MAX_SCHEME_NAME = 64  # bytes
 
 
 @dataclass(slots=True)
 class _Stream:
-    request: Receiver = field(default_factory=Receiver)
-    parts: list[bytes] = field(default_factory=list)  # of the request: the scheme's name and the request itself
-    answer: StreamSender | None = None  # from the moment when the request is whole
+    """A request that is not whole yet, or its answer.
+
+    Attributes:
+        began: Seconds; when its first datagram came.
+        request: Receives the request.
+        held: Bytes that the session's budget counts for it.
+        parts: Of the request: the scheme's name and the request itself.
+        answer: Sends the answer, from the moment when the request is whole.
+    """
+
+    began: float
+    request: Receiver
+    held: int
+    parts: list[bytes]
+    answer: StreamSender | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
     account: StreamAccount
     delivered: bool
+    reason: str
 
 
 class ServerSession(SessionBase):
@@ -57,22 +84,45 @@ class ServerSession(SessionBase):
 
     Args:
         connection_id: The 8 bytes that the client chose.
-        scheme_of: Returns the scheme of a name, or raises ConfigurationError.
+        scheme_of: Finds the schemes that the server offers.
+        address: The client's host and port.
+        limits: What the client may take up.
+        requests: The budget, in bytes, of all sessions' unfinished requests.
         tally: As for `SessionBase`.
+
+    Attributes:
+        address: The same.
     """
 
-    def __init__(self, connection_id: bytes, scheme_of: Callable[[str], Scheme], tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        connection_id: bytes,
+        scheme_of: SchemeLookup,
+        *,
+        address: Address,
+        limits: EndpointLimits | None = None,
+        requests: ByteBudget | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         super().__init__(connection_id, tally)
+        self.address = address
         self._scheme_of = scheme_of
+        self._limits = limits if limits is not None else EndpointLimits()
+        self._budget = ByteBudget(self._limits.requests_per_session, requests)
         self._streams: dict[int, _Stream] = {}
         self._gone: OrderedDict[int, _Gone] = OrderedDict()
-        self._expired = False
         self._floor = 0  # ids below it that are not open are over
+        self._idle_since: float | None = None  # seconds; None while a stream is open, or before anything came
+        self._events: deque[ServerEvent] = deque()
 
     @property
-    def expired(self) -> bool:
-        """Whether the session ended because no stream was open for a minute; its client may begin it anew."""
-        return self._expired
+    def is_idle(self) -> bool:
+        """Whether no stream is open."""
+        return not self._streams
+
+    def next_event(self) -> ServerEvent | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
 
     def send_token(self, stream_id: int, token: bytes, *, now: float) -> None:
         """Queue one token of an answer; swallowed if the stream was cancelled or has failed (an event said so).
@@ -83,7 +133,8 @@ class ServerSession(SessionBase):
             now: Seconds.
 
         Raises:
-            LocalProtocolError: No such stream was requested, it was finished, or its backlog is at its limit (4096).
+            LocalProtocolError: No such stream was requested, it was finished, the token is too long, or the backlog is at
+                its limit (4096).
         """
         if (answer := self._answer(stream_id)) is not None:
             answer.send_token(token, now=now)
@@ -122,44 +173,53 @@ class ServerSession(SessionBase):
             raise LocalProtocolError(f"stream {stream_id} was forgotten")
         return answer.account
 
-    def close(self, *, now: float) -> None:  # noqa: ARG002 - every call of a session is told the time
+    def close(self, *, now: float) -> None:
         """Drop all streams and tell the client, whose streams fail; no further event follows."""
         if not self._closed:
-            self._control.append(Close(self._highest, "closed by the server"))
             self._events.clear()
-            self._shut()
+            self._shut("closed by the server", now)
 
     def handle_timer(self, *, now: float) -> None:
         """Repeat what is due, or give up."""
         timer = self.get_timer()
         if timer is None or now < timer:
             return
-        if self._patience_ends <= now:
-            self._expired = not self._streams
-            self._lose("idle" if self._expired else f"nothing came from the client for {SILENCE_LIMIT:g} seconds")
+        if self._session_ends <= now:
+            self._give_up(now)
             return
         for stream_id, stream in list(self._streams.items()):
-            if stream.answer is not None and (due := stream.answer.get_timer()) is not None and due <= now:
+            if stream.answer is None:
+                if self._request_ends(stream) <= now:
+                    self._refuse(stream_id, "the request did not arrive whole in time", now)
+            elif (due := stream.answer.get_timer()) is not None and due <= now:
                 stream.answer.handle_timer(now=now)
-                self._take_answer_events(stream_id, stream.answer)
+                self._take_answer_events(stream_id, stream.answer, now)
                 self._touch(stream_id)
 
     @property
-    def _patience_ends(self) -> float:
-        heard = self._last_heard if self._last_heard is not None else float("inf")
-        return heard + (SILENCE_LIMIT if self._streams else IDLE_LIMIT)
+    def _session_ends(self) -> float:
+        if self._idle_since is not None:
+            return self._idle_since + self._limits.idle
+        return float("inf") if self._last_heard is None else self._last_heard + self._limits.silence
+
+    def _request_ends(self, stream: _Stream) -> float:
+        return stream.began + self._limits.request_time
 
     def _timers(self) -> list[float]:
         if self._last_heard is None:
             return []
-        answers = (stream.answer.get_timer() for stream in self._streams.values() if stream.answer is not None)
-        return [self._patience_ends, *(timer for timer in answers if timer is not None)]
+        timers = [self._session_ends]
+        for stream in self._streams.values():
+            timer = self._request_ends(stream) if stream.answer is None else stream.answer.get_timer()
+            if timer is not None:
+                timers.append(timer)
+        return timers
 
     def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
         stream = self._streams.get(stream_id)
         if stream is None:
             return []
-        datagrams = [self._frame(Request(stream_id, ack)) for ack in stream.request.datagrams_to_send(now=now)]
+        datagrams = [self._frame(RequestAck(stream_id, ack)) for ack in stream.request.datagrams_to_send(now=now)]
         if stream.answer is not None:
             for payload in stream.answer.datagrams_to_send(now=now):
                 datagrams.append(self._frame(Answer(stream_id, payload)))
@@ -168,26 +228,19 @@ class ServerSession(SessionBase):
 
     def _handle(self, datagram: Datagram, now: float) -> None:
         match datagram.body:
-            case Open(stream_id, payload) | Request(stream_id, payload):
+            case Open(_, stream_id, payload) | Request(stream_id, payload):
                 self._take_request(stream_id, payload, now)
-            case Answer(stream_id, payload):
+            case AnswerAck(stream_id, payload):
                 self._take_answer_ack(stream_id, payload, now)
             case Cancel(stream_id):
-                self._control.append(Cancel(stream_id))
-                if self._is_requested(stream_id):
-                    self._events.append(StreamCancelled(stream_id))
-                if not self._is_over(stream_id):
-                    self._forget(stream_id)
-            case Ping():
+                self._cancel(stream_id, now)
+            case Ping(streams):
                 self._control.append(Pong(datagram.number))
-            case Close():
-                self._events += [
-                    StreamCancelled(stream_id) for stream_id in self._streams if self._is_requested(stream_id)
-                ]
-                self._events.append(SessionLost("closed by the client"))
-                self._shut()
-            case Pong():
-                raise RemoteProtocolError("a client answered a ping that nobody sent")
+                self._control += [self._cancelled(stream_id) for stream_id in streams if stream_id not in self._streams]
+            case Leave():
+                self._leave()
+            case _:
+                raise RemoteProtocolError("a client sent what only a server says")
 
     def _is_requested(self, stream_id: int) -> bool:
         """Whether the owner was told of the stream, and not yet of its end."""
@@ -204,80 +257,138 @@ class ServerSession(SessionBase):
             raise LocalProtocolError(f"nobody requested stream {stream_id}")
         return self._streams[stream_id].answer
 
+    def _cancelled(self, stream_id: int) -> Cancelled:
+        gone = self._gone.get(stream_id)
+        return Cancelled(stream_id, "the stream is not open" if gone is None else gone.reason)
+
     def _take_request(self, stream_id: int, payload: bytes, now: float) -> None:
-        if self._is_over(stream_id) or (stream_id not in self._streams and len(self._streams) >= MAX_STREAMS):
+        if self._is_over(stream_id):
             if stream_id not in self._gone or not self._gone[stream_id].delivered:
-                self._control.append(Cancel(stream_id))
+                self._control.append(self._cancelled(stream_id))
             return
-        stream = self._streams.get(stream_id, _Stream())
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if len(self._streams) >= self._limits.streams_per_session:
+                limit = self._limits.streams_per_session
+                self._control.append(Cancelled(stream_id, f"the session has {limit} streams open, which is its limit"))
+                return
+            stream = _Stream(now, Receiver(max_token=self._limits.request), 0, [])
+        elif stream.answer is not None:
+            stream.request.receive_datagram(payload, now=now)  # a repetition, which wants its acknowledgement
+            self._touch(stream_id)
+            return
         stream.request.receive_datagram(payload, now=now)
         self._streams[stream_id] = stream
+        self._idle_since = None
         self._touch(stream_id)
+        self._take_request_events(stream_id, stream, now)
+
+    def _take_request_events(self, stream_id: int, stream: _Stream, now: float) -> None:
         while (event := stream.request.next_event()) is not None:
             match event:
                 case TokenReceived(data=data):
                     stream.parts.append(data)
+                    if len(stream.parts) > 2 or len(stream.parts[0]) > MAX_SCHEME_NAME:
+                        self._refuse(stream_id, "a request is the name of a scheme and one body", now)
+                        return
                 case StreamFinished():
-                    self._begin(stream_id, stream)
-                case StreamBroken():
-                    self._refuse(stream_id)
+                    self._begin(stream_id, stream, now)
+                    return
+                case StreamBroken(reason):
+                    self._refuse(stream_id, f"the request is refused: {reason}", now)
+                    return
+        held = stream.request.held + sum(map(len, stream.parts))
+        if self._budget.take(held - stream.held):
+            stream.held = held
+        else:
+            self._refuse(stream_id, "the server has no room for more unfinished requests", now)
 
-    def _begin(self, stream_id: int, stream: _Stream) -> None:
+    def _begin(self, stream_id: int, stream: _Stream, now: float) -> None:
+        if len(stream.parts) != 2:
+            self._refuse(stream_id, "a request is the name of a scheme and one body", now)
+            return
+        name, request = stream.parts
         try:
-            name, request = stream.parts
             scheme = self._scheme_of(name.decode())
-        except (ValueError, ConfigurationError):  # not two parts, not text, or no such scheme
-            self._refuse(stream_id)
+        except (UnicodeDecodeError, ConfigurationError):
+            self._refuse(stream_id, "the scheme that the request names is not offered", now)
             return
         if scheme.kind != "datagram":  # the kernel's, or the simulator's
-            self._refuse(stream_id)
+            self._refuse(stream_id, f"the scheme '{scheme.name}' is not carried by datagrams", now)
             return
+        self._release(stream)
         stream.answer = scheme.make_sender(rtt=self._rtt)
         stream.parts = []
         self._events.append(StreamRequested(stream_id, scheme.name, request))
 
-    def _refuse(self, stream_id: int) -> None:
-        self._forget(stream_id)
-        self._control.append(Cancel(stream_id))
+    def _release(self, stream: _Stream) -> None:
+        self._budget.take(-stream.held)
+        stream.held = 0
+
+    def _refuse(self, stream_id: int, reason: str, now: float) -> None:
+        self._forget(stream_id, now, reason=reason)
+        self._control.append(Cancelled(stream_id, reason))
 
     def _take_answer_ack(self, stream_id: int, payload: bytes, now: float) -> None:
         if self._is_over(stream_id):
             return
         stream = self._streams.get(stream_id)
         if stream is None or stream.answer is None:
-            self._control.append(Cancel(stream_id))
+            self._control.append(self._cancelled(stream_id))
             return
         stream.answer.receive_datagram(payload, now=now)
-        self._take_answer_events(stream_id, stream.answer)
+        self._take_answer_events(stream_id, stream.answer, now)
         self._touch(stream_id)
 
-    def _take_answer_events(self, stream_id: int, answer: StreamSender) -> None:
+    def _take_answer_events(self, stream_id: int, answer: StreamSender, now: float) -> None:
         while (event := answer.next_event()) is not None:
-            told: SessionEvent
             match event:
                 case Delivered():
-                    told = StreamDelivered(stream_id, answer.account)
+                    self._events.append(StreamDelivered(stream_id, answer.account))
+                    self._forget(stream_id, now, delivered=True)
                 case PeerLost(reason):
-                    told = StreamFailed(stream_id, reason)
-                case _:
-                    continue
-            self._events.append(told)
-            self._forget(stream_id, delivered=isinstance(told, StreamDelivered))
+                    self._events.append(StreamFailed(stream_id, reason))
+                    self._refuse(stream_id, f"the server gave the stream up: {reason}", now)
 
-    def _forget(self, stream_id: int, *, delivered: bool = False) -> None:
+    def _cancel(self, stream_id: int, now: float) -> None:
+        self._control.append(Cancelled(stream_id))
+        if self._is_requested(stream_id):
+            self._events.append(StreamCancelled(stream_id))
+        if not self._is_over(stream_id):
+            self._forget(stream_id, now)
+
+    def _forget(self, stream_id: int, now: float, *, delivered: bool = False, reason: str = "") -> None:
         stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            self._release(stream)
         answer = None if stream is None else stream.answer
-        gone = _Gone(StreamAccount() if answer is None else answer.account, delivered)
+        gone = _Gone(StreamAccount() if answer is None else answer.account, delivered, reason)
         self._floor = max(self._floor, remember(self._gone, stream_id, gone))
+        if not self._streams and self._idle_since is None:
+            self._idle_since = now
 
-    def _lose(self, reason: str) -> None:
+    def _leave(self) -> None:
+        self._events += [StreamCancelled(stream_id) for stream_id in self._streams if self._is_requested(stream_id)]
+        self._events.append(SessionLost("closed by the client"))
+        self._drop_streams()
+
+    def _give_up(self, now: float) -> None:
+        idle = not self._streams
+        reason = "idle" if idle else f"nothing came from the client for {self._limits.silence:g} seconds"
         self._events += [
             StreamFailed(stream_id, reason) for stream_id in self._streams if self._is_requested(stream_id)
         ]
         self._events.append(SessionLost(reason))
-        self._shut()
+        self._shut(reason, now)
 
-    def _shut(self) -> None:
+    def _shut(self, reason: str, now: float) -> None:  # noqa: ARG002 - every step of a session is told the time
+        self._control.append(Close(self._highest, reason))
+        self._drop_streams()
+
+    def _drop_streams(self) -> None:
         self._closed = True
-        for stream_id in list(self._streams):
-            self._forget(stream_id)
+        for stream_id, stream in self._streams.items():
+            self._release(stream)
+            account = StreamAccount() if stream.answer is None else stream.answer.account
+            remember(self._gone, stream_id, _Gone(account, delivered=False, reason=""))
+        self._streams.clear()

@@ -6,6 +6,8 @@ from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import Tally
 from eloquent.protocol.session_events import (
+    ClientEvent,
+    ServerEvent,
     SessionEvent,
     SessionLost,
     StreamCancelled,
@@ -17,8 +19,10 @@ from eloquent.protocol.session_events import (
 )
 
 __all__ = [
+    "ClientEvent",
     "ClientSession",
     "ReaderState",
+    "ServerEvent",
     "ServerSession",
     "SessionEvent",
     "SessionLost",

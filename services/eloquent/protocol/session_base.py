@@ -7,25 +7,28 @@ Rules of this file
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.datagram import Body, Datagram, decode_datagram, encode_datagram, kind_name
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.session_events import SessionEvent
+from eloquent.protocol.scheme import Scheme
 
-MAX_STREAMS = 256  # open at once in one session; more than one client ever reads
 MAX_GONE = 1024  # streams remembered when they are over, so that late datagrams are answered rightly
 SILENCE_LIMIT = 40.0  # seconds without a datagram while one is due, after which a session is lost; as for a stream
+
+SchemeLookup = Callable[[str], Scheme]
+"""Takes a scheme's name and returns it, or raises ConfigurationError."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Datagrams by kind: `open`, `request`, `answer`, `cancel`, `ping`, `pong`, `close`.
+    """Datagrams by kind, as `kind_name` says it.
 
     Attributes:
         sent: Handed over to be sent.
@@ -57,7 +60,6 @@ class SessionBase(ABC):
         self._last_heard: float | None = None  # seconds
         self._control: list[Body] = []
         self._touched: dict[int, None] = {}  # stream ids, in order
-        self._events: deque[SessionEvent] = deque()
         self._rtt = RttEstimator()  # one path, shared by all streams
 
     @property
@@ -96,10 +98,6 @@ class SessionBase(ABC):
         for stream_id in touched:
             datagrams += self._stream_datagrams(stream_id, now)
         return datagrams
-
-    def next_event(self) -> SessionEvent | None:
-        """Return the oldest event that was not yet taken, or None."""
-        return self._events.popleft() if self._events else None
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""

@@ -56,11 +56,11 @@ class StreamFailed:
 
 @dataclass(frozen=True, slots=True)
 class SessionLost:
-    """The whole session is over; its open streams were reported before."""
+    """The whole session is over; its streams are reported on their own."""
 
     reason: str
 
 
-SessionEvent = (
-    StreamRequested | StreamToken | StreamEnded | StreamDelivered | StreamCancelled | StreamFailed | SessionLost
-)
+ServerEvent = StreamRequested | StreamDelivered | StreamCancelled | StreamFailed | SessionLost
+ClientEvent = StreamToken | StreamEnded | StreamFailed | SessionLost
+SessionEvent = ServerEvent | ClientEvent

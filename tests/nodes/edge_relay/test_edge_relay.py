@@ -1,7 +1,6 @@
 import asyncio
 import signal
 from contextlib import asynccontextmanager
-from functools import partial
 
 import grpc
 import grpc.aio
@@ -16,7 +15,7 @@ from eloquent.calls import names
 from eloquent.drivers.udp import UdpServer
 from eloquent.nodes.edge_relay.relay import EdgeRelay
 from eloquent.protocol import client_session
-from eloquent.protocol.session import ServerSession, StreamCancelled, StreamRequested
+from eloquent.protocol.session import StreamRequested
 
 LOST = grpc.StatusCode.UNAVAILABLE
 
@@ -34,8 +33,11 @@ def edge_before(client):
 
     @asynccontextmanager
     async def make(on_event, metrics):
-        origin = await UdpServer.bind(("127.0.0.1", 0), partial(ServerSession, scheme_of=schemes.get), on_event)
+        origin = await UdpServer.bind(
+            ("127.0.0.1", 0), schemes.get, lambda session, event: on_event(origin, session, event)
+        )
         edge = EdgeRelay(origin.address, telemetry.EdgeMetrics(metrics.registry))
+        await edge.open()
         port = await edge.door.open("127.0.0.1:0")
         try:
             async with client(port) as asker:
@@ -51,14 +53,12 @@ def edge_before(client):
 def answer_with(trailer, tokens=(b"one", b"two")):
     """Answer each request with the tokens and that trailer; `None` never ends."""
 
-    def on_event(peer, event):
+    def on_event(origin, session, event):
         if isinstance(event, StreamRequested):
-            now = asyncio.get_running_loop().time()
             for token in tokens:
-                peer.session.send_token(event.stream_id, token, now=now)
+                origin.send_token(session, event.stream_id, token)
             if trailer is not None:
-                peer.session.finish(event.stream_id, trailer=trailer, now=now)
-            peer.flush()
+                origin.finish(session, event.stream_id, trailer=trailer)
 
     return on_event
 
@@ -88,16 +88,16 @@ def test_a_silent_origin_relay_is_unavailable_and_the_next_stream_gets_a_new_ses
     end = RelayStatus(code=0).SerializeToString()
     script = [answer_with(None, tokens=[b"one"]), answer_with(end)]
 
-    def on_event(peer, event):
-        script[0](peer, event)
+    def on_event(origin, session, event):
+        script[0](origin, session, event)
 
     async def run():
         async with edge_before(on_event, counts()) as (asker, _, origin):
             answer = aiter(asker.raw(b""))
             first = await anext(answer)
-            for peer in origin.peers:
-                peer.session.receive = lambda datagram, now: None
-                peer.session.datagrams_to_send = lambda now: []
+            for session in origin.endpoint.sessions:
+                session.receive = lambda datagram, now: None
+                session.datagrams_to_send = lambda now: []
             lost = await status_of(answer)
             del script[0]
             return first, lost, [token async for token in asker.raw(b"")]
@@ -114,9 +114,8 @@ def test_a_session_that_the_origin_relay_closes_fails_its_streams(edge_before, c
         async with edge_before(answer_with(None), counts()) as (asker, _, origin):
             answer = aiter(asker.raw(b""))
             await anext(answer)
-            for peer in origin.peers:
-                peer.session.close(now=asyncio.get_running_loop().time())
-                peer.flush()
+            for session in origin.endpoint.sessions:
+                origin.close_session(session)
             return await status_of(answer)
 
     assert asyncio.run(run())[0] is LOST
@@ -144,36 +143,36 @@ def test_a_request_too_long_for_a_session_is_refused(edge_before, counts):
     assert asyncio.run(run())[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_client_that_does_not_read_loses_its_stream_and_the_origin_is_told(edge_before, counts, until):
-    cancelled = []
+def test_a_client_that_does_not_read_slows_the_model_down_and_loses_nothing(edge_before, counts):
+    """As over one gRPC connection: what is under way has a bound, and goes on when the client reads again."""
+    tokens = [b"%01000d" % number for number in range(20_000)]
+    given = []
 
-    def on_event(peer, event):
+    def on_event(origin, session, event):
         if isinstance(event, StreamRequested):
-            peers.append((peer, event.stream_id))
-        if isinstance(event, StreamCancelled):
-            cancelled.append(event.stream_id)
+            given.append(asyncio.get_running_loop().create_task(give(origin, session, event.stream_id)))
 
-    peers = []
+    async def give(origin, session, stream_id):
+        for number, token in enumerate(tokens):
+            while session.backlog(stream_id) >= 1000:  # noqa: ASYNC110 - no event tells of progress
+                await asyncio.sleep(0.001)
+            origin.send_token(session, stream_id, token)
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        origin.finish(session, stream_id, trailer=RelayStatus(code=0).SerializeToString())
 
     async def run():
-        async with edge_before(on_event, counts()) as (asker, *_):
+        async with edge_before(on_event, counts()) as (asker, edge, _):
             call = asker.raw(b"")
-            await until(lambda: peers)
-            peer, stream_id = peers[0]
-            sent = 0
-            while not cancelled and sent < 20_000:
-                while peer.session.backlog(stream_id) < 100:
-                    peer.session.send_token(stream_id, bytes(1000), now=asyncio.get_running_loop().time())
-                    sent += 1
-                    if sent % 100 == 0:
-                        break
-                peer.flush()
-                await asyncio.sleep(0)
-            call.cancel()
-            return sent
+            await asyncio.sleep(2.0)
+            (answer,) = edge._uplink._answers.values()
+            waiting, still_gives = answer._waiting.qsize(), not given[0].done()
+            return waiting, still_gives, [token async for token in call]
 
-    assert asyncio.run(run()) < 20_000
-    assert cancelled
+    waiting, still_gives, received = asyncio.run(run())
+    assert waiting < 2000
+    assert still_gives
+    assert received == tokens
 
 
 def test_each_scheme_has_one_session_and_the_gauge_says_so(edge_before, counts, until):
@@ -187,7 +186,7 @@ def test_each_scheme_has_one_session_and_the_gauge_says_so(edge_before, counts, 
             watching = asyncio.create_task(edge.watch())
             await until(lambda: seen("sessions") == 2)
             watching.cancel()
-            return len(origin.peers)
+            return len(origin.endpoint.sessions)
 
     assert asyncio.run(run()) == 2
 

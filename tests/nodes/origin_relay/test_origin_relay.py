@@ -15,7 +15,7 @@ from eloquent.calls import names
 from eloquent.drivers.udp import UdpClient
 from eloquent.nodes.common import runtime
 from eloquent.nodes.sources import Library
-from eloquent.protocol.session import ClientSession, StreamEnded, StreamFailed
+from eloquent.protocol.session import StreamEnded, StreamFailed
 from eloquent.records.rows import StreamRow, read_rows
 
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
@@ -270,10 +270,9 @@ class RawClient:
             if isinstance(event, StreamEnded | StreamFailed):
                 self.ends.put_nowait(event)
 
-        client = await UdpClient.connect(address, ClientSession(b"raw-test", schemes.get), on_event)
+        client = await UdpClient.connect(address, schemes.get, on_event)
         for request in requests:
-            client.session.open_stream(request, scheme="eloquent", now=asyncio.get_running_loop().time())
-            client.flush()
+            client.open_stream(request, scheme="eloquent")
         async with asyncio.timeout(10):
             ends = [await self.ends.get() for _ in requests]
         client.close()

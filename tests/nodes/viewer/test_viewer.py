@@ -202,7 +202,7 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
     sessions = {row.session: row for row in run.sessions()}
     assert sorted(sessions) == sorted(f"c1.{scheme}.r{number}" for scheme in SCHEMES for number in (1, 2))
     for row in sessions.values():
-        assert -0.001 <= row.requested_s - (start_at + (row.round - 1) * 1.5) < 0.5  # the loop counts in milliseconds
+        assert -0.01 <= row.requested_s - (start_at + (row.round - 1) * 1.5) < 0.5  # the loop counts in milliseconds
         assert row.ended_s > row.requested_s
     tokens = list(run.tokens())
     for session in sessions:

@@ -3,7 +3,6 @@
 As in the edge relay, the sessions share one connection id, made when first needed and again when it was lost.
 """
 
-import secrets
 import threading
 from collections.abc import Generator
 
@@ -18,7 +17,7 @@ from eloquent.calls.relay import generate_request, status_of_loss, status_of_tra
 from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
 from eloquent.errors import LocalProtocolError
 from eloquent.load.clients.base import Deadline, Leave, Question, in_order
-from eloquent.protocol.session import ClientSession, StreamToken
+from eloquent.protocol.session import StreamToken
 
 
 class LibraryClient:
@@ -83,6 +82,6 @@ class LibraryClient:
     def _session(self) -> BlockingUdpClient:
         """Return the session, a new one if there is none or it was lost."""
         if self._udp is None or not self._udp.alive:
-            self._udp = BlockingUdpClient(self._address, ClientSession(secrets.token_bytes(8), schemes.get))
+            self._udp = BlockingUdpClient(self._address, schemes.get)
             threading.Thread(target=self._udp.run, daemon=True).start()
         return self._udp

@@ -1,23 +1,23 @@
 """Offer `Generate` to the clients of this host and carry it to the origin relay over Eloquent sessions.
 
-Rules of this file: messages pass as bytes, undecoded. One session a scheme, made when first needed and again when it
-was lost. A stream ends for the client as the origin relay says in its trailer; one that ends in any other way is
-UNAVAILABLE, never a clean end. A client that leaves, or whose deadline passes, has its stream cancelled all the way to
-the model.
+Rules of this file: messages pass as bytes, undecoded. A stream ends for the client as the origin relay says in its
+trailer; one that ends in any other way is UNAVAILABLE, never a clean end. A client that leaves, or whose deadline passes,
+has its stream cancelled all the way to the model; one that reads slowly slows the model down. An origin relay that does
+not answer is reported once within 3 s, and questions wait for it.
 """
 
 import argparse
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 import grpc
 
 from eloquent import schemes, telemetry
-from eloquent.addresses import parse_address, reason_of
+from eloquent.addresses import Address, format_address, parse_address, reason_of
 from eloquent.calls.names import SCHEME_KEY
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
-from eloquent.drivers.udp import Address
 from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
@@ -26,7 +26,10 @@ from eloquent.nodes.edge_relay.uplink import Uplink
 from eloquent.protocol.session import StreamFailed, StreamToken
 
 DEFAULT_SCHEME = "eloquent"
-_SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges
+_SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
+_HELLO_PATIENCE = 2.0  # seconds without a sign of life after which that is reported
+
+_log = logging.getLogger(__name__)
 
 
 class EdgeRelay:
@@ -50,40 +53,58 @@ class EdgeRelay:
         self._origin = origin
         self._metrics = metrics
         self._default_scheme = default_scheme
-        self._uplinks: dict[str, Uplink] = {}
-        self._connecting = asyncio.Lock()
-        self._malformed_before = 0  # datagrams, of uplinks that are no more
+        self._uplink: Uplink | None = None
         self.door = FrontDoor(self._generate, admission=Admission(max_streams))
 
+    async def open(self) -> None:
+        """Open the way to the origin relay.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        try:
+            self._uplink = await Uplink.connect(self._origin, self._metrics)
+        except OSError as error:
+            where = format_address(self._origin)
+            raise ConfigurationError(f"no way to the origin relay at {where}: {reason_of(error)}") from error
+
     async def watch(self) -> None:
-        """Keep the metrics up to date that no event reports, for ever."""
-        counted = 0
+        """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
+        assert self._uplink is not None
+        uplink, counted, reported = self._uplink, 0, False
+        where = format_address(self._origin)
+        began = asyncio.get_running_loop().time()
         while True:
-            self._metrics.sessions.set(sum(uplink.alive for uplink in self._uplinks.values()))
-            malformed = self._malformed_before + sum(uplink.malformed for uplink in self._uplinks.values())
-            self._metrics.malformed_datagrams.inc(malformed - counted)
-            counted = malformed
+            uplink.say_hello()
+            self._metrics.sessions.set(uplink.sessions)
+            self._metrics.malformed_datagrams.inc(uplink.malformed - counted)
+            counted = uplink.malformed
+            waited = asyncio.get_running_loop().time() - began
+            if uplink.heard_at is None and waited >= _HELLO_PATIENCE and not reported:
+                reported = True
+                _log.warning("the origin relay at %s has not answered for %.0f s; questions wait for it", where, waited)
+            elif uplink.heard_at is not None and reported:
+                reported = False
+                _log.warning("the origin relay at %s answers", where)
             await asyncio.sleep(_SAMPLE_INTERVAL)
 
     def close(self) -> None:
         """Close the sessions."""
-        for uplink in self._uplinks.values():
-            self._retire(uplink)
-        self._uplinks.clear()
+        if self._uplink is not None:
+            self._uplink.close()
 
     async def _generate(self, body: bytes, context: Context) -> None:
         metadata = runtime.metadata_of(context.invocation_metadata())
         scheme = metadata.setdefault(SCHEME_KEY, self._default_scheme)
         request = generate_request(body, metadata, context.time_remaining())
         try:
-            uplink = await self._uplink(scheme)
-            answer = uplink.open(request, scheme=scheme)
+            _check_scheme(scheme)
+            assert self._uplink is not None
+            answer = self._uplink.open(request, scheme=scheme)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except LocalProtocolError as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except OSError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"no way to the origin relay: {reason_of(error)}")
         try:
             while isinstance(event := await answer.next(), StreamToken):
                 await context.write(event.data)
@@ -100,26 +121,11 @@ class EdgeRelay:
         if code is not grpc.StatusCode.OK:
             await context.abort(code, message)
 
-    async def _uplink(self, scheme: str) -> Uplink:
-        """Return the scheme's session, a new one if there is none or it was lost.
 
-        Raises:
-            ConfigurationError: There is no such scheme, or relays do not carry it.
-            OSError: There is no way to the origin relay.
-        """
-        if schemes.get(scheme).kind != "datagram":
-            raise ConfigurationError(f"relays do not carry the scheme '{scheme}': ask the token server itself")
-        async with self._connecting:
-            uplink = self._uplinks.get(scheme)
-            if uplink is None or not uplink.alive:
-                if uplink is not None:
-                    self._retire(uplink)
-                uplink = self._uplinks[scheme] = await Uplink.connect(self._origin, self._metrics)
-            return uplink
-
-    def _retire(self, uplink: Uplink) -> None:
-        self._malformed_before += uplink.malformed
-        uplink.close()
+def _check_scheme(scheme: str) -> None:
+    """Raise ConfigurationError if there is no such scheme, or if relays do not carry it."""
+    if schemes.get(scheme).kind != "datagram":
+        raise ConfigurationError(f"relays do not carry the scheme '{scheme}': ask the token server itself")
 
 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
@@ -133,6 +139,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         default_scheme=flags.default_scheme,
         max_streams=flags.max_streams,
     )
+    await relay.open()
     await relay.door.open(flags.listen)
     watching = asyncio.create_task(relay.watch())
     runtime.announce_ready()

@@ -1,18 +1,18 @@
-"""The edge relay's side of one session: answers, sorted into one queue a stream.
+"""The edge relay's side of the path to the origin relay: answers, sorted into one queue a stream.
 
-Rules of this file: a queue ends with exactly one of `StreamEnded` and `StreamFailed`. It holds a bounded number of
-tokens: a client that does not read loses its stream, not the relay its memory.
+Rules of this file: a queue ends with exactly one of `StreamEnded` and `StreamFailed`. While a client is far behind, its
+stream is paused, which slows the model down as a direct connection would.
 """
 
 import asyncio
-import secrets
+import logging
 from typing import Self
 
 from eloquent import schemes, telemetry
-from eloquent.drivers.udp import Address, UdpClient
+from eloquent.addresses import Address, format_address
+from eloquent.drivers.udp import UdpClient
 from eloquent.protocol.session import (
-    ClientSession,
-    SessionEvent,
+    ClientEvent,
     SessionLost,
     StreamEnded,
     StreamFailed,
@@ -20,10 +20,13 @@ from eloquent.protocol.session import (
     Tally,
 )
 
-MAX_WAITING = 4096  # tokens of one stream that wait for its client
+PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
+RESUME_AT = 128  # tokens down to which it is resumed
+
+_log = logging.getLogger(__name__)
 
 
-class Answer:
+class RelayedAnswer:
     """One stream of an uplink, to be read with `next` up to its end.
 
     Args:
@@ -34,80 +37,99 @@ class Answer:
     def __init__(self, uplink: "Uplink", stream_id: int) -> None:
         self._uplink = uplink
         self._stream_id = stream_id
+        self._paused = False
         self._waiting: asyncio.Queue[StreamToken | StreamEnded | StreamFailed] = asyncio.Queue()
 
     async def next(self) -> StreamToken | StreamEnded | StreamFailed:
         """Wait for the next token, or for the end of the stream."""
-        return await self._waiting.get()
+        event = await self._waiting.get()
+        if self._paused and self._waiting.qsize() <= RESUME_AT:
+            self._paused = False
+            self._uplink.resume(self._stream_id)
+        return event
 
     def cancel(self) -> None:
         """Tell the origin relay that nobody wants the rest; does nothing after the end."""
         self._uplink.cancel(self._stream_id)
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> None:
-        """Queue what the session reported."""
-        if self._waiting.qsize() >= MAX_WAITING:
-            self.cancel()
-            event = StreamFailed(self._stream_id, f"the client left {MAX_WAITING} tokens unread")
+        """Queue what the endpoint reported."""
         self._waiting.put_nowait(event)
+        if not self._paused and self._waiting.qsize() >= PAUSE_AT:
+            self._paused = True
+            self._uplink.pause(self._stream_id)
 
 
 class Uplink:
-    """One session to the origin relay; `connect` makes it, and once it is not `alive` another one has to be made."""
+    """The way to the origin relay; `connect` makes it."""
 
     _client: UdpClient
 
-    def __init__(self) -> None:
-        self._answers: dict[int, Answer] = {}
+    def __init__(self, address: Address) -> None:
+        self._address = format_address(address)
+        self._answers: dict[int, RelayedAnswer] = {}
 
     @classmethod
     async def connect(cls, address: Address, metrics: telemetry.SessionMetrics) -> Self:
-        """Open a socket towards the origin relay; nothing is sent before the first stream.
+        """Open a socket towards the origin relay, and ask it for a sign of life.
 
         Raises:
             OSError: There is no way to that address.
         """
-        uplink = cls()
-        session = ClientSession(
-            secrets.token_bytes(8), schemes.get, Tally(sent=metrics.sent, received=metrics.received)
-        )
-        uplink._client = await UdpClient.connect(address, session, uplink._on_event)
+        uplink = cls(address)
+        tally = Tally(sent=metrics.sent, received=metrics.received)
+        uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
+        uplink.say_hello()
         return uplink
 
     @property
-    def alive(self) -> bool:
-        """Whether new streams can be opened."""
-        return not self._client.session.closed
+    def heard_at(self) -> float | None:
+        """When the origin relay was last heard of, in seconds of the loop's clock, or None."""
+        return self._client.endpoint.heard_at
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return self._client.endpoint.sessions
 
     @property
     def malformed(self) -> int:
         """Datagrams dropped because they could not be decoded."""
         return self._client.malformed
 
-    def open(self, request: bytes, *, scheme: str) -> Answer:
+    def say_hello(self) -> None:
+        """Ask for a sign of life, if there was none yet."""
+        self._client.say_hello()
+
+    def open(self, request: bytes, *, scheme: str) -> RelayedAnswer:
         """Send a request and return its answer.
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
-            LocalProtocolError: The session is over, the request is too long, or too many streams are open.
+            LocalProtocolError: The request is too long, or too many streams are open.
         """
-        now = asyncio.get_running_loop().time()
-        stream_id = self._client.session.open_stream(request, scheme=scheme, now=now)
-        answer = self._answers[stream_id] = Answer(self, stream_id)
-        self._client.flush()
+        stream_id = self._client.open_stream(request, scheme=scheme)
+        answer = self._answers[stream_id] = RelayedAnswer(self, stream_id)
         return answer
+
+    def pause(self, stream_id: int) -> None:
+        """Hold back a stream."""
+        self._client.pause(stream_id)
+
+    def resume(self, stream_id: int) -> None:
+        """Go on with a stream."""
+        self._client.resume(stream_id)
 
     def cancel(self, stream_id: int) -> None:
         """Give up a stream, if it is still open."""
         if self._answers.pop(stream_id, None) is not None:
-            self._client.session.cancel_stream(stream_id, now=asyncio.get_running_loop().time())
-            self._client.flush()
+            self._client.cancel_stream(stream_id)
 
     def close(self) -> None:
-        """Close the session and the socket."""
+        """Close the sessions and the socket."""
         self._client.close()
 
-    def _on_event(self, event: SessionEvent) -> None:
+    def _on_event(self, event: ClientEvent) -> None:
         match event:
             case StreamToken():
                 if answer := self._answers.get(event.stream_id):
@@ -115,5 +137,5 @@ class Uplink:
             case StreamEnded() | StreamFailed():
                 if answer := self._answers.pop(event.stream_id, None):
                     answer.put(event)
-            case SessionLost():
-                pass  # its streams have failed before
+            case SessionLost(reason):
+                _log.warning("a session with the origin relay at %s is over: %s", self._address, reason)

@@ -19,15 +19,16 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from eloquent import schemes, telemetry
-from eloquent.addresses import cannot_listen, listen_on, parse_address
+from eloquent.addresses import Address, cannot_listen, listen_on, parse_address
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.calls import names
-from eloquent.drivers.udp import Peer, UdpServer
+from eloquent.drivers.udp import UdpServer
+from eloquent.errors import LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
 from eloquent.protocol.session import (
+    ServerEvent,
     ServerSession,
-    SessionEvent,
     SessionLost,
     StreamCancelled,
     StreamDelivered,
@@ -35,11 +36,14 @@ from eloquent.protocol.session import (
     StreamRequested,
     Tally,
 )
+from eloquent.protocol.session_base import SchemeLookup
 
 MAX_BACKLOG = 1024  # unacknowledged tokens of one stream beyond which the upstream call is not read
 MAX_MESSAGE = 400  # characters of a status message, so that a trailer fits into its 512 bytes
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges and of running streams' costs
+
+DEFAULT_SCHEMES = ("eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
 
 _Status = tuple[grpc.StatusCode, str]
 
@@ -51,14 +55,14 @@ class _Stream:
     """One answer on its way.
 
     Attributes:
-        peer: Whose session it belongs to.
+        session: The session that it belongs to.
         stream_id: Its number there.
         owner: What logs and metrics say of it.
         call: The task that reads the upstream call.
         counted: What the metrics already hold of its cost.
     """
 
-    peer: Peer
+    session: ServerSession
     stream_id: int
     owner: StreamOwner
     call: asyncio.Task[_Status]
@@ -91,27 +95,43 @@ class OriginRelay:
         self._metrics = metrics
         self._recorder = recorder
         self._max_streams = max_streams
-        self._streams: dict[tuple[Peer, int], _Stream] = {}
+        self._streams: dict[tuple[ServerSession, int], _Stream] = {}
         self._schemes: set[str] = set()  # that there were streams of: they stay in the metrics, at 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def on_event(self, peer: Peer, event: SessionEvent) -> None:
+    async def open(
+        self, address: Address, *, scheme_of: SchemeLookup = schemes.get, tally: Tally | None = None
+    ) -> UdpServer:
+        """Listen for edge relays.
+
+        Args:
+            address: Host and port; port 0 takes a free one.
+            scheme_of: Finds the schemes that are offered.
+            tally: Where datagrams are counted.
+
+        Raises:
+            OSError: The address is in use or not ours.
+        """
+        self._server = await UdpServer.bind(address, scheme_of, self._on_event, tally=tally)
+        return self._server
+
+    def _on_event(self, session: ServerSession, event: ServerEvent) -> None:
         """Take an event of a session."""
         match event:
             case StreamRequested():
-                self._start(peer, event)
+                self._start(session, event)
             case StreamDelivered():
-                self._end(peer, event.stream_id)
+                self._end(session, event.stream_id)
             case StreamCancelled() | StreamFailed():
-                if stream := self._streams.get((peer, event.stream_id)):
+                if stream := self._streams.get((session, event.stream_id)):
                     gave_up = isinstance(event, StreamFailed)
                     (self._metrics.given_up_streams if gave_up else self._metrics.cancelled_streams).inc()
                     stream.call.cancel()
-                    self._end(peer, event.stream_id)
+                    self._end(session, event.stream_id)
             case SessionLost():
-                _logger.info("session of %s:%d lost: %s", *peer.address, event.reason)
+                _logger.info("session of %s:%d lost: %s", *session.address, event.reason)
 
     async def drain(self, grace: float) -> None:
         """Refuse new streams and wait for those that run; cut what is left after the grace time, in seconds."""
@@ -121,7 +141,7 @@ class OriginRelay:
         except TimeoutError:
             for stream in list(self._streams.values()):
                 stream.call.cancel()
-                self._end(stream.peer, stream.stream_id)
+                self._end(stream.session, stream.stream_id)
 
     def sample(self) -> None:
         """Bring the metrics of running streams up to date."""
@@ -131,66 +151,76 @@ class OriginRelay:
             self._count(stream)
             scheme = self._recorder.scheme_label(stream.owner.scheme)
             streams[scheme] += 1
-            backlogs[scheme] += stream.peer.session.backlog(stream.stream_id)
+            backlogs[scheme] += stream.session.backlog(stream.stream_id)
         self._schemes |= streams.keys()
         for gauge, counts in ((self._metrics.relayed_streams, streams), (self._metrics.unacked_tokens, backlogs)):
             for scheme in self._schemes:
                 gauge.labels(scheme).set(counts[scheme])
 
-    def _start(self, peer: Peer, event: StreamRequested) -> None:
+    def _start(self, session: ServerSession, event: StreamRequested) -> None:
         request = RelayRequest()
         try:
             request.ParseFromString(event.request)
         except DecodeError:
-            _finish(peer, event.stream_id, grpc.StatusCode.INTERNAL, "the request cannot be decoded")
+            self._finish(session, event.stream_id, grpc.StatusCode.INTERNAL, "the request cannot be decoded")
             return
         if self._draining:
-            _finish(peer, event.stream_id, grpc.StatusCode.UNAVAILABLE, "the origin relay is shutting down")
+            self._finish(session, event.stream_id, grpc.StatusCode.UNAVAILABLE, "the origin relay is shutting down")
         elif request.method not in self._calls:
             message = f"the origin relay does not call '{request.method}'"
-            _finish(peer, event.stream_id, grpc.StatusCode.UNIMPLEMENTED, message)
+            self._finish(session, event.stream_id, grpc.StatusCode.UNIMPLEMENTED, message)
         elif len(self._streams) >= self._max_streams:
             message = f"the origin relay has {self._max_streams} streams open, which is its limit; try again later"
-            _finish(peer, event.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+            self._finish(session, event.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         else:
             metadata = dict(request.metadata)
             metadata[names.SCHEME_KEY] = event.scheme
-            call = asyncio.get_running_loop().create_task(self._relay(peer, event.stream_id, request, metadata))
-            stream = _Stream(peer, event.stream_id, StreamOwner.of(metadata), call)
-            self._streams[peer, event.stream_id] = stream
-            call.add_done_callback(partial(self._called, peer, event.stream_id))
+            call = asyncio.get_running_loop().create_task(self._relay(session, event.stream_id, request, metadata))
+            stream = _Stream(session, event.stream_id, StreamOwner.of(metadata), call)
+            self._streams[session, event.stream_id] = stream
+            call.add_done_callback(partial(self._called, session, event.stream_id))
             self._empty.clear()
 
-    async def _relay(self, peer: Peer, stream_id: int, request: RelayRequest, metadata: dict[str, str]) -> _Status:
+    async def _relay(
+        self, session: ServerSession, stream_id: int, request: RelayRequest, metadata: dict[str, str]
+    ) -> _Status:
         """Call upstream, send on what comes, and return how the call ended."""
-        loop = asyncio.get_running_loop()
         timeout = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else None
         call = self._calls[request.method](request.body, metadata=tuple(metadata.items()), timeout=timeout)
         try:
             async for token in call:
-                while peer.session.backlog(stream_id) >= MAX_BACKLOG:  # noqa: ASYNC110  (no event tells of progress)
+                while session.backlog(stream_id) >= MAX_BACKLOG:  # noqa: ASYNC110  (no event tells of progress)
                     await asyncio.sleep(_POLL)
-                peer.session.send_token(stream_id, token, now=loop.time())
-                peer.flush()
+                self._server.send_token(session, stream_id, token)
         except grpc.aio.AioRpcError as error:
             return error.code(), error.details() or ""
+        except LocalProtocolError as error:
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the answer cannot be relayed: {error}"
         finally:
             call.cancel()
         return grpc.StatusCode.OK, ""
 
-    def _called(self, peer: Peer, stream_id: int, call: asyncio.Task[_Status]) -> None:
+    def _called(self, session: ServerSession, stream_id: int, call: asyncio.Task[_Status]) -> None:
         """End the answer as its call has ended; a cancelled one has nobody to tell."""
         if call.cancelled():
             return
         if error := call.exception():
             _logger.error("relaying failed", exc_info=error)
-            _finish(peer, stream_id, grpc.StatusCode.INTERNAL, "the origin relay failed")
+            self._finish(session, stream_id, grpc.StatusCode.INTERNAL, "the origin relay failed")
         else:
-            _finish(peer, stream_id, *call.result())
+            self._finish(session, stream_id, *call.result())
 
-    def _end(self, peer: Peer, stream_id: int) -> None:
+    def _finish(self, session: ServerSession, stream_id: int, code: grpc.StatusCode, message: str) -> None:
+        """End a stream with the status of its call."""
+        number: int = code.value[0]
+        trailer = RelayStatus(code=number, message=message[:MAX_MESSAGE])
+        while trailer.ByteSize() > MAX_MESSAGE:  # characters may take up to four bytes
+            trailer.message = trailer.message[: len(trailer.message) // 2]
+        self._server.finish(session, stream_id, trailer=trailer.SerializeToString())
+
+    def _end(self, session: ServerSession, stream_id: int) -> None:
         """Close the books of a stream that is over, in whatever way."""
-        stream = self._streams.pop((peer, stream_id), None)
+        stream = self._streams.pop((session, stream_id), None)
         if stream is not None:
             tokens = self._count(stream)
             self._recorder.write(stream.owner, tokens, stream.counted)
@@ -198,21 +228,11 @@ class OriginRelay:
             self._empty.set()
 
     def _count(self, stream: _Stream) -> int:
-        account = stream.peer.session.account(stream.stream_id)
+        account = stream.session.account(stream.stream_id)
         spent = Spent(account.original_bytes, account.redundant_bytes, account.packets, account.wire_bytes)
         self._recorder.count(stream.owner, stream.counted, spent)
         stream.counted = spent
         return account.tokens
-
-
-def _finish(peer: Peer, stream_id: int, code: grpc.StatusCode, message: str) -> None:
-    """End a stream with the status of its call."""
-    number: int = code.value[0]
-    trailer = RelayStatus(code=number, message=message[:MAX_MESSAGE])
-    while trailer.ByteSize() > MAX_MESSAGE:  # characters may take up to four bytes
-        trailer.message = trailer.message[: len(trailer.message) // 2]
-    peer.session.finish(stream_id, trailer=trailer.SerializeToString(), now=asyncio.get_running_loop().time())
-    peer.flush()
 
 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
@@ -225,12 +245,10 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         upstream.get_state(try_to_connect=True)  # so that the first request need not wait for it
         relay = OriginRelay(upstream, metrics, recorder, methods=flags.methods, max_streams=flags.max_streams)
         try:
-            server = await UdpServer.bind(
+            server = await relay.open(
                 parse_address(flags.listen, listen=True),
-                partial(
-                    ServerSession, scheme_of=schemes.get, tally=Tally(sent=sessions.sent, received=sessions.received)
-                ),
-                relay.on_event,
+                scheme_of=schemes.only(flags.schemes),
+                tally=Tally(sent=sessions.sent, received=sessions.received),
             )
         except OSError as error:
             raise cannot_listen(flags.listen, error) from error
@@ -250,7 +268,7 @@ async def _watch(relay: OriginRelay, server: UdpServer, sessions: telemetry.Sess
     malformed = 0
     while True:
         relay.sample()
-        sessions.sessions.set(len(server.peers))
+        sessions.sessions.set(len(server.endpoint.sessions))
         sessions.malformed_datagrams.inc(server.malformed - malformed)
         malformed = server.malformed
         await asyncio.sleep(_SAMPLE_INTERVAL)
@@ -267,6 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=(names.GENERATE,),
         metavar="A,B",
         help="full names of the gRPC methods that may be called",
+    )
+    parser.add_argument(
+        "--schemes",
+        type=runtime.comma_separated,
+        default=DEFAULT_SCHEMES,
+        metavar="A,B",
+        help="schemes that clients may ask for, or 'any' (%(default)s)",
     )
     parser.add_argument("--max-streams", type=int, default=1000, help="streams at once (%(default)s)")
     add_flags(parser, "origin")

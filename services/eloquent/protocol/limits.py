@@ -1,0 +1,65 @@
+"""The bounds that a server endpoint keeps, whatever its clients do.
+
+Every buffer has one: per stream, per session, per source, and in all. docs/protocol.md §6 tells what a client sees when it
+meets one.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from eloquent.protocol.frames import MAX_TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLimits:
+    """Bounds of a server endpoint.
+
+    Attributes:
+        sessions: Sessions at once.
+        sessions_per_source: Sessions at once from one IPv4 address, or one IPv6 network of 64 bits.
+        streams_per_session: Streams at once in one session.
+        request: Bytes of one request.
+        requests_per_session: Bytes that the unfinished requests of one session take.
+        requests: Bytes that unfinished requests take in all.
+        request_time: Seconds from a request's first datagram until it has to be whole.
+        silence: Seconds without a datagram after which a session with open streams is given up.
+        idle: Seconds without an open stream after which a session is forgotten, whatever else its client says.
+        remembered: Connection ids of sessions that are over, none of which begins anew.
+    """
+
+    sessions: int = 4096
+    sessions_per_source: int = 1024
+    streams_per_session: int = 256
+    request: int = MAX_TOKEN
+    requests_per_session: int = 4 * MAX_TOKEN
+    requests: int = 64 * MAX_TOKEN
+    request_time: float = 40.0
+    silence: float = 40.0
+    idle: float = 60.0
+    remembered: int = 65_536
+
+
+class ByteBudget:
+    """Bytes that may be held at once, here and in all.
+
+    Args:
+        limit: Bytes.
+        parent: The budget that this one is a part of.
+
+    Attributes:
+        held: Bytes that are held now.
+    """
+
+    def __init__(self, limit: int, parent: Self | None = None) -> None:
+        self.held = 0
+        self._limit = limit
+        self._parent = parent
+
+    def take(self, size: int) -> bool:
+        """Hold so many bytes more (fewer, if negative), and return whether the limits allow that; if not, nothing changes."""
+        if size > 0 and self.held + size > self._limit:
+            return False
+        if self._parent is not None and not self._parent.take(size):
+            return False
+        self.held += size
+        return True

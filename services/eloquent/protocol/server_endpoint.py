@@ -1,0 +1,237 @@
+"""The server's endpoint: every session of one socket, and who is let in (docs/protocol.md §6).
+
+Rules of this file
+- Nothing is kept, and nothing is asked of anybody, for an address that has not shown that it receives: `Hello` and an
+  `Open` without a valid address token are answered with a token and forgotten.
+- What goes to such an address is at most three times as long as what it answers (RFC 9000 §8.1), and of a kind that no
+  server answers.
+- A session exists from the moment when it has accepted a datagram that leaves it with an open stream. It belongs to the
+  address that it began at: a datagram for it from elsewhere is told that the session cannot be had there.
+- A connection id whose session is over never begins again. The memory of them has a bound; where one is forgotten, all
+  address tokens issued so far are refused, so that a repeated datagram cannot bring it back.
+"""
+
+import heapq
+import ipaddress
+import itertools
+from collections import Counter, OrderedDict, deque
+
+from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.address_token import Address, AddressTokens
+from eloquent.protocol.datagram import (
+    SERVER_KINDS,
+    Body,
+    Cancel,
+    Cancelled,
+    Close,
+    Datagram,
+    Hello,
+    Leave,
+    Open,
+    Retry,
+    decode_datagram,
+    encode_datagram,
+    kind_name,
+)
+from eloquent.protocol.limits import ByteBudget, EndpointLimits
+from eloquent.protocol.server_session import ServerSession
+from eloquent.protocol.session_base import SchemeLookup, Tally
+from eloquent.protocol.session_events import ServerEvent
+
+AMPLIFICATION = 3  # bytes sent for each byte received, before an address is validated (RFC 9000 §8.1)
+_IPV6_NETWORK = 64  # bits that name who uses an IPv6 address
+
+
+class ServerEndpoint:
+    """Any number of server sessions behind one socket.
+
+    Args:
+        scheme_of: Finds the schemes that are offered.
+        secret: At least 16 random bytes, new in each process; address tokens are made with them.
+        limits: The bounds.
+        tally: Where datagrams are counted.
+    """
+
+    def __init__(
+        self,
+        scheme_of: SchemeLookup,
+        *,
+        secret: bytes,
+        limits: EndpointLimits | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self.tally = Tally() if tally is None else tally
+        self._scheme_of = scheme_of
+        self._limits = limits if limits is not None else EndpointLimits()
+        self._tokens = AddressTokens(secret)
+        self._requests = ByteBudget(self._limits.requests)
+        self._sessions: dict[bytes, ServerSession] = {}
+        self._sources: Counter[str] = Counter()  # sessions by source
+        self._over: OrderedDict[bytes, None] = OrderedDict()  # connection ids that do not begin again
+        self._touched: dict[ServerSession, None] = {}
+        self._timers: list[tuple[float, int, ServerSession]] = []  # a heap; an entry that `_due` contradicts is stale
+        self._due: dict[ServerSession, float] = {}
+        self._order = itertools.count()
+        self._replies: list[tuple[bytes, Address]] = []
+        self._events: deque[tuple[ServerSession, ServerEvent]] = deque()
+
+    @property
+    def sessions(self) -> list[ServerSession]:
+        """The sessions that are open."""
+        return list(self._sessions.values())
+
+    def receive_datagram(self, data: bytes, source: Address, *, now: float) -> None:
+        """Take one datagram.
+
+        Args:
+            data: As it came.
+            source: Where it claims to come from.
+            now: Seconds.
+
+        Raises:
+            RemoteProtocolError: It is malformed or breaks the protocol; drop it and go on.
+        """
+        datagram = decode_datagram(data)
+        if isinstance(datagram.body, SERVER_KINDS):
+            raise RemoteProtocolError("a client sent what only a server says")
+        session = self._sessions.get(datagram.connection_id)
+        if isinstance(datagram.body, Hello):
+            self._retry(datagram, source, len(data), now)
+        elif session is None:
+            self._meet(datagram, source, len(data), now)
+        elif session.address != source:
+            self._reply(datagram, Close(datagram.number, "session of another address", renew=True), source, len(data))
+        else:
+            session.receive(datagram, now=now)
+            self.touch(session)
+
+    def datagrams_to_send(self, *, now: float) -> list[tuple[bytes, Address]]:
+        """Hand over what is to be sent now, in order, and where to."""
+        datagrams, self._replies = self._replies, []
+        touched, self._touched = self._touched, {}
+        for session in touched:
+            datagrams += [(data, session.address) for data in session.datagrams_to_send(now=now)]
+            while (event := session.next_event()) is not None:
+                self._events.append((session, event))
+            if session.closed:
+                self._retire(session, now)
+            else:
+                self._arm(session)
+        return datagrams
+
+    def next_event(self) -> tuple[ServerSession, ServerEvent] | None:
+        """Return the oldest event that was not yet taken, with its session, or None."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which `handle_timer` wants to be called, or None."""
+        while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do what is due at `now`."""
+        while (timer := self.get_timer()) is not None and timer <= now:
+            session = heapq.heappop(self._timers)[2]
+            del self._due[session]
+            session.handle_timer(now=now)
+            self.touch(session)
+
+    def touch(self, session: ServerSession) -> None:
+        """Ask a session for what it has to send, because its owner has called it."""
+        self._touched[session] = None
+
+    def close(self, *, now: float) -> None:
+        """Close every session; their clients are told by the next `datagrams_to_send`."""
+        for session in self.sessions:
+            session.close(now=now)
+            self.touch(session)
+
+    def _meet(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
+        """Answer a datagram of a session that is not here."""
+        match datagram.body:
+            case Open(token) if not self._tokens.is_valid(token, source, now=now):
+                self._retry(datagram, source, size, now)
+            case Open():
+                if (refusal := self._obstacle(datagram, source)) is None:
+                    self._begin(datagram, source, now)
+                else:
+                    self._reply(datagram, Close(datagram.number, refusal), source, size)
+            case Cancel(stream_id):
+                self._reply(datagram, Cancelled(stream_id), source, size)
+            case Leave():
+                pass
+            case _:
+                self._reply(datagram, Close(datagram.number, "no such session", renew=True), source, size)
+
+    def _obstacle(self, datagram: Datagram, source: Address) -> str | None:
+        """Return why no session begins with an `Open` from a validated address, or None."""
+        limits = self._limits
+        if datagram.connection_id in self._over:
+            return "the session is over"
+        if len(self._sessions) >= limits.sessions:
+            return f"the server has {limits.sessions} sessions, which is its limit"
+        if self._sources[_source(source)] >= limits.sessions_per_source:
+            return f"the server has {limits.sessions_per_source} sessions of your address, which is its limit"
+        return None
+
+    def _begin(self, datagram: Datagram, source: Address, now: float) -> None:
+        session = ServerSession(
+            datagram.connection_id,
+            self._scheme_of,
+            address=source,
+            limits=self._limits,
+            requests=self._requests,
+            tally=self.tally,
+        )
+        session.receive(datagram, now=now)
+        if session.is_idle:  # it refused the request
+            self._replies += [(data, source) for data in session.datagrams_to_send(now=now)]
+            return
+        self._sessions[datagram.connection_id] = session
+        self._sources[_source(source)] += 1
+        self.touch(session)
+
+    def _retry(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
+        self._reply(datagram, Retry(datagram.number, self._tokens.issue(source, now=now)), source, size)
+
+    def _reply(self, datagram: Datagram, body: Body, source: Address, size: int) -> None:
+        """Answer a datagram without keeping anything of it."""
+        reply = encode_datagram(Datagram(datagram.connection_id, 0, body))
+        if len(reply) <= AMPLIFICATION * size:
+            self.tally.sent[kind_name(body)] += 1
+            self._replies.append((reply, source))
+
+    def _arm(self, session: ServerSession) -> None:
+        due = session.get_timer()
+        if due is None:
+            self._due.pop(session, None)
+        elif self._due.get(session) != due:
+            self._due[session] = due
+            heapq.heappush(self._timers, (due, next(self._order), session))
+            if len(self._timers) > 4 * len(self._due) + 64:  # mostly stale
+                self._timers = [entry for entry in self._timers if self._due.get(entry[2]) == entry[0]]
+                heapq.heapify(self._timers)
+
+    def _retire(self, session: ServerSession, now: float) -> None:
+        self._due.pop(session, None)
+        if self._sessions.pop(session.connection_id, None) is None:
+            return
+        source = _source(session.address)
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
+        self._over[session.connection_id] = None
+        if len(self._over) > self._limits.remembered:
+            self._over.popitem(last=False)
+            self._tokens.refuse_before(now)
+
+
+def _source(address: Address) -> str:
+    """Return who an address belongs to: the IPv4 address, or the IPv6 network of 64 bits."""
+    host = address[0].partition("%")[0]
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, _IPV6_NETWORK), strict=False))
