@@ -90,7 +90,7 @@ HOMES = {
     "starlette": {"nodes", "watch"},
     "uvicorn": {"nodes", "watch"},
 }
-HOMES |= {"dpkt": {"measure"}, "httpx": {"measure", "nodes", "watch"}}
+HOMES |= {"httpx": {"measure", "nodes", "watch"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}
 
 
