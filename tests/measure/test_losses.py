@@ -86,10 +86,64 @@ def test_blocked_packets_and_what_blocked_them(tmp_path: Path):
 def test_a_stream_that_was_cut_leaves_fates_unknown(tmp_path: Path):
     story = Story(lambda number, now: number >= 10, tokens=12)  # and TCP goes on trying, in vain
     stream = fates(only_direction(story.write(tmp_path / "a.pcap", "sender")))
-    for start in (1000, 1100):
-        last = [one.fate for one in stream.transmissions if one.start == start]
-        assert last[-1] is Fate.UNKNOWN
-        assert set(last[:-1]) == {Fate.LOST}
+    # No acknowledgement came after them: the packets were lost, or their acknowledgements were.
+    assert {one.fate for one in stream.transmissions if one.start >= 1000} == {Fate.UNKNOWN}
+    assert (stream.known, stream.lost) == (10, 0)
+
+
+def test_what_later_acknowledgements_do_not_tell_of_was_lost(tmp_path: Path):
+    story = Story(lambda number, now: 1.0 <= now < 1.05 or now >= 3.0, tokens=40)
+    seen = only_direction(story.write(tmp_path / "a.pcap", "sender"))
+    until = [ack for ack in seen.acks if ack.at_s < EPOCH + 1.55]
+    stream = fates(replace(seen, acks=tuple(until)))
+    assert [one.start for one in stream.transmissions if one.fate is Fate.LOST] == [1000]
+    assert {one.fate for one in stream.transmissions if one.sent_s > EPOCH + 1.35} == {Fate.UNKNOWN}
+
+
+def test_a_hole_that_nothing_fills_is_unknown(tmp_path: Path):
+    """The capture has missed the packet, or ends before it was sent again."""
+    story = Story(lambda number, now: number == 5, tokens=20)
+    seen = only_direction(story.write(tmp_path / "a.pcap", "receiver"))
+    stream = fates(replace(seen, data=tuple(one for one in seen.data if one.start not in {500, 900})))
+    assert [(one.start, one.end, one.fate) for one in stream.transmissions if one.arrived_s is None] == [
+        (500, 600, Fate.UNKNOWN),
+        (900, 1000, Fate.UNKNOWN),
+    ]
+    assert stream.loss_rate == 0
+
+
+def test_a_needless_retransmission_has_no_known_fate_where_duplicates_are_not_told(tmp_path: Path):
+    story = Story(lambda number, now: False, tokens=20)
+    seen = only_direction(story.write(tmp_path / "a.pcap", "sender"))
+    again = replace(seen.data[3], at_s=EPOCH + 1.01, ts_value=99_999)
+    data = (*seen.data[:11], again, *seen.data[11:])
+    quiet = fates(replace(seen, data=data, tells_duplicates=False))
+    assert [one.fate for one in quiet.transmissions if one.start == 300] == [Fate.ARRIVED, Fate.UNKNOWN]
+    assert quiet.lost == 0
+
+
+@pytest.mark.parametrize("where", ["sender", "receiver"])
+def test_the_order_is_the_captures_though_its_clock_is_set_back(tmp_path: Path, where: str):
+    story = Story(lambda number, now: number in {3, 21}, tokens=40)
+    seen = only_direction(story.write(tmp_path / "a.pcap", where))
+    whole = fates(seen)
+
+    def late(at_s: float) -> float:
+        return at_s - 3600 if at_s > EPOCH + 1.0 else at_s
+
+    back = replace(
+        seen,
+        data=tuple(replace(one, at_s=late(one.at_s)) for one in seen.data),
+        acks=tuple(replace(one, at_s=late(one.at_s)) for one in seen.acks),
+    )
+    stream = fates(back)
+    assert [(one.start, one.fate) for one in stream.transmissions] == [
+        (one.start, one.fate) for one in whole.transmissions
+    ]
+    assert [offset for _, offset in stream.delivered] == [offset for _, offset in whole.delivered]
+    trace = loss_trace([stream])
+    assert [one.lost for one in trace.packets] == [one.lost for one in loss_trace([whole]).packets]
+    assert trace.length_s < 5
 
 
 def test_without_a_handshake_the_vantage_must_be_told(lossy: Story, tmp_path: Path):

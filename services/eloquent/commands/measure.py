@@ -102,6 +102,7 @@ def read(
     out: Annotated[Path | None, typer.Option(help="Where to write; beside the capture by default.")] = None,
     vantage: Annotated[str, typer.Option(help="Where it was made: auto, sender or receiver.")] = "auto",
     port: Annotated[int | None, typer.Option(help="Only connections of this port.")] = None,
+    server: Annotated[str, typer.Option(help="Only connections with this IP address.")] = "",
     session: Annotated[str, typer.Option(help="Session of figure 4; the one with the longest stall by default.")] = "",
     slot: Annotated[str, typer.Option(help="Length of the scenario's slots.")] = "20ms",
 ) -> None:
@@ -117,6 +118,7 @@ def read(
         out or capture.parent,
         vantage=None if vantage == "auto" else Vantage(vantage),
         port=port,
+        server=server,
         session=session,
         slot=parse_duration(slot),
     )
@@ -195,21 +197,31 @@ def _report(
     *,
     vantage: "Vantage | None" = None,
     port: int | None = None,
+    server: str = "",
     session: str = "",
     slot: float,
 ) -> None:
     """Compute, write and show what a capture and a log hold."""
     from eloquent.measure import findings, tables
 
-    streams = None if capture is None else findings.read_streams(capture, vantage=vantage, port=port)
+    warnings: list[str] = []
     sessions = None if log is None else findings.read_sessions(log)
+    streams = None
+    if capture is not None:
+        sockets = {one.socket for one in sessions or () if one.socket is not None}
+        streams = findings.read_streams(
+            capture, vantage=vantage, port=port, server=server, sockets=sockets, warn=warnings.append
+        )
+    for sentence in warnings:
+        errors.print("[bold yellow]warning:[/]", escape(sentence), soft_wrap=True, highlight=False)
     name = log.read_manifest().run if log is not None else capture.stem if capture is not None else ""
-    result = findings.find(name, sessions, streams)
+    result = findings.find(name, sessions, streams, warnings)
     findings.write(out, result, streams, slot=slot)
     console.print(tables.comparison([result]), markup=False)
     if streams:
         for path in _figure4(streams, sessions, session, out):
             console.print(f"figure 4:  {path}", highlight=False, soft_wrap=True)
+    if streams and result.packets:
         console.print(
             f"loss trace: {out / findings.TRACE}\nscenario:   {out / findings.SCENARIO}",
             highlight=False,

@@ -2,17 +2,21 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from eloquent.addresses import parse_address
 from eloquent.channel.loss import write_duration
 from eloquent.errors import ConfigurationError
+from eloquent.measure.capture_file import Warn
 from eloquent.measure.flows import Vantage, directions
 from eloquent.measure.losses import StreamFates, fates, loss_trace
-from eloquent.measure.packets import read_capture
+from eloquent.measure.packets import no_warning, read_capture
+from eloquent.measure.streams import choose, doubts
+from eloquent.measure.tcp_packet import Address
 from eloquent.qoe.ratios import percentile, ratio
 from eloquent.qoe.session import STALL_THRESHOLD, gaps
 from eloquent.records.rows import SUCCESS, SessionRow
@@ -45,6 +49,8 @@ class Findings:
         longest_block_s: Longest time that one of them waited.
         rtt_s: Median over the connections of the shortest round-trip time seen.
         vantage: Where the capture was made: `sender` or `receiver`.
+        unknown: Packets with data whose fate is not known.
+        warnings: What was left out of the capture, or makes its figures doubtful.
     """
 
     name: str
@@ -64,6 +70,8 @@ class Findings:
     longest_block_s: float | None = None
     rtt_s: float | None = None
     vantage: str | None = None
+    unknown: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +82,24 @@ class LoggedSession:
         row: Its end.
         rendered_s: When each token was rendered, in seconds of CLOCK_MONOTONIC.
         wall_offset_s: How far the wall clock was ahead of that; None where the run did not note it.
+        socket: This machine's end of its connection; None where the run did not note it.
     """
 
     row: SessionRow
     rendered_s: tuple[float, ...]
     wall_offset_s: float | None
+    socket: Address | None = None
 
 
-def read_streams(capture: Path, *, vantage: Vantage | None = None, port: int | None = None) -> list[StreamFates]:
+def read_streams(
+    capture: Path,
+    *,
+    vantage: Vantage | None = None,
+    port: int | None = None,
+    server: str = "",
+    sockets: Collection[Address] = (),
+    warn: Warn = no_warning,
+) -> list[StreamFates]:
     """Tell the fates of the packets of a capture, one stream a connection that carried data.
 
     Args:
@@ -89,20 +107,25 @@ def read_streams(capture: Path, *, vantage: Vantage | None = None, port: int | N
         vantage: Where it was made; None takes what each connection's handshake tells, and leaves out connections that were
             open before the capture began, such as those of other programs, where there are others.
         port: Port of the server; None takes all connections.
+        server: Address of the server; empty takes the only one.
+        sockets: The study's own ends of its connections; empty where they are not known.
+        warn: Told, in a sentence each, of what was left out and what cannot be known.
 
     Raises:
-        ConfigurationError: The file cannot be read, or it does not tell where it was made.
+        ConfigurationError: The file cannot be read, holds several servers' connections or none, or does not tell where it
+            was made.
     """
-    found = [
-        one for one in directions(read_capture(capture)) if port is None or port in {one.sender[1], one.receiver[1]}
-    ]
-    if not found:
-        raise ConfigurationError(
-            f"{capture} holds no TCP connection{f' of port {port}' if port else ''} that carried data"
-        )
-    if vantage is None:
-        found = [one for one in found if one.vantage is not None] or found
-    return [fates(one, vantage) for one in found]
+    heard: list[str] = []
+    found = directions(read_capture(capture, heard.append))
+    for sentence in heard:
+        warn(f"{capture.name}: {sentence}")
+    try:
+        chosen = choose(found, vantage=vantage, port=port, server=server, sockets=sockets, warn=warn)
+    except ConfigurationError as error:
+        raise ConfigurationError("; ".join([f"{capture} holds {error}", *heard])) from None
+    streams = [fates(one, vantage) for one in chosen]
+    doubts(streams, warn)
+    return streams
 
 
 def read_sessions(run: RunDirectory) -> list[LoggedSession]:
@@ -114,23 +137,44 @@ def read_sessions(run: RunDirectory) -> list[LoggedSession]:
     Raises:
         ConfigurationError: The directory holds no run, or a log cannot be read.
     """
-    clock = (run.read_manifest().model_extra or {}).get("clock")
+    about = run.read_manifest().model_extra or {}
+    clock, noted = about.get("clock"), about.get("sockets")
+    sockets = noted if isinstance(noted, dict) else {}
     offset = clock.get("wall_minus_monotonic_s") if isinstance(clock, dict) else None
     times: dict[str, list[float]] = {}
     for token in run.tokens():
         times.setdefault(token.session, []).append(token.rendered_s)
-    return [LoggedSession(row, tuple(times.get(row.session, ())), offset) for row in run.sessions()]
+    return [
+        LoggedSession(row, tuple(times.get(row.session, ())), offset, _address(sockets.get(row.session)))
+        for row in run.sessions()
+    ]
 
 
-def find(name: str, sessions: Sequence[LoggedSession] | None, streams: Sequence[StreamFates] | None) -> Findings:
+def _address(noted: object) -> Address | None:
+    """Return an address of a manifest; None where it is none."""
+    try:
+        return parse_address(noted) if isinstance(noted, str) else None
+    except ConfigurationError:
+        return None
+
+
+def find(
+    name: str,
+    sessions: Sequence[LoggedSession] | None,
+    streams: Sequence[StreamFates] | None,
+    warnings: Sequence[str] = (),
+) -> Findings:
     """Compute the figures of a measurement (docs/measurement.md).
 
     Args:
         name: Of the run or of the capture.
         sessions: Those of the per-token log, where there is one.
         streams: Those of the capture, where there is one.
+        warnings: What has to be said of the capture.
     """
-    return Findings(name=name, **_token_figures(sessions or ()), **_packet_figures(streams or ()))
+    return Findings(
+        name=name, warnings=tuple(warnings), **_token_figures(sessions or ()), **_packet_figures(streams or ())
+    )
 
 
 def _token_figures(sessions: Sequence[LoggedSession]) -> dict[str, Any]:
@@ -165,6 +209,7 @@ def _packet_figures(streams: Sequence[StreamFates]) -> dict[str, Any]:
         "longest_block_s": max((wait for stream in streams for wait in waits(stream)), default=None),
         "rtt_s": median(trips) if trips else None,
         "vantage": "/".join(sorted({stream.vantage.value for stream in streams})),
+        "unknown": len(packets) - sum(stream.known for stream in streams),
     }
 
 
@@ -180,7 +225,7 @@ def waits(stream: StreamFates) -> list[float]:
 
 
 def stream_of(session: LoggedSession, streams: Iterable[StreamFates]) -> StreamFates | None:
-    """Return the stream that carried a session: the one with most bytes among those seen while it ran.
+    """Return the stream that carried a session: that of its socket, or else the one with most bytes seen while it ran.
 
     Args:
         session: A session whose run noted the wall clock.
@@ -188,6 +233,8 @@ def stream_of(session: LoggedSession, streams: Iterable[StreamFates]) -> StreamF
     """
     if session.wall_offset_s is None:
         return None
+    own = [stream for stream in streams if session.socket in {stream.direction.sender, stream.direction.receiver}]
+    streams = own or streams
     begin, end = session.row.requested_s + session.wall_offset_s, session.row.ended_s + session.wall_offset_s
     inside = [stream for stream in streams if begin - 0.01 <= stream.direction.data[0].at_s <= end]
     return max(inside, key=lambda stream: stream.direction.payload_bytes, default=None)
@@ -195,6 +242,8 @@ def stream_of(session: LoggedSession, streams: Iterable[StreamFates]) -> StreamF
 
 def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, *, slot: float = DEFAULT_SLOT) -> None:
     """Write the figures, and the loss trace with the scenario that replays it: each session, from another place of it.
+
+    Without a packet of known fate there is nothing to replay.
 
     Args:
         out: Where to; made where it is missing.
@@ -204,7 +253,7 @@ def write(out: Path, findings: Findings, streams: Sequence[StreamFates] | None, 
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / FINDINGS, asdict(findings))
-    if not streams:
+    if not streams or not findings.packets:
         return
     trace = loss_trace(streams)
     origin = (
@@ -234,6 +283,7 @@ def read_findings(path: Path) -> Findings:
     """
     file = path / FINDINGS if path.is_dir() else path
     try:
-        return Findings(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return Findings(**found | {"warnings": tuple(found.get("warnings", ()))})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path} holds no measurement: {error}") from None

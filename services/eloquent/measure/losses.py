@@ -4,6 +4,7 @@ Rules of this file:
 
 - What a capture tells depends on where it was made: `near_sender.py` and `near_receiver.py` have the rules.
 - Packets of unknown fate enter no loss rate and no trace.
+- The order is the capture's: its clock may have been set back.
 - A packet is **blocked** if it arrived while bytes before it were missing; a retransmission is **blocking** if blocked
   packets had waited for it (Eloquent, figure 4).
 """
@@ -11,6 +12,7 @@ Rules of this file:
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from eloquent.addresses import format_address
 from eloquent.channel.loss_trace import LossTrace, PacketFate
 from eloquent.errors import ConfigurationError
 from eloquent.measure.flows import Direction, Vantage
@@ -18,6 +20,8 @@ from eloquent.measure.near_receiver import near_receiver
 from eloquent.measure.near_sender import near_sender
 from eloquent.measure.transmissions import Fate, Transmission
 from eloquent.protocol.ranges import RangeSet
+
+_CLOCK_SET_BACK = 2.0  # seconds; less is the order in which two processors, or two streams, hand in their packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,22 @@ def fates(direction: Direction, vantage: Vantage | None = None) -> StreamFates:
         ConfigurationError: Neither the caller nor the handshake tells where the capture was made.
     """
     place = vantage or direction.vantage
+    if place is None and not direction.acks:
+        raise ConfigurationError(
+            f"the capture holds what {format_address(direction.sender)} sent and no acknowledgement of it: near the sender, "
+            "what became of it cannot be known; say --vantage receiver where it was made there"
+        )
     if place is None:
         raise ConfigurationError(
-            f"the capture does not hold the handshake of {direction.sender}: say whether it was made at sender or receiver"
+            f"the capture does not hold the handshake of {format_address(direction.sender)} with "
+            f"{format_address(direction.receiver)}: say whether it was made at sender or receiver"
         )
     if place is Vantage.SENDER:
         found, rtt_s = near_sender(direction)
     else:
         found, rtt_s = near_receiver(direction), direction.rtt_s
     marked, delivered = _mark_blocking(found)
-    return StreamFates(direction, place, tuple(sorted(marked, key=lambda one: one.sent_s)), delivered, rtt_s)
+    return StreamFates(direction, place, tuple(marked), delivered, rtt_s)
 
 
 def _mark_blocking(found: Iterable[Transmission]) -> tuple[list[Transmission], tuple[tuple[float, int], ...]]:
@@ -83,7 +93,7 @@ def _mark_blocking(found: Iterable[Transmission]) -> tuple[list[Transmission], t
     delivered: list[tuple[float, int]] = []
     received = RangeSet()
     reached = 0
-    for packet in sorted(found, key=lambda one: (one.arrived_s is None, one.arrived_s or 0.0)):
+    for packet in found:
         if packet.arrived_s is None:
             marked.append(packet)
             continue
@@ -114,18 +124,17 @@ def loss_trace(streams: Iterable[StreamFates], *, longest_pause: float = 10.0) -
         ConfigurationError: There are no packets.
     """
     packets = sorted(
-        (packet.sent_s, packet.fate is Fate.LOST)
-        for stream in streams
-        for packet in stream.transmissions
-        if packet.fate is not Fate.UNKNOWN
+        (packet for stream in streams for packet in stream.transmissions if packet.fate is not Fate.UNKNOWN),
+        key=lambda packet: packet.number,
     )
     if not packets:
-        raise ConfigurationError("no packets with data: no loss trace")
+        raise ConfigurationError("no packets of known fate: no loss trace")
     trace: list[PacketFate] = []
-    at_s, before_s = 0.0, packets[0][0]
-    for sent_s, is_lost in packets:
-        at_s += min(sent_s - before_s, longest_pause)
-        before_s = sent_s
-        trace.append(PacketFate(round(at_s, 6), lost=is_lost))
+    at_s, latest_s = 0.0, packets[0].sent_s
+    for packet in packets:
+        if not latest_s - _CLOCK_SET_BACK < packet.sent_s < latest_s:
+            at_s += min(max(packet.sent_s - latest_s, 0.0), longest_pause)
+            latest_s = packet.sent_s
+        trace.append(PacketFate(round(at_s, 6), lost=packet.fate is Fate.LOST))
     gap_s = trace[-1].sent_s / (len(trace) - 1) if trace[-1].sent_s > 0 else 0.1
     return LossTrace(tuple(trace), round(trace[-1].sent_s + max(gap_s, 1e-6), 6))

@@ -5,17 +5,20 @@ Rules of this file:
 - Bytes are followed in pieces that no packet divides. Of the packets that carried a piece, the one that arrived is the one
   whose timestamp the acknowledgement of the piece echoes (RFC 7323); without that, the last one sent a round trip or more
   before the acknowledgement. Each DSACK of the piece (RFC 2883) tells of one more arrival. The others were lost.
-- Where a piece was never acknowledged, what was sent less than a round trip before its last packet is unknown.
+- A loss is known by the acknowledgements that do not tell of the packet: where none was captured two round trips or more
+  after it, its fate is unknown. So is that of a packet that was sent again though its bytes had been acknowledged or were
+  about to be, where the receiver tells of no duplicates.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from eloquent.measure.flows import DataPacket, Direction
+from eloquent.measure.flows import AckPacket, DataPacket, Direction
 from eloquent.measure.transmissions import Fate, Transmission
 
 _ASSUMED_RTT = 0.020  # seconds; where neither the handshake nor an acknowledgement tells it
+_ANSWER_TIME = 2.0  # round trips within which the receiver tells of a packet that arrived
 _TOLERANCE = 0.9  # share of the shortest round trip that an acknowledgement must be apart from what it acknowledges
 
 
@@ -24,20 +27,20 @@ class _Piece:
     """Bytes that no packet divides."""
 
     carriers: list[int] = field(default_factory=list)  # packets, by number, in the order of sending
-    acknowledged_s: float | None = None
-    ts_echo: int | None = None
+    ack: AckPacket | None = None  # the first that told of it
     duplicates: int = 0
 
-    def arrived(self, data: Sequence[DataPacket], rtt_s: float) -> set[int]:
-        """Return the carriers that arrived."""
-        if self.acknowledged_s is None:
-            return set()
-        acknowledged_s = self.acknowledged_s
-        echoed = [number for number in self.carriers if data[number].ts_value == self.ts_echo is not None]
-        in_time = [number for number in self.carriers if data[number].at_s <= acknowledged_s - _TOLERANCE * rtt_s]
+    def arrived(self, data: Sequence[DataPacket], rtt_s: float) -> tuple[set[int], set[int]]:
+        """Return the carriers that arrived, and those of which nobody knows unless the receiver tells of duplicates."""
+        if self.ack is None:
+            return set(), set()
+        ack = self.ack
+        echoed = [number for number in self.carriers if data[number].ts_value == ack.ts_echo is not None]
+        in_time = [number for number in self.carriers if data[number].at_s <= ack.at_s - _TOLERANCE * rtt_s]
         chosen = echoed[0] if echoed else in_time[-1] if in_time else self.carriers[0]
         others = [number for number in self.carriers if number != chosen]
-        return {chosen, *others[len(others) - min(self.duplicates, len(others)) :]}
+        told = {chosen, *others[len(others) - min(self.duplicates, len(others)) :]}
+        return told, {number for number in others if number > chosen} - told
 
 
 def near_sender(direction: Direction) -> tuple[list[Transmission], float | None]:
@@ -58,24 +61,29 @@ def near_sender(direction: Direction) -> tuple[list[Transmission], float | None]
     _acknowledge(direction, bounds, pieces)
     shortest = _shortest_round_trip(direction, pieces)
     rtt_s = _ASSUMED_RTT if shortest is None else shortest
+    last_ack_s = max((ack.at_s for ack in direction.acks), default=float("-inf"))
     arrived: set[int] = set()
-    unknown: set[int] = set()
+    needless: set[int] = set()
     for piece in pieces:
-        arrived |= piece.arrived(data, rtt_s)
-        if piece.acknowledged_s is None and piece.carriers:
-            last_s = data[piece.carriers[-1]].at_s
-            unknown.update(number for number in piece.carriers if last_s - data[number].at_s < rtt_s)
-    found = [
-        Transmission(
-            start=packet.start,
-            end=packet.end,
-            sent_s=packet.at_s,
-            arrived_s=packet.at_s + rtt_s / 2 if number in arrived else None,
-            fate=Fate.ARRIVED if number in arrived else Fate.UNKNOWN if number in unknown else Fate.LOST,
-            is_retransmission=repeated[number],
+        told, later = piece.arrived(data, rtt_s)
+        arrived |= told
+        needless |= later
+    found = []
+    for number, packet in enumerate(data):
+        is_told = packet.at_s + _ANSWER_TIME * rtt_s <= last_ack_s
+        is_known = number in arrived or (is_told and (direction.tells_duplicates or number not in needless))
+        fate = Fate.ARRIVED if number in arrived else Fate.LOST if is_known else Fate.UNKNOWN
+        found.append(
+            Transmission(
+                start=packet.start,
+                end=packet.end,
+                sent_s=packet.at_s,
+                arrived_s=packet.at_s + rtt_s / 2 if fate is Fate.ARRIVED else None,
+                fate=fate,
+                is_retransmission=repeated[number],
+                number=packet.number,
+            )
         )
-        for number, packet in enumerate(data)
-    ]
     return found, shortest
 
 
@@ -95,16 +103,15 @@ def _acknowledge(direction: Direction, bounds: Sequence[int], pieces: Sequence[_
             else:
                 fresh.extend(inside)
         for one in fresh:
-            if pieces[one].acknowledged_s is None:
-                pieces[one].acknowledged_s, pieces[one].ts_echo = ack.at_s, ack.ts_echo
+            pieces[one].ack = pieces[one].ack or ack
 
 
 def _shortest_round_trip(direction: Direction, pieces: Iterable[_Piece]) -> float | None:
     """Return it from the handshake and from what was sent once; None where nothing tells."""
     trips = [
-        piece.acknowledged_s - direction.data[piece.carriers[0]].at_s
+        piece.ack.at_s - direction.data[piece.carriers[0]].at_s
         for piece in pieces
-        if piece.acknowledged_s is not None and len(piece.carriers) == 1
+        if piece.ack is not None and len(piece.carriers) == 1
     ]
     if direction.rtt_s is not None:
         trips.append(direction.rtt_s)

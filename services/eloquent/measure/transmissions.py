@@ -24,6 +24,7 @@ class Transmission:
         arrived_s: When it arrived; None where it did not, or nobody knows.
         fate: What became of it.
         is_retransmission: Whether all its bytes had been sent before.
+        number: Which packet of the capture it is; of a lost one that was not captured, the packet that revealed it.
         blocked: Whether it arrived while bytes before it were missing.
         blocking: Whether it was the retransmission that blocked packets had waited for.
     """
@@ -34,5 +35,6 @@ class Transmission:
     arrived_s: float | None
     fate: Fate
     is_retransmission: bool
+    number: int = 0
     blocked: bool = False
     blocking: bool = False
