@@ -1,11 +1,16 @@
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from eloquent.addresses import format_address
 from eloquent.cli import app
 from eloquent.errors import ConfigurationError
 from eloquent.measure import capture
+from eloquent.measure.findings import read_sessions
 from eloquent.measure.study import Study, run
 from eloquent.records.run_directory import RunDirectory
 
@@ -53,6 +58,42 @@ def test_a_study_leaves_a_run_directory(tmp_path: Path):
     assert manifest.model_extra["clock"]["wall_minus_monotonic_s"] > 0
     with pytest.raises(ConfigurationError, match="there is a run"):
         run(study(), tmp_path, "a", lambda number, answer: None)
+
+
+class Caller:
+    """Asks a server of its own, while somebody else talks to it too; each session on another connection."""
+
+    scheme = "sse"
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.sockets: list[str] = []
+
+    def ask(self, on_token) -> str:
+        with socket.create_connection(self.address) as connection:
+            self.sockets.append(format_address(connection.getsockname()[:2]))
+            on_token(None)
+            on_token(None)
+        return "ok"
+
+
+def test_a_study_notes_its_own_end_of_each_connection(tmp_path: Path):
+    other = (
+        "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(flush=True); input()"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        words = [sys.executable, "-c", other, str(port)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as browser:
+            assert browser.stdout is not None
+            browser.stdout.readline()
+            caller = Caller(("127.0.0.1", port))
+            directory = run(study(asker=caller, port=port), tmp_path, "a", lambda number, answer: None)
+            browser.communicate(b"\n")
+    noted = (directory.read_manifest().model_extra or {})["sockets"]
+    assert noted == {f"client.sse.r{number}": one for number, one in enumerate(caller.sockets, start=1)}
+    sessions = read_sessions(directory)
+    assert [one.socket and format_address(one.socket) for one in sessions] == caller.sockets
 
 
 def test_what_cannot_be_captured_is_said_and_the_sessions_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

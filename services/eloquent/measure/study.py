@@ -1,7 +1,8 @@
 """A measurement study: N streaming sessions one after the other, their token times, and their packets (Eloquent §2.2).
 
 What it leaves behind is a run directory as the testbed's (docs/measures.md, The logs), with `capture.pcap` and, in the
-manifest, `clock`: how far the wall clock of the capture is ahead of CLOCK_MONOTONIC, which the logs use.
+manifest, `clock`: how far the wall clock of the capture is ahead of CLOCK_MONOTONIC, which the logs use, and `sockets`: this end
+of each session's connection, by which its packets are told from those of everybody else.
 """
 
 import time
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eloquent.addresses import format_address
 from eloquent.errors import ConfigurationError
 from eloquent.measure.asking import Answer, Asker, ask_once
 from eloquent.measure.capture import capturing
+from eloquent.measure.own_sockets import own_sockets
 from eloquent.records.rows import SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 
@@ -87,15 +90,19 @@ def run(study: Study, runs: Path, run_id: str, on_session: Callable[[int, Answer
             manifest["capture"] = CAPTURE if capture.path else None
             manifest["capture_refusal"] = capture.refusal
             directory.write_manifest(manifest)
-            _sessions(study, directory, on_session)
+            sockets = _sessions(study, directory, on_session)
     else:
-        directory.write_manifest(manifest | {"capture": None, "capture_refusal": "not asked for"})
-        _sessions(study, directory, on_session)
+        manifest |= {"capture": None, "capture_refusal": "not asked for"}
+        directory.write_manifest(manifest)
+        sockets = _sessions(study, directory, on_session)
+    directory.write_manifest(manifest | {"sockets": sockets})
     return directory
 
 
-def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, Answer], None]) -> None:
+def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, Answer], None]) -> dict[str, str]:
+    """Run the sessions; return this end of each one's connection, by the session's name."""
     scheme = study.asker.scheme
+    sockets: dict[str, str] = {}
     with directory.session_writer(study.client) as sessions, directory.token_writer(study.client) as tokens:
         for number in range(1, study.sessions + 1):
             if number > 1:
@@ -106,7 +113,11 @@ def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, 
             def log(
                 rendered_s: float, generated_s: float | None, name: str = name, count: Iterator[int] = count
             ) -> None:
-                tokens.write(TokenRow(name, next(count), generated_s, rendered_s))
+                index = next(count)
+                tokens.write(TokenRow(name, index, generated_s, rendered_s))
+                if index == 0:
+                    new = {format_address(one) for one in own_sockets(study.port)} - set(sockets.values())
+                    sockets.update({} if not new else {name: min(new)})
 
             answer = ask_once(study.asker, log)
             sessions.write(
@@ -122,3 +133,4 @@ def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, 
                 )
             )
             on_session(number, answer)
+    return sockets
