@@ -72,6 +72,16 @@ def test_a_port_in_use_is_one_sentence():
             telemetry.serve(f"127.0.0.1:{port}", CollectorRegistry())
 
 
+@pytest.mark.parametrize("begun", [b"", b"GET /metrics HTTP/1.1\r\nhost: x"])
+def test_a_client_that_says_nothing_is_left(begun, monkeypatch, capsys):
+    monkeypatch.setattr(telemetry, "_REQUEST_TIME", 0.3)
+    port = telemetry.serve("127.0.0.1:0", CollectorRegistry())
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as silent:
+        silent.sendall(begun)
+        assert silent.recv(1000) == b""
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"])
 def test_a_malformed_address_is_refused(address):
     with pytest.raises(ConfigurationError):

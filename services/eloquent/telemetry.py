@@ -8,6 +8,8 @@ it cannot know. The OpenFlow controller is no part of the package: topologies/co
 
 import collections
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 from prometheus_client import (
     REGISTRY,
@@ -53,6 +55,8 @@ FIRST_TOKEN_BUCKETS = (
 STALL_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)  # seconds
 LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)  # seconds
 
+_REQUEST_TIME = 60.0  # seconds that a client may be silent before its request has arrived
+
 _STREAM = ("client", "scheme")
 _LINK = ("client", "direction")
 
@@ -80,10 +84,24 @@ def serve(address: str, registry: CollectorRegistry = REGISTRY) -> int:
     host, port = parse_address(address, listen=True)
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
+        server.RequestHandlerClass = _handler(server.RequestHandlerClass)
         server.set_app(make_wsgi_app(registry, disable_compression=True))  # it costs more than it saves on one machine
     except OSError as error:
         raise cannot_listen(address, error) from error
     return int(server.server_port)
+
+
+def _handler(base: Any) -> Any:
+    """Return a handler that ends the connection, and with it the thread, of a client that says nothing."""
+
+    class Handler(base):  # type: ignore[misc]  # the library's own, which it does not show
+        timeout = _REQUEST_TIME
+
+        def handle(self) -> None:
+            with suppress(TimeoutError):
+                super().handle()
+
+    return Handler
 
 
 class _Family:

@@ -126,6 +126,16 @@ def test_a_request_that_does_not_arrive_ends_its_connection(start_server, begun,
         assert error["message"] == "the request has not arrived within 0.7 s"
 
 
+def test_what_is_no_request_is_refused_in_the_form_of_all_errors(start_server):
+    connect, _ = start_server()
+    with connect() as connection:
+        connection.sendall(b"Hello, is anybody there?\r\n\r\n")
+        answer = read_all(connection)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(body)["error"]["code"] == "invalid_argument"
+
+
 def test_a_request_that_comes_byte_by_byte_has_no_more_time(start_server):
     connect, _ = start_server("--request-time", 0.7)
     with connect() as connection:

@@ -7,6 +7,7 @@ it need not heed (an interim response, or a comment between two events), and a h
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -52,6 +53,11 @@ class HttpConnection(H11Protocol):
             self.transport.close()
         self._wait()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of all other errors."""
+        self._refuse(HTTPStatus.BAD_REQUEST, msg, code="invalid_argument")
+        self.transport.close()
+
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn lets the connection be closed
         """Keep the connection open if the client waits for an answer."""
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
@@ -81,14 +87,17 @@ class HttpConnection(H11Protocol):
         """End the connection, and say why if the client has begun to speak and was not answered yet."""
         is_silent = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         if not is_silent and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            message = f"the request has not arrived within {self._request_time:g} s"
-            error = chat.error_body(message, kind="invalid_request_error", code="deadline_exceeded")
-            self._send(408, json.dumps(error).encode())
+            self._refuse(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"the request has not arrived within {self._request_time:g} s",
+                code="deadline_exceeded",
+            )
         self.transport.close()
 
-    def _send(self, status: int, body: bytes) -> None:
+    def _refuse(self, status: HTTPStatus, message: str, *, code: str) -> None:
+        body = json.dumps(chat.error_body(message, kind="invalid_request_error", code=code)).encode()
         headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-        response = h11.Response(status_code=status, headers=list(headers.items()), reason=b"Request Timeout")
+        response = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase.encode())
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
 
