@@ -101,7 +101,7 @@ def test_small_writes_wait_for_no_acknowledgement(server):
             client.stream("POST", PATH, json=asking()) as response,
         ):
             host, number = response.extensions["network_stream"].get_extra_info("client_addr")
-            with find_connection(f"ipv4:{host}:{number}") as connection:
+            with find_connection(f"ipv4:{host}:{number}", ("127.0.0.1", port.http)) as connection:
                 return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     assert asyncio.run(run())

@@ -15,7 +15,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE  # type: ignore
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships without annotations
 
-from eloquent.addresses import parse_address
+from eloquent.addresses import Address, parse_address
 from eloquent.api.v1 import token_service_pb2
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
@@ -44,6 +44,9 @@ class FrontDoor:
         admission: Who is let in.
         request: What the handler takes; `None` leaves a request its bytes.
         serialize: Turns what the handler writes into bytes; `None` takes bytes.
+
+    Attributes:
+        address: Where it listens, once it does.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class FrontDoor:
         serialize: Callable[[Any], bytes] | None = None,
     ) -> None:
         self.server = grpc.aio.server(options=_OPTIONS)
+        self.address: Address = ("", 0)
         self._generate = generate
         self._admission = admission
         self._request = request
@@ -79,7 +83,7 @@ class FrontDoor:
         Raises:
             ConfigurationError: The address is malformed or cannot be bound.
         """
-        parse_address(address, listen=True)
+        host, _ = parse_address(address, listen=True)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:
@@ -87,6 +91,7 @@ class FrontDoor:
             raise ConfigurationError(
                 f"cannot listen on {address}: the port is in use or the address is not ours"
             ) from error
+        self.address = host, port
         await self.server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         return port

@@ -229,7 +229,7 @@ def _caller(request: Request) -> Caller:
     assert request.client is not None  # uvicorn always names it for TCP
     host, port = request.client
     peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
-    return Caller(peer, request.headers)
+    return Caller(peer, request.scope["server"], request.headers)
 
 
 def _refusal(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from eloquent import schemes, telemetry
+from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder
@@ -87,10 +88,12 @@ class Caller:
 
     Attributes:
         peer: The other end of the connection, as gRPC writes it: `ipv4:10.0.0.1:50000`.
+        local: This end; of gRPC, which does not tell it, what the server listens on.
         metadata: What the call says of itself.
     """
 
     peer: str
+    local: Address
     metadata: Mapping[str, str]
 
 
@@ -235,7 +238,7 @@ class Model:
             self._recorder.count(owner, Spent(), spent)
             self._recorder.write(owner, answer.tokens, spent)
 
-        return self._tcp.begin(caller.peer, on_spent)
+        return self._tcp.begin(caller.peer, caller.local, on_spent)
 
 
 def _is_direct(scheme: str) -> bool:

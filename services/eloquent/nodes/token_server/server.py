@@ -69,7 +69,7 @@ class TokenServer:
             answer = self._model.answer(question)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(context.peer(), runtime.metadata_of(context.invocation_metadata()))
+        caller = Caller(context.peer(), self.door.address, runtime.metadata_of(context.invocation_metadata()))
         with self._model.stream(answer, caller):
             await self._model.produce(answer, context.write)
 

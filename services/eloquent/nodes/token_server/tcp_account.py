@@ -5,8 +5,8 @@ sent was acknowledged. Streams that shared one, or whose connection is not found
 unaccounted: no number is better than a wrong one. The kernel counts bytes of the connection, framing included;
 `content_spent` turns them into bytes of content, the unit of every other sender.
 
-The connection is one of this process's own descriptors, found by its peer, and held open by a duplicate, so that the
-counters can be read when gRPC has already closed it.
+The connection is one of this process's own descriptors, found by both its ends, since one peer may have the same port in
+connections to two listeners, and held open by a duplicate, so that the counters can be read when gRPC has already closed it.
 """
 
 import asyncio
@@ -15,15 +15,17 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from eloquent.addresses import parse_address
+from eloquent.addresses import Address, parse_address
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent
+
+_Ends = tuple[str, Address]  # the peer of a connection, as gRPC writes it, and where it reached us
 
 # linux/tcp.h, struct tcp_info up to tcpi_bytes_retrans (Linux 4.19). Of it we read: unacked, segs_out,
 # notsent_bytes, bytes_sent, bytes_retrans.
@@ -87,35 +89,63 @@ def content_spent(spent: Spent, content_bytes: int) -> Spent:
     return replace(spent, original_bytes=content_bytes, redundant_bytes=redundant)
 
 
-def find_connection(peer: str) -> socket.socket | None:
-    """Return a duplicate of this process's TCP connection to a peer, or `None`.
+def find_connection(peer: str, local: Address) -> socket.socket | None:
+    """Return a duplicate of this process's TCP connection between two ends, or `None` where not exactly one is found.
 
     Args:
-        peer: As gRPC writes it: `ipv4:10.0.0.1:50000` or `ipv6:%5B::1%5D:50000`.
+        peer: The far end, as gRPC writes it: `ipv4:10.0.0.1:50000` or `ipv6:%5B::1%5D:50000`.
+        local: The near end; a host that is `0.0.0.0`, `::` or a name does not say at which address the peer reached us.
     """
     family, _, address = unquote(peer).partition(":")
     if family not in {"ipv4", "ipv6"}:
         return None
     try:
-        wanted = _plain(*parse_address(address))
+        far = _plain(*parse_address(address))
     except (ConfigurationError, ValueError):
         return None
+    near = _reached(*local)
+    with ExitStack() as opened:
+        found = [opened.enter_context(one) for one in _own_connections() if _joins(one, far, near)]
+        names = {(one.getsockname(), one.getpeername()) for one in found}
+        # Not socket.dup(), which would make the connection a blocking one, for its owner too.
+        return socket.socket(fileno=os.dup(found[0].fileno())) if len(names) == 1 else None
+
+
+def _own_connections() -> Iterator[socket.socket]:
+    """Yield a duplicate of each TCP socket of this process; one that the caller does not keep is closed."""
     for entry in Path("/proc/self/fd").iterdir():
         try:
             if not stat.S_ISSOCK(entry.stat().st_mode):
                 continue
-            connection = socket.socket(fileno=os.dup(int(entry.name)))
+            found = socket.socket(fileno=os.dup(int(entry.name)))
         except OSError:
             continue  # closed while we looked
-        with suppress(OSError):  # not connected
-            internet = connection.family in {socket.AF_INET, socket.AF_INET6} and connection.type == socket.SOCK_STREAM
-            if internet and _plain(*connection.getpeername()[:2]) == wanted:
-                return connection
-        connection.close()
-    return None
+        if found.family in {socket.AF_INET, socket.AF_INET6} and found.type == socket.SOCK_STREAM:
+            yield found
+        else:
+            found.close()
 
 
-def _plain(host: str, port: int) -> tuple[str, int]:
+def _reached(host: str, port: int) -> tuple[str | None, int]:
+    """Write the address that a connection reached, the host as None where that may be any of ours."""
+    try:
+        plain, _ = _plain(host, port)
+    except ValueError:
+        return None, port
+    return None if ipaddress.ip_address(plain).is_unspecified else plain, port
+
+
+def _joins(connection: socket.socket, far: Address, near: tuple[str | None, int]) -> bool:
+    """Tell whether a connection has these two ends; close it where it has not."""
+    with suppress(OSError):  # not connected
+        here = _plain(*connection.getsockname()[:2])
+        if here[1] == near[1] and near[0] in {None, here[0]} and _plain(*connection.getpeername()[:2]) == far:
+            return True
+    connection.close()
+    return False
+
+
+def _plain(host: str, port: int) -> Address:
     """Write an address in one way: an IPv4 address that comes mapped into IPv6 is an IPv4 address."""
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -144,21 +174,22 @@ class TcpAccountant:
     def __init__(self, on_unaccounted: Callable[[str], None], *, settle_time: float = _SETTLE_TIME) -> None:
         self._on_unaccounted = on_unaccounted
         self._settle_time = settle_time
-        self._watches: dict[str, list[_Watch]] = {}
+        self._watches: dict[_Ends, list[_Watch]] = {}
         self._settling: set[asyncio.Task[None]] = set()
 
-    def begin(self, peer: str, on_spent: Callable[[Spent], None]) -> Callable[[], None]:
+    def begin(self, peer: str, local: Address, on_spent: Callable[[Spent], None]) -> Callable[[], None]:
         """Take the reading before a stream.
 
         Args:
             peer: The call's peer, as gRPC writes it.
+            local: Where it reached this server, as far as that is known (`find_connection`).
             on_spent: Given the account in bytes of the connection once it is certain; never called for a stream that is
                 not accounted.
 
         Returns:
             To be called when the stream has ended; its status may still be on its way.
         """
-        connection = find_connection(peer)
+        connection = find_connection(peer, local)
         if connection is None:
             self._on_unaccounted("not_found")
             return lambda: None
@@ -168,44 +199,45 @@ class TcpAccountant:
             connection.close()
             self._on_unaccounted("not_found")
             return lambda: None
-        for other in list(self._watches.get(peer, ())):
+        ends = peer, local
+        for other in list(self._watches.get(ends, ())):
             if other.ended and not other.shared and TcpReading.of(other.connection).waiting == 0:
-                self._close(peer, other)
+                self._close(ends, other)
             else:
                 other.shared = watch.shared = True
-        self._watches.setdefault(peer, []).append(watch)
-        return lambda: self._end(peer, watch)
+        self._watches.setdefault(ends, []).append(watch)
+        return lambda: self._end(ends, watch)
 
     async def settle(self, patience: float) -> None:
         """Wait until every stream that has ended is accounted or given up, at most so many seconds."""
         if self._settling:
             await asyncio.wait(self._settling, timeout=patience)
 
-    def _end(self, peer: str, watch: _Watch) -> None:
+    def _end(self, ends: _Ends, watch: _Watch) -> None:
         watch.ended = True
-        task = asyncio.get_running_loop().create_task(self._settle(peer, watch))
+        task = asyncio.get_running_loop().create_task(self._settle(ends, watch))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, peer: str, watch: _Watch) -> None:
+    async def _settle(self, ends: _Ends, watch: _Watch) -> None:
         """Wait until two readings agree that nothing more is on its way."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settle_time
         latest = TcpReading.of(watch.connection)
         while loop.time() < deadline:
             await asyncio.sleep(_POLL)
-            if watch not in self._watches.get(peer, ()):
+            if watch not in self._watches.get(ends, ()):
                 return  # the next stream's `begin` has closed it
             earlier, latest = latest, TcpReading.of(watch.connection)
             if latest.waiting == 0 and latest == earlier:
-                self._close(peer, watch)
+                self._close(ends, watch)
                 return
-        self._close(peer, watch, trouble="unsettled")
+        self._close(ends, watch, trouble="unsettled")
 
-    def _close(self, peer: str, watch: _Watch, trouble: str = "") -> None:
-        self._watches[peer].remove(watch)
-        if not self._watches[peer]:
-            del self._watches[peer]
+    def _close(self, ends: _Ends, watch: _Watch, trouble: str = "") -> None:
+        self._watches[ends].remove(watch)
+        if not self._watches[ends]:
+            del self._watches[ends]
         with watch.connection:
             spent = spent_between(watch.before, TcpReading.of(watch.connection))
         if watch.shared or trouble:
