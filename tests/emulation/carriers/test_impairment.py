@@ -77,9 +77,10 @@ def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(monkey
     monkeypatch.setattr("eloquent.emulation.carriers.impairment.STDIN", reader)
 
     def order(**command: object) -> dict[str, object]:
-        os.write(writer, json.dumps(command).encode() + b"\n")
+        os.write(writer, json.dumps({"id": 7, **command}).encode() + b"\n")
         assert steering.read_commands()
         answer: dict[str, object] = json.loads(capsys.readouterr().out)
+        assert answer.pop("id") == 7
         return answer
 
     often = "markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=10ms)"

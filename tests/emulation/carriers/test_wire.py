@@ -25,13 +25,16 @@ class WireUnderTest:
     process: subprocess.Popen[str]
     client: int
     network: int
+    asked: int = 0
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
+        self.asked += 1
+        self.process.stdin.write(json.dumps({"id": self.asked, **command}) + "\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        assert answer.pop("id") == self.asked
         return answer
 
 

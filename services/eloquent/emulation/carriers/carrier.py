@@ -18,6 +18,7 @@ from mininet.link import Link, OVSLink
 
 from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.processes import LabProcess, run_command
+from eloquent.errors import EmulationError
 
 CONTROL_TIMEOUT = 20.0  # seconds a carrier may take to obey
 
@@ -48,7 +49,8 @@ class Carrier(ABC):
     def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
         self.links = list(links)
         self.schedule = logs / "schedule.json"
-        self._conversation = asyncio.Lock()  # an answer belongs to the question before it
+        self._conversation = asyncio.Lock()  # one question at a time
+        self._asked = 0
         self.process = LabProcess(
             f"the {self.name} carrier", [sys.executable, "-m", self.module], log=logs / f"{self.name}.log", talks=True
         )
@@ -93,10 +95,24 @@ class Carrier(ABC):
         return await self._ask({"lateness": True})
 
     async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Ask the process something; answers to questions whose askers gave up are dropped."""
         async with self._conversation:
-            await self.process.write_line(json.dumps(command))
-            answer: dict[str, Any] = json.loads(await self.process.read_line(CONTROL_TIMEOUT))
-            return answer
+            self._asked += 1
+            number = self._asked
+            try:
+                async with asyncio.timeout(CONTROL_TIMEOUT):
+                    await self.process.write_line(json.dumps({"id": number, **command}))
+                    return await self._answer_to(number)
+            except TimeoutError:
+                raise EmulationError(
+                    f"{self.process.name} did not answer within {CONTROL_TIMEOUT:g} s{self.process.log_tail()}"
+                ) from None
+
+    async def _answer_to(self, number: int) -> dict[str, Any]:
+        while True:
+            answer: dict[str, Any] = json.loads(await self.process.read_line(2 * CONTROL_TIMEOUT))
+            if answer.pop("id") == number:
+                return answer
 
 
 class WireCarrier(Carrier):

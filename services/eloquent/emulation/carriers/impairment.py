@@ -1,7 +1,8 @@
 """What both carriers share: which direction of which link loses how much, when, and how the lab steers them.
 
 A carrier is a process that impairs every access link of the lab. It reads its plan, one JSON object on one line, from standard
-input, and then commands, one a line, each answered by one line on standard output:
+input, and then commands, one a line, each answered by one line on standard output. Plan and commands have an `id`, a number that
+their answer repeats, so that one who gave up waiting for an answer does not take it for that of his next question:
 
     {"force": "best"}         every direction at its lowest loss (for the self-test and the time before the first round)
     {"force": "worst"}        every direction at its highest loss (for the self-test)
@@ -74,9 +75,27 @@ class ImpairedLink:
         return self.parse_scenario().schedule(direction, seed=self.seed, link=self.name)
 
 
-def read_plan() -> list[ImpairedLink]:
-    """Read the carrier's plan, the first line of standard input."""
-    return [ImpairedLink(**link) for link in json.loads(_read_line())["links"]]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a carrier is to impair.
+
+    Attributes:
+        number: The plan's `id`.
+        links: The access links.
+    """
+
+    number: int
+    links: list[ImpairedLink]
+
+    @classmethod
+    def read(cls) -> "Plan":
+        """Read the first line of standard input."""
+        plan = json.loads(_read_line())
+        return cls(plan["id"], [ImpairedLink(**link) for link in plan["links"]])
+
+    def say_ready(self) -> None:
+        """Tell the lab that its links are impaired from now on."""
+        _say(self.number, {"ready": True})
 
 
 def _read_line() -> bytes:
@@ -200,7 +219,7 @@ class Steering:
                 answer = summarise_lateness(self._lateness)
             case _:
                 raise EmulationError(f"the carrier does not know the command {command}")
-        say(answer)
+        _say(command["id"], answer)
 
     def _apply(self, losses: Iterable[float]) -> None:
         for index, loss in enumerate(losses):
@@ -228,9 +247,9 @@ def summarise_lateness(samples: Iterable[float]) -> dict[str, float | int | None
     }
 
 
-def say(answer: dict[str, Any]) -> None:
-    """Write one line to the lab."""
-    sys.stdout.write(json.dumps(answer) + "\n")
+def _say(number: int, answer: dict[str, Any]) -> None:
+    """Answer the question of this number, with one line."""
+    sys.stdout.write(json.dumps({"id": number, **answer}) + "\n")
     sys.stdout.flush()
 
 

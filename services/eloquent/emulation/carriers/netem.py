@@ -15,7 +15,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.emulation.carriers.impairment import STDIN, Plan, Steering, prefer_this_process
 from eloquent.emulation.processes import run_command
 from eloquent.errors import EmulationError
 
@@ -74,22 +74,22 @@ def count(netlink: IPRoute, devices: Sequence[NetemDevice]) -> list[dict[str, in
     return [{"carried": one["packets"], "lost": one["drop"], "overflowed": 0} for one in counters]
 
 
-def run(links: Sequence[ImpairedLink]) -> None:
+def run(plan: Plan) -> None:
     """Impair the links until standard input ends."""
     with IPRoute() as netlink:
         devices = []
-        for link in links:
+        for link in plan.links:
             scenario = link.parse_scenario()
             for direction in Direction:
                 name = link.client_device if direction is Direction.DOWN else link.network_device
                 device = NetemDevice(netlink, name, delay=scenario.rtt / 2, rate=scenario.rate, queue=scenario.queue)
                 devices.append(device)
         steering = Steering(
-            links,
+            plan.links,
             set_loss=lambda index, loss: devices[index].set_loss(loss),
             count=lambda: count(netlink, devices),
         )
-        say({"ready": True})
+        plan.say_ready()
         alive = True
         while alive:
             timeout = None if steering.deadline == float("inf") else max(0.0, steering.deadline - time.monotonic())
@@ -101,7 +101,7 @@ def run(links: Sequence[ImpairedLink]) -> None:
 def main() -> None:
     """Run the carrier process."""
     prefer_this_process()
-    run(read_plan())
+    run(Plan.read())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from eloquent.channel.link import LinkModel
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Steering, prefer_this_process, read_plan, say
+from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Plan, Steering, prefer_this_process
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP = 0x0002
@@ -175,10 +175,11 @@ def connect(link: ImpairedLink) -> list[OneWay]:
 def main() -> None:
     """Run the carrier process."""
     prefer_this_process()
-    wire = Wire(read_plan())
+    plan = Plan.read()
+    wire = Wire(plan.links)
     gc.freeze()
     gc.disable()  # no cycles are made in the loop, and a collection would be lateness
-    say({"ready": True})
+    plan.say_ready()
     wire.run()
 
 
