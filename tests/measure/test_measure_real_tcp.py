@@ -87,13 +87,13 @@ def captures(namespaces: list[int], tmp_path: Path) -> dict[Vantage, Path]:
     def ask(command: dict[str, object]) -> object:
         assert wire.stdin is not None
         assert wire.stdout is not None
-        wire.stdin.write(json.dumps(command).encode() + b"\n")
+        wire.stdin.write(json.dumps({"id": 1, **command}).encode() + b"\n")
         wire.stdin.flush()
         return json.loads(wire.stdout.readline())
 
     paths = {Vantage.SENDER: tmp_path / "sender.pcap", Vantage.RECEIVER: tmp_path / "receiver.pcap"}
     try:
-        assert ask({"links": [link.to_json()]}) == {"ready": True}
+        assert ask({"links": [link.to_json()]}) == {"id": 1, "ready": True}
         for pid, device, address in ((client, "tap-c", "10.9.0.1/24"), (network, "tap-n", "10.9.0.2/24")):
             subprocess.run(inside(lab, "ip", "link", "set", device, "netns", str(pid)), check=True)
             subprocess.run(inside(pid, "ip", "addr", "add", address, "dev", device), check=True)

@@ -58,6 +58,25 @@ def test_the_rows_of_a_dead_link_are_in_the_file_soon_after_the_probes_are_lost(
     assert last > read - LOST_AFTER - 0.5  # with a probe every 0.1 s none older than that is missing
 
 
+def test_a_probe_that_never_left_is_no_loss_of_the_link(start_node, free_port, tmp_path):
+    """The kernel refuses to send to everybody, as it refuses what does not fit into a full socket."""
+    reflector, metrics = free_port(), free_port()
+    start_node("link_probe", "reflect", "--bind", f"127.0.0.1:{reflector}")
+    sender = start_node(
+        "link_probe",
+        *("send", "--to", f"c1=127.0.0.1:{reflector}", "c2=255.255.255.255:9", "--interval", 0.02),
+        *("--metrics", f"127.0.0.1:{metrics}", "--run-dir", tmp_path),
+    )
+    deadline = time.monotonic() + LOST_AFTER + 20
+    while sum(1 for client, _ in RunDirectory(tmp_path).probes() if client == "c1") < (LOST_AFTER + 1) / 0.02:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    text = page(metrics)
+    assert sender.stop()[0] == 0
+    assert {client for client, _ in RunDirectory(tmp_path).probes()} == {"c1"}
+    assert 'eloquent_link_probes_lost_total{client="c2",direction="down"} 0.0' in text
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

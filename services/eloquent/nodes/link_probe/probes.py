@@ -105,6 +105,11 @@ class Link:
         self._next += 1
         return data
 
+    def withdraw(self) -> None:
+        """Forget the latest probe, which has not left after all: it says nothing of the link."""
+        self._open.pop()
+        self._next -= 1
+
     def take_echo(self, data: bytes, *, now: float) -> None:
         """Learn from an echo; anything that is not one of ours is ignored."""
         if len(data) < _HEADER.size or (len(data) - _HEADER.size) % _ARRIVAL.size:

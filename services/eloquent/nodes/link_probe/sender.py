@@ -44,12 +44,12 @@ class Sender:
         self._client = client
 
     def send(self) -> None:
-        """Send a probe; one that the kernel refuses is lost like any other."""
+        """Send a probe; one that the kernel does not take, such as for a full socket, was never under way."""
         probe = self.link.probe(now=time.monotonic())
         try:
             self.socket.sendto(probe, self._address)
         except OSError:
-            return
+            self.link.withdraw()
 
     def receive(self) -> None:
         """Take an echo that waits."""
