@@ -1,6 +1,12 @@
 """The ports through which the user reaches what runs in the lab."""
 
 import asyncio
+import gc
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +40,98 @@ def test_the_door_carries_a_connection_through(inner_is_up):
         return answer
 
     assert asyncio.run(scenario()) == (b"METRICS" if inner_is_up else b"")
+
+
+TIMEOUT = 10.0  # seconds, which only a connection that is kept for ever reaches
+End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def through_a_door() -> AsyncIterator[tuple[End, End]]:
+    """Connect a caller and a service, through a door; both keep their ends open."""
+    reached: asyncio.Queue[End] = asyncio.Queue()
+    inner = await asyncio.start_server(lambda *end: reached.put(end), "127.0.0.1", 0)
+    front = Door("the service", "SERVICE_PORT", inner.sockets[0].getsockname()[1])
+    outside = front.open_outside(0)
+    port = outside.getsockname()[1]
+    door = await front.carry(outside)
+    caller = await asyncio.open_connection("127.0.0.1", port)
+    service = await reached.get()
+    yield caller, service
+    for _, writer in (caller, service):
+        writer.transport.abort()
+    door.close()
+    inner.close()
+
+
+def reset(end: End) -> None:
+    end[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end[1].transport.abort()
+
+
+def open_sockets() -> int:
+    gc.collect()
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own
+            found += str(path.readlink()).startswith("socket:")
+    return found
+
+
+@pytest.mark.parametrize("who", ["caller", "service"])
+@pytest.mark.parametrize("is_waiting_to_write", [False, True])
+def test_a_reset_of_one_side_resets_the_other_and_keeps_no_socket(who: str, is_waiting_to_write: bool):
+    async def run() -> None:
+        async with through_a_door() as (caller, service):
+            before = open_sockets()
+            (one, other) = (caller, service) if who == "caller" else (service, caller)
+            if is_waiting_to_write:  # more than all buffers hold, to one who does not read
+                other[1].write(bytes(30_000_000))
+                await asyncio.sleep(0.3)
+            reset(one)
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(other[0].read(), TIMEOUT)
+            other[1].transport.abort()
+            for _ in range(500):
+                await asyncio.sleep(TIMEOUT / 500)
+                if open_sockets() == before - 4:
+                    return
+            pytest.fail(f"{open_sockets() - before + 4} of 4 sockets are still open")
+
+    asyncio.run(run())
+
+
+def test_one_side_may_end_before_the_other():
+    """As a caller does who has asked, and waits for the answer."""
+
+    async def run() -> bytes:
+        async with through_a_door() as (caller, service):
+            caller[1].write(b"question")
+            caller[1].write_eof()
+            assert await service[0].read() == b"question"
+            service[1].write(b"answer")
+            service[1].close()
+            return await caller[0].read()
+
+    assert asyncio.run(run()) == b"answer"
+
+
+def test_what_nobody_takes_is_not_kept():
+    """A caller who does not read stops the service, instead of filling the memory of the lab."""
+
+    async def run() -> int:
+        async with through_a_door() as (caller, service):
+            caller[1].transport.pause_reading()
+            service[1].transport.set_write_buffer_limits(0)
+            sent, chunk = 0, bytes(65536)
+            with suppress(TimeoutError):
+                while sent < 100_000_000:
+                    service[1].write(chunk)
+                    await asyncio.wait_for(service[1].drain(), 1.0)
+                    sent += len(chunk)
+            return sent
+
+    assert asyncio.run(run()) < 50_000_000  # what the kernel's buffers of two connections hold
 
 
 def test_a_port_in_use_is_refused_with_a_remedy():

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import socket
+import struct
 from dataclasses import dataclass
 
 from eloquent.addresses import reason_of
@@ -67,7 +68,7 @@ class Door:
 
 
 async def carry_across(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, host: str, port: int) -> None:
-    """Carry one connection to a service.
+    """Carry one connection to a service, until both sides have ended, or one of them is reset, which resets the other.
 
     Args:
         reader: What comes from the caller.
@@ -81,15 +82,33 @@ async def carry_across(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         except OSError:
             return  # the service is not up yet, or gone: the caller sees its connection closed
         with contextlib.closing(far_writer):
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            try:
+                async with asyncio.TaskGroup() as ways:
+                    ways.create_task(_copy(reader, far_writer))
+                    ways.create_task(_copy(far_reader, writer))
+            except* OSError:
+                for end in (writer, far_writer):
+                    _reset(end)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while chunk := await reader.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-        writer.write_eof()
+    """Pass on what comes, no faster than it is taken, and then the end of it.
+
+    Raises:
+        OSError: A side is reset.
+    """
+    while chunk := await reader.read(CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once, so that its far end sees a reset too, and not an end in good order."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 PROMETHEUS = Door("Prometheus", "PROMETHEUS_PORT", 9090)
