@@ -9,6 +9,7 @@ from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
 from eloquent.records.run_directory import RunDirectory
 
 SCRIPT = r"""
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -36,7 +37,7 @@ class Broken:
             with leave.by(left.set):
                 left.wait()
             raise AnswerFailed("cancelled", "left")
-        for index in range(question.max_tokens):
+        for index in range(0 if kind == "full_at_the_end" else question.max_tokens):
             yield Token(index, "x", 0.0)
 
 worker._ways["grpc"] = Broken()
@@ -45,12 +46,16 @@ told = []
 environment = Environment(user_classes=[])
 environment.events.request.add_listener(lambda **words: told.append((words["name"], words["exception"])))
 user = type("Chatter", (module.ChatUser,), {})(environment)
+if kind.startswith("full"):  # a file that may not grow is refused as one on a full disk is
+    length = (folder / "sessions" / "c1.csv").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, resource.RLIM_INFINITY))
 if kind == "stopped":
     reader = gevent.spawn(user.chat)
     gevent.sleep(0.1)
     reader.kill()
 else:
     user.chat()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 worker.log.close()
 failures = [sample for metric in worker.metrics.failures.collect() for sample in metric.samples if sample.value]
 print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sample in failures])
@@ -65,6 +70,8 @@ print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sam
         ("silent", "deadline_exceeded", "stream AnswerFailed ['deadline_exceeded']"),
         ("well", "ok", "stream NoneType []"),
         ("stopped", "left", "stream NoneType []"),
+        ("full", "internal", "stream OSError ['internal']"),
+        ("full_at_the_end", "internal", "stream OSError ['internal']"),
     ],
 )
 def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outcome, told):
@@ -81,5 +88,5 @@ def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outco
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == told
-    (row,) = RunDirectory(tmp_path).sessions()
-    assert row.outcome == outcome
+    logged = [row.outcome for row in RunDirectory(tmp_path).sessions()]
+    assert logged == ([] if kind.startswith("full") else [outcome])  # tokens without an end are a failed session

@@ -1,3 +1,5 @@
+import resource
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +8,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.records.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
 
 TOKEN = TokenRow(session="client1.eloquent.r1", index=0, generated_s=None, rendered_s=1.5)
+TOKEN_LINE = "client1.eloquent.r1,0,,1.5\n"
 HEADER = "session,index,generated_s,rendered_s\n"
 
 
@@ -64,6 +67,24 @@ def test_a_writer_continues_a_log_behind_its_last_whole_line(tmp_path):
             writer.write(TOKEN)
         assert list(read_rows(path, TokenRow)) == [TOKEN, TOKEN]
         assert path.read_text().count(HEADER) == 1
+
+
+@pytest.mark.parametrize("room", range(len(TOKEN_LINE)))
+def test_a_row_that_finds_no_room_is_told_of_and_never_comes_later(tmp_path, room):
+    """A file that may not grow beyond a length is refused as one on a full disk is: first in part, then whole."""
+    path = tmp_path / "log.csv"
+    with RowWriter(path, TokenRow) as writer:
+        writer.write(TOKEN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, resource.RLIM_INFINITY))
+        try:
+            for _ in range(2):
+                with pytest.raises(OSError, match=r"No space left|too large"):
+                    writer.write(TOKEN)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert list(read_rows(path, TokenRow)) == [TOKEN]
+        writer.write(TOKEN)
+    assert path.read_text() == HEADER + 2 * TOKEN_LINE
 
 
 def test_a_log_that_is_not_there_or_empty_has_no_rows(tmp_path):

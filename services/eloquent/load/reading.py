@@ -91,12 +91,21 @@ class Reading:
         self._leave.take()
 
     def _run(self) -> None:
-        screen, started = self._screen, time.monotonic()
         stream_s = 0.0
         try:
-            stream_s = self._read(started)
+            stream_s = self._read(time.monotonic())
         finally:
+            self._end(stream_s)
+
+    def _end(self, stream_s: float) -> None:
+        """Close the session, and tell of its end whatever becomes of its log: its user waits for that."""
+        screen = self._screen
+        try:
             screen.end(self.outcome, ended_s=time.monotonic())
+        except OSError as error:  # such as a full disk: the session is not in the log, so it has not ended well
+            self.outcome, self.failure = "internal", error
+            _logger.exception("the end of %s could not be logged", screen.session)
+        finally:
             self.entries.append(Entry("stream", stream_s, screen.tokens, self.failure))
             self._on_end()
 

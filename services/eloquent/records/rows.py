@@ -11,8 +11,11 @@ Rules of this file:
 """
 
 import csv
+import errno
+import io
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -137,17 +140,32 @@ class RowWriter(Generic[_Row]):
     def __init__(self, path: Path, kind: type[_Row]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         length = _cut_torn_line(path)
-        self._file = path.open("a", encoding="utf-8", newline="", buffering=1)
-        self._csv = csv.writer(self._file, lineterminator="\n")
+        self._file = path.open("ab", buffering=0)
+        self._line = io.StringIO()
+        self._csv = csv.writer(self._line, lineterminator="\n")
         self._cells = attrgetter(*(item.name for item in fields(kind)))
         self._lock = threading.Lock()
         if length == 0:
-            self._csv.writerow(item.name for item in fields(kind))
+            self._append(item.name for item in fields(kind))
 
     def write(self, row: _Row) -> None:
-        """Append one row."""
+        """Append one row.
+
+        Raises:
+            OSError: It could not be written, such as to a full disk; nothing of it is in the log, now or later.
+        """
         with self._lock:
-            self._csv.writerow(self._cells(row))
+            self._append(self._cells(row))
+
+    def _append(self, cells: Iterable[object]) -> None:
+        self._line.seek(0)
+        self._line.truncate()
+        self._csv.writerow(cells)
+        line = self._line.getvalue().encode()
+        written = self._file.write(line)
+        if written < len(line):  # the disk is full after this
+            self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
