@@ -4,7 +4,7 @@
 
 Standard input brings one JSON object: the options, the choice of carrier and datapath, the run directory, the path of the control
 socket, the descriptors of the sockets of the doors (doors.py) and of the namespaces outside (windows.py). Standard output takes
-events, one JSON object a line, until the rounds are over; if nobody reads them any more before that, the lab ends.
+events, one JSON object a line, until the rounds are over; if its other end is closed before that, the lab ends.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from typing import Any
 
 from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.doors import DOORS
+from eloquent.emulation.events import EventWriter
 from eloquent.emulation.lab import Lab
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.options import Options
@@ -89,10 +90,6 @@ class Orders:
         )
 
 
-class _StarterGone(Exception):
-    """The one who started the lab is gone before it was up: nobody wants it any more."""
-
-
 class Supervisor:
     """Runs one lab from its first to its last moment."""
 
@@ -104,24 +101,25 @@ class Supervisor:
         self._doors = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.doors.items()]
         self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls=orders.urls, outside=orders.outside)
         self._stop = asyncio.Event()
-        self._is_heard = True
+        self._events: EventWriter  # to the one who started the lab
         self._stage = "starting"
 
     def _tell(self, event: dict[str, Any]) -> None:
-        """Write an event for the user; once nobody is to hear any more, it goes nowhere."""
-        if not self._is_heard:
-            return
-        try:
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise _StarterGone from None
+        """Write an event for the user; once the lab is up, nobody is to hear any more, and it goes nowhere."""
+        if self._stage != "up":
+            self._events.tell(event)
+
+    def _starter_gone(self) -> None:
+        """End a lab that nobody wants any more, because the one who started it is gone before it was up."""
+        if self._stage != "up":
+            self._stop.set()
 
     async def run(self) -> int:
         """Build the lab, run the rounds, and keep the lab up until told to stop; give the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        self._events = await EventWriter.on_pipe(sys.stdout, on_lost=self._starter_gone)
         control = await asyncio.start_unix_server(self._answer, path=self._orders.control)
         doors = [await door.carry(outside) for door, outside in self._doors]
         work = asyncio.create_task(self._work())
@@ -137,6 +135,7 @@ class Supervisor:
             door.close()
         await self._lab.stop()
         self._orders.control.unlink(missing_ok=True)
+        await self._events.close()
         return status
 
     async def _work(self) -> None:
@@ -145,16 +144,16 @@ class Supervisor:
         await self._lab.run_rounds()
         self._tell({"event": "up"})
         self._stage = "up"
-        self._is_heard = False
         await asyncio.Event().wait()
 
     def _judge(self, work: asyncio.Task[None]) -> int:
         """Tell why the work ended before anybody asked it to."""
         error = work.exception()
-        if error is not None and not isinstance(error, EloquentError | _StarterGone):
+        if error is not None and not isinstance(error, EloquentError):
             traceback.print_exception(error)
-        with contextlib.suppress(_StarterGone):
-            self._tell({"event": "error", "text": str(error) or repr(error)})
+        text = str(error) or repr(error)
+        print(text, file=sys.stderr)  # into the log, for one who does not read
+        self._tell({"event": "error", "text": text})
         return 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -173,10 +172,11 @@ class Supervisor:
 
     async def _load(self, options: LoadOptions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Run a load test and tell of it; it ends when the one who asked hangs up."""
+        tell = EventWriter(writer.transport).tell
         if self._stage != "up":
-            _say(writer, {"event": "error", "text": "the testbed's rounds are still running: try again when it is up"})
+            tell({"event": "error", "text": "the testbed's rounds are still running: try again when it is up"})
             return
-        work = asyncio.create_task(self._lab.run_load(options, lambda event: _say(writer, event)))
+        work = asyncio.create_task(self._lab.run_load(options, tell))
         hang_up = asyncio.create_task(reader.read())
         await asyncio.wait((work, hang_up), return_when=asyncio.FIRST_COMPLETED)
         hang_up.cancel()
@@ -186,7 +186,7 @@ class Supervisor:
         if (error := work.exception()) is not None:
             if not isinstance(error, EloquentError):
                 traceback.print_exception(error)
-            _say(writer, {"event": "error", "text": str(error) or repr(error)})
+            tell({"event": "error", "text": str(error) or repr(error)})
 
 
 def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
