@@ -17,7 +17,7 @@ from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
 from eloquent.emulation.doors import LOCUST, PROMETHEUS
 from eloquent.emulation.ledger import Ledger
-from eloquent.emulation.loads import LoadTest, Place
+from eloquent.emulation.loads import LoadTest, Place, next_number
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
@@ -74,6 +74,7 @@ class Lab:
         self._kept: list[LabProcess] = []  # restarted when they end
         self._carrier: Carrier
         self._load: LoadTest | None = None
+        self._load_number = 0  # of the latest
         self._board: LabProcess  # nothing that is measured needs it, and its end ends nothing
         self._network: Network
         self._deployment: Deployment
@@ -268,7 +269,8 @@ class Lab:
             show=lambda targets: self.targets.write("load", targets),
             locust_url=self._urls[LOCUST.name],
         )
-        self._load = LoadTest(options, place, tell)
+        self._load_number = next_number(self._folder, self._load_number)
+        self._load = LoadTest(options, self._load_number, place, tell)
         try:
             tell(await self._load.run())
         finally:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from eloquent import scenarios
@@ -64,11 +65,23 @@ class Place:
         return [*self.infrastructure, *self.deployment.nodes, *self.deployment.viewers.values()]
 
 
+def next_number(run: Path, latest: int) -> int:
+    """Give the number of the next load test of a run: beyond all that are there, and those that were.
+
+    Args:
+        run: The run's directory; a user may have deleted load tests, whose streams are still in the run's logs.
+        latest: Number of the latest load test of this lab; 0 for none.
+    """
+    there = (path.name.removeprefix("load-") for path in run.glob("load-*"))
+    return 1 + max([latest, *(int(number) for number in there if number.isdecimal())])
+
+
 class LoadTest:
     """One load test.
 
     Args:
         options: What was asked for.
+        number: Its number in the run, which no other load test of this lab has had, since its sessions bear it.
         place: Where it runs.
         tell: Gets an event, a small JSON object, whenever the user should see something.
 
@@ -76,11 +89,11 @@ class LoadTest:
         options: What was asked for.
     """
 
-    def __init__(self, options: LoadOptions, place: Place, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, options: LoadOptions, number: int, place: Place, tell: Callable[[dict[str, Any]], None]) -> None:
         self.options = options
         self._place = place
         self._tell = tell
-        self._number = len(list(place.run.path.glob("load-*"))) + 1
+        self._number = number
         self._folder = place.run.path / f"load-{self._number}"
         self._warnings: list[str] = []
         self._is_partial = False
