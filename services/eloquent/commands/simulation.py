@@ -53,12 +53,8 @@ def simulate(
     recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
     generated = recorded or constant_rate(session, gap / 1e3)
     choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate)
-    points = [
-        Point(name, load(link), choices)
-        for link in ([scenario] if "=" in scenario else scenario.split(","))
-        for name in schemes.split(",")
-        if name
-    ]
+    links = [load(link) for link in ([scenario] if "=" in scenario else scenario.split(","))]
+    points = [Point(name, link, choices) for link in links for name in schemes.split(",") if name]
     with _working(len(points) * sessions, workers=workers, dask=dask) as (executor, tick), SessionsFile(out) as log:
         results = run(
             points,

@@ -212,11 +212,10 @@ class LoadTest:
 
     async def _ride(self) -> None:
         """Take the links through the stages of the ride."""
-        due = self._started
-        for stage in RIDE:
+        due, losses = self._started, [format_loss(scenarios.load(stage.scenario).loss_down) for stage in RIDE]
+        for stage, loss in zip(RIDE, losses, strict=True):
             await asyncio.sleep(due - time.monotonic())
-            loss = scenarios.load(stage.scenario).loss_down
-            await self._place.carrier.follow_schedule(due, loss=format_loss(loss))
+            await self._place.carrier.follow_schedule(due, loss=loss)
             self._tell({"event": "ride", "stage": stage.name, "scenario": stage.scenario})
             due += stage.share * self.options.duration_s
 

@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    field_validator,
+)
 
 from eloquent import scenarios, schemes
 from eloquent.addresses import parse_address
@@ -22,13 +31,24 @@ def _check_address(text: str) -> str:
 Address = Annotated[str, AfterValidator(_check_address)]
 
 
+def _read_once(given: object) -> object:
+    return scenarios.load(given) if isinstance(given, str) else given
+
+
+ReadOnce = Annotated[
+    InstanceOf[Scenario], BeforeValidator(_read_once), PlainSerializer(lambda scenario: scenario.to_line())
+]
+
+
 class Options(BaseModel):
     """The options of one run.
 
     Attributes:
         clients: Client hosts, each behind its own impaired link.
         schemes: What carries the token streams; each client runs all of them at the same time over the same link.
-        scenario: A shipped scenario, a YAML file, or a line such as `rtt=400ms loss=independent(probability=0.1)`.
+        scenario: The links'; given as a shipped scenario, a YAML file, or a line such as
+            `rtt=400ms loss=independent(probability=0.1)`. It is read once, here, and goes on as a line: what becomes of the file
+            meanwhile changes nothing.
         rounds: How often each client asks once by each scheme.
         seed: Seed of the links' schedules.
         session_s: Length of one answer in seconds.
@@ -50,7 +70,7 @@ class Options(BaseModel):
 
     clients: Annotated[int, Field(ge=1, le=250)] = 8
     schemes: tuple[str, ...] = ("grpc", "duplicate-2", "eloquent")
-    scenario: str = "paper-default"
+    scenario: ReadOnce = Field(default_factory=lambda: scenarios.load("paper-default"))
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1
     seed: int = 1
     session_s: Annotated[float, Field(ge=1, le=600)] = 30.0
@@ -72,21 +92,11 @@ class Options(BaseModel):
     def _known_schemes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return schemes.check_choice(names)
 
-    @field_validator("scenario")
-    @classmethod
-    def _known_scenario(cls, text: str) -> str:
-        scenarios.load(text)
-        return text
-
     @property
     def door_ports(self) -> dict[Door, int]:
         """The port of each door."""
         watched = {PROMETHEUS: self.prometheus_port} if self.prometheus is None else {METRICS: METRICS.inner_port}
         return {**watched, BOARD: self.board_port, LOCUST: self.locust_port}
-
-    def load_scenario(self) -> Scenario:
-        """Load the scenario."""
-        return scenarios.load(self.scenario)
 
 
 def parse_options(**values: object) -> Options:

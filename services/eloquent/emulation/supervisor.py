@@ -95,7 +95,7 @@ class Supervisor:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        scenario = orders.options.load_scenario()
+        scenario = orders.options.scenario
         ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
         by_name = {door.name: door for door in DOORS}
         self._doors = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.doors.items()]
