@@ -56,7 +56,7 @@ def test_what_draws_nothing_does_not_load_matplotlib(tmp_path: Path, words: str)
         fcntl.flock(lock, fcntl.LOCK_EX)  # so that `up` is refused whoever runs the test
         done = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "eloquent.cli", *words.split()],
-            env={**os.environ, "ELOQUENT_STATE": str(tmp_path), "HOME": "/nonexistent"},
+            env={**os.environ, "ELOQUENT_STATE": str(tmp_path), "HOME": str(tmp_path / "nowhere")},
             cwd=tmp_path,
             capture_output=True,
             text=True,
