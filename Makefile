@@ -1,4 +1,4 @@
-# The vocabulary of the build. `make help` lists it; CI calls the same words.
+# The targets of the build. `make help` lists them; CI calls the same ones.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ INSTALL := pip install -qq --disable-pip-version-check --require-hashes
 CONTROLLER := $(shell $(PYTHON) -c 'import sys; print("controller" if sys.version_info < (3, 12) else "controller-os-ken")' 2>/dev/null)
 PROTOS := $(wildcard proto/eloquent/api/v1/*.proto)
 
-# In containers where a Docker engine answers, else on the machine itself: RUNTIME=docker|native insists. The words are the same.
+# In containers where a Docker engine answers, else on the machine itself: RUNTIME=docker|native insists. The targets are the same.
 CHOICE := $(shell docker/choose-runtime "$(RUNTIME)")
 override RUNTIME := $(firstword $(CHOICE))
 export BOARD_PORT LOCUST_PORT PROMETHEUS_PORT GRAFANA_PORT RUNS
@@ -96,7 +96,7 @@ load: testbed ## Let many users chat through the testbed that is up
 	@$(ELOQUENT) load $(LOAD_FLAGS)
 
 .PHONY: load-capacity
-load-capacity: testbed ## Find how many streams this machine carries honestly, in the testbed that is up
+load-capacity: testbed ## Find the sustainable load: how many streams the testbed that is up carries
 	@$(ELOQUENT) load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
 
 .PHONY: status

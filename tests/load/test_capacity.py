@@ -1,4 +1,4 @@
-"""The search for the largest honest load, on machines whose limit is known."""
+"""The search for the largest sustainable load, on machines whose limit is known."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_a_refused_step_that_nobody_disturbed_is_not_run_again():
         ({"processors": 1.71}, ["processors full"]),
     ],
 )
-def test_a_step_says_what_is_not_honest_about_it(changes, refusals):
+def test_a_step_says_why_it_is_not_sustainable(changes, refusals):
     assert step(8, **changes).refusals == refusals
 
 

@@ -99,7 +99,7 @@ def load_capacity(
     most: Annotated[int, typer.Option(min=1, help="Streams that are not exceeded.")] = 400,
     duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
 ) -> None:
-    """Find how many concurrent streams this machine carries honestly, scheme by scheme, and write the table."""
+    """Find how many concurrent streams this machine sustains, scheme by scheme, and write the table."""
     from eloquent.emulation.rounds import BUSY_BOUND, LAG_BOUND, LATENESS_BOUND, STEAL_BOUND
     from eloquent.emulation.testbed import Testbed
     from eloquent.load import capacity
@@ -132,6 +132,6 @@ def load_capacity(
 
     for scheme in parse_load_options(schemes=tuple(name for name in schemes.split(",") if name)).schemes:
         for step in capacity.search(partial(run, scheme), first=first, most=most):
-            verdict = "[red]" + ", ".join(step.refusals) + "[/]" if step.refusals else "[green]carried[/]"
+            verdict = "[red]" + ", ".join(step.refusals) + "[/]" if step.refusals else "[green]sustained[/]"
             console.print(f"{scheme}: {step.streams} streams: {verdict}", highlight=False)
     console.print(capacity.markdown(steps), highlight=False, markup=False, soft_wrap=True)

@@ -1,9 +1,8 @@
-"""How many concurrent streams a machine carries honestly: steps up until one is not honest, then steps between.
+"""How many concurrent streams a machine sustains: the load is stepped up until a step is not sustainable, then bisected.
 
-A step is honest if nothing failed, the load workers' lag stays within its bound, so that no stall is the tester's own, the links
-changed their state in time, and the processors are not so busy that tokens wait for relays and switches, so that no stall is the
-emulator's. One that is not, while a hypervisor took the processors for
-somebody else, tells nothing of this machine and is run again.
+A step is sustainable if nothing failed, the load workers' lag stayed within its bound (so no stall is the tester's own), and the
+links changed state in time while the processors had capacity left (so no stall is the emulator's). A step that is not, while a
+hypervisor took the processors for somebody else, says nothing about this machine and is repeated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,12 @@ from typing import Any
 
 GROWTH = 2.0  # from step to step while all is well
 ATTEMPTS = 3  # of a step that was disturbed
-CLOSE = 1.2  # the search ends when the first dishonest step is at most so many times the last honest one
+CLOSE = 1.2  # the search ends when the lowest unsustainable step is at most this many times the highest sustainable one
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is honest.
+    """What a step must stay within to be sustainable.
 
     Attributes:
         lag_s: Largest 99th percentile of the load workers' lag, in seconds.
@@ -49,7 +48,7 @@ class Step:
         busiest: The process that used most processor time, and the share of a processor that it kept busy.
         processors: Processors that the whole lab kept busy.
         stolen: Share of the processor time that a hypervisor took, 0..1.
-        bounds: What is honest.
+        bounds: What it must stay within.
     """
 
     scheme: str
@@ -68,7 +67,7 @@ class Step:
 
     @property
     def refusals(self) -> list[str]:
-        """What is not honest about it; empty where all is."""
+        """Why the step is not sustainable; empty if it is."""
         found = []
         if self.is_partial:
             found.append("ended early")
@@ -84,21 +83,21 @@ class Step:
 
     @property
     def was_disturbed(self) -> bool:
-        """Whether what is not honest about it may be somebody else's doing."""
+        """Whether the step may have failed because of somebody else's load."""
         return bool(self.refusals) and self.stolen > self.bounds.stolen
 
     @classmethod
     def read(
         cls, scheme: str, streams: int, summary: dict[str, Any], manifest: dict[str, Any], *, bounds: "Bounds"
     ) -> "Step":
-        """Read it from what a load test has left.
+        """Return the step that the files of a load test describe.
 
         Args:
             scheme: Name of the scheme.
             streams: Streams that were asked for.
             summary: `summary.json`.
             manifest: `manifest.json`.
-            bounds: What is honest.
+            bounds: What it must stay within.
         """
         figures, used = summary["schemes"][scheme], manifest["processors_used"]
         going_on, lateness = summary["concurrency"], manifest["lateness"]
@@ -120,14 +119,14 @@ class Step:
 
 
 def search(run: Callable[[int], Step], *, first: int, most: int) -> Iterator[Step]:
-    """Yield the steps of a search for the largest honest number of streams.
+    """Yield the steps of a search for the largest sustainable number of streams.
 
     Args:
         run: Runs a step with so many streams.
         first: Streams of the first step.
         most: Streams that are not exceeded.
     """
-    honest, dishonest, streams = 0, 0, min(first, most)
+    sustainable, unsustainable, streams = 0, 0, min(first, most)
     while True:
         for _ in range(ATTEMPTS):
             step = run(streams)
@@ -135,24 +134,26 @@ def search(run: Callable[[int], Step], *, first: int, most: int) -> Iterator[Ste
             if not step.was_disturbed:
                 break
         if step.refusals:
-            dishonest = streams
+            unsustainable = streams
         else:
-            honest = streams
-        if honest >= most or (dishonest and (honest * CLOSE >= dishonest or dishonest <= 1)):
+            sustainable = streams
+        if sustainable >= most or (unsustainable and (sustainable * CLOSE >= unsustainable or unsustainable <= 1)):
             return
-        following = round((honest + dishonest) / 2) if dishonest else min(most, round(honest * GROWTH))
-        if following in {honest, dishonest}:
+        following = (
+            round((sustainable + unsustainable) / 2) if unsustainable else min(most, round(sustainable * GROWTH))
+        )
+        if following in {sustainable, unsustainable}:
             return
         streams = following
 
 
 def markdown(steps: Sequence[Step]) -> str:
-    """Write the table of a search: each step, and for each scheme what was carried.
+    """Write the table of a search: each step, and for each scheme the most that was sustained.
 
     Args:
         steps: All steps, scheme by scheme.
     """
-    lines = ["# Streams that this machine carries honestly", ""]
+    lines = ["# Streams that this machine sustains", ""]
     for scheme in dict.fromkeys(step.scheme for step in steps):
         carried = [step for step in steps if step.scheme == scheme and not step.refusals]
         if carried:
@@ -183,7 +184,7 @@ def markdown(steps: Sequence[Step]) -> str:
             f"{role} {share:.0%}",
             f"{step.processors:.2f}",
             f"{step.stolen:.0%}",
-            ", ".join(step.refusals) + " (disturbed)" * step.was_disturbed or "carried",
+            ", ".join(step.refusals) + " (disturbed)" * step.was_disturbed or "sustained",
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Load: what the load test asks of the testbed, and whether it is honest."""
+"""Load: what the load test asks of the testbed, and whether its own processes keep up."""
 
 from eloquent.watch.panels.definition import LINK, STREAM, Dashboard, Panel, Query, Threshold
 
