@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, Reader, encode_varint, varint_size
+from eloquent.protocol.varint import MAX_VARINT, ByteReader, encode_varint, varint_size
 
 # RFC 9000 §A.1
 VECTORS = {
@@ -17,13 +17,13 @@ VECTORS = {
 @pytest.mark.parametrize(("encoding", "value"), VECTORS.items())
 def test_vectors_of_rfc_9000(encoding: str, value: int) -> None:
     assert encode_varint(value).hex() == encoding
-    assert Reader(bytes.fromhex(encoding)).varint() == value
+    assert ByteReader(bytes.fromhex(encoding)).varint() == value
 
 
 @given(st.integers(0, MAX_VARINT))
 def test_decode_inverts_encode(value: int) -> None:
     encoding = encode_varint(value)
-    reader = Reader(encoding)
+    reader = ByteReader(encoding)
     assert reader.varint() == value
     assert reader.at_end
     assert varint_size(value) == len(encoding)
@@ -38,12 +38,12 @@ def test_out_of_range(value: int) -> None:
 @pytest.mark.parametrize("encoding", ["4025", "80000025", "c000000000000025"])
 def test_longer_forms_are_malformed(encoding: str) -> None:
     with pytest.raises(MalformedPacket):
-        Reader(bytes.fromhex(encoding)).varint()
+        ByteReader(bytes.fromhex(encoding)).varint()
 
 
 @given(st.binary(max_size=10))
 def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
-    reader = Reader(data)
+    reader = ByteReader(data)
     try:
         value = reader.varint()
     except MalformedPacket:
@@ -52,7 +52,7 @@ def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
 
 
 def test_rest_is_what_was_not_read() -> None:
-    reader = Reader(b"abc")
+    reader = ByteReader(b"abc")
     assert reader.take(1) == b"a"
     assert reader.rest() == b"bc"
     assert reader.at_end

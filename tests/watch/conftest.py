@@ -16,11 +16,13 @@ from prometheus_client import CollectorRegistry
 from starlette.datastructures import QueryParams
 
 from eloquent import telemetry
-from eloquent.watch.board.choice import Choice
+from eloquent.watch.board.selection import Selection
 from eloquent.watch.facts import RunFacts
 
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
-STEP = Choice.parse(QueryParams("dashboard=eloquent-stalls&span=15m"), ()).step  # seconds, the longest asked for here
+STEP = Selection.parse(
+    QueryParams("dashboard=eloquent-stalls&span=15m"), ()
+).step  # seconds, the longest asked for here
 LINK = "name=made-up rtt=100ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
 
 

@@ -23,7 +23,7 @@ from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import Sender
 from eloquent.protocol.senders.retransmit import RetransmitSender
-from eloquent.protocol.varint import Reader, encode_varint
+from eloquent.protocol.varint import ByteReader, encode_varint
 
 MAX_WINDOW = 64  # fragments
 MAX_PARITIES = 8  # in a packet
@@ -107,7 +107,7 @@ def _encode(parity: Parity) -> bytes:
 def _split(data: bytes) -> tuple[list[Parity], bytes]:
     if data[:1] != bytes([_TYPE]):
         return [], data
-    reader = Reader(data[1:])
+    reader = ByteReader(data[1:])
     parities = []
     for _ in range(reader.take(1)[0]):
         first, count, key = reader.varint(), reader.varint(), reader.take(1)[0]

@@ -34,7 +34,7 @@ from eloquent.protocol.receiver import Receiver, decode_data
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Family, Scheme, read_indices
 from eloquent.protocol.sender import GIVE_UP_AFTER, Sender
-from eloquent.protocol.varint import Reader
+from eloquent.protocol.varint import ByteReader
 
 SEND_INTERVAL_MIN, SEND_INTERVAL_MAX = 0.020, 0.250  # seconds between frames
 MIN_DELAY = 0.008  # seconds a frame waits for more of the same change
@@ -228,7 +228,7 @@ def _stamp(now: float) -> int:
 
 
 def _split(data: bytes) -> tuple[int, bytes]:
-    reader = Reader(data)
+    reader = ByteReader(data)
     return int.from_bytes(reader.take(_STAMP_SIZE)), reader.rest()
 
 

@@ -40,7 +40,7 @@ from eloquent.baselines.tcp_segment import (
     encode_segment,
     encode_token,
 )
-from eloquent.baselines.tcp_window import BbrWindow, CubicWindow, Progress, Window
+from eloquent.baselines.tcp_window import BbrWindow, CongestionWindow, CubicWindow, Progress
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamDelivered
@@ -74,7 +74,7 @@ class TcpSender:
         *,
         budget: int = PAYLOAD_BUDGET,
         rtt: RttEstimator | None = None,
-        window: Window | None = None,
+        window: CongestionWindow | None = None,
         reordering: Reordering | None = None,
         collapse: bool = True,
     ) -> None:
@@ -403,7 +403,7 @@ def _build(match: re.Match[str]) -> Scheme:
     return Scheme(match[0], "datagram", make_sender, TcpReceiver, SegmentReader)
 
 
-_WINDOWS: dict[str | None, Callable[[], Window]] = {None: CubicWindow, "bbr": BbrWindow}
+_WINDOWS: dict[str | None, Callable[[], CongestionWindow]] = {None: CubicWindow, "bbr": BbrWindow}
 FAMILY = Family("tcp[-bbr]", re.compile("tcp(?:-(?P<window>bbr))?"), _build, "tcp")
 
 

@@ -59,7 +59,7 @@ class Progress:
     now: float
 
 
-class Window(ABC):
+class CongestionWindow(ABC):
     """Base of the windows.
 
     Attributes:
@@ -130,7 +130,7 @@ class Window(ABC):
         """Set the size after an acknowledgement."""
 
 
-class CubicWindow(Window):
+class CubicWindow(CongestionWindow):
     """The window of CUBIC."""
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class CubicWindow(Window):
         return max(self._plateau + CUBIC_SCALE * (since - self._target_at) ** 3, self._reno)
 
 
-class BbrWindow(Window):
+class BbrWindow(CongestionWindow):
     """The window of BBR, version 1, under a stream that its application limits."""
 
     def __init__(self) -> None:

@@ -141,12 +141,12 @@ def agreement(
     """Replay a run of the lab in the simulator, write agreement.csv and agreement.md beside its logs, and compare."""
     from eloquent.records.run_directory import RunDirectory
     from eloquent.sim.replay.agreement import compare
-    from eloquent.sim.replay.lanes import read_lanes
+    from eloquent.sim.replay.connections import read_connections
 
-    lanes = read_lanes(RunDirectory(folder))
-    total = repeats * sum(len(lane.sessions) for lane in lanes)
+    connections = read_connections(RunDirectory(folder))
+    total = repeats * sum(len(connection.sessions) for connection in connections)
     with _working(total, workers=workers, dask=None) as (executor, tick):
-        found = compare(folder, lanes, repeats=repeats, executor=executor, progress=tick)
+        found = compare(folder, connections, repeats=repeats, executor=executor, progress=tick)
     found.write()
     headings, *rows = found.shown()
     _print_table(found.table().title, headings, rows)

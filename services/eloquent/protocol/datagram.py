@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, encode_varint
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, ByteReader, encode_varint
 
 VERSION = 2
 MAX_DATAGRAM = 1200  # bytes of UDP payload that every path carries whole (RFC 9000 §14)
@@ -224,7 +224,7 @@ def decode_datagram(data: bytes) -> Datagram:
     version, kind = content[0] >> 4, content[0] & 0x0F
     if version != VERSION or kind not in _KINDS:
         raise MalformedPacket(f"there is no kind {kind} in version {version}")
-    reader = Reader(content[1:])
+    reader = ByteReader(content[1:])
     connection_id = reader.take(CONNECTION_ID_SIZE)
     datagram = Datagram(connection_id, reader.varint(), _DECODERS[_KINDS[kind]](reader))
     if not reader.at_end:
@@ -257,17 +257,17 @@ def _encode_body(body: Body) -> bytes:
     return encoded
 
 
-def _decode_hello(reader: Reader) -> Hello:
+def _decode_hello(reader: ByteReader) -> Hello:
     if reader.rest() != HELLO_PADDING:
         raise MalformedPacket("a hello has other content than its padding")
     return Hello()
 
 
-def _decode_open(reader: Reader) -> Open:
+def _decode_open(reader: ByteReader) -> Open:
     return Open(reader.take(ADDRESS_TOKEN_SIZE), reader.varint(), reader.rest())
 
 
-def _decode_close(reader: Reader) -> Close:
+def _decode_close(reader: ByteReader) -> Close:
     number, renew = reader.varint(), reader.varint()
     if renew > 1:
         raise MalformedPacket("a session is renewed or not")
@@ -287,7 +287,7 @@ def _encode_reason(reason: str) -> bytes:
     return text
 
 
-def _decode_reason(reader: Reader) -> str:
+def _decode_reason(reader: ByteReader) -> str:
     text = reader.rest()
     if len(text) > MAX_REASON:
         raise MalformedPacket("a reason is too long")
@@ -309,7 +309,7 @@ def _encode_streams(streams: tuple[int, ...]) -> bytes:
     return b"".join(parts)
 
 
-def _decode_streams(reader: Reader) -> tuple[int, ...]:
+def _decode_streams(reader: ByteReader) -> tuple[int, ...]:
     streams: list[int] = []
     previous = -1
     while not reader.at_end:
@@ -322,7 +322,7 @@ def _decode_streams(reader: Reader) -> tuple[int, ...]:
     return tuple(streams)
 
 
-_DECODERS: dict[type[Body], Callable[[Reader], Body]] = {
+_DECODERS: dict[type[Body], Callable[[ByteReader], Body]] = {
     Hello: _decode_hello,
     Open: _decode_open,
     Request: lambda reader: Request(reader.varint(), reader.rest()),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, Reader, decode_varint, encode_varint
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, ByteReader, decode_varint, encode_varint
 
 MAX_TRAILER = 512  # bytes; leaves room for tokens beside the end in one datagram
 MAX_RANGES = 32  # in one Ack; the lowest are told first, they are what the sender repeats first
@@ -131,7 +131,7 @@ def decode_payload(data: bytes) -> Payload:
     if _TYPE_ACK <= kind <= _LAST_TYPE:
         return _decode_ack(body, kind - _TYPE_ACK)
     if kind == _TYPE_DATA_WITH_END:
-        reader = Reader(body)
+        reader = ByteReader(body)
         end = _decode_end(reader)
         return Data(_decode_fragments(reader.rest()), end)
     if kind == _TYPE_DATA and body:
@@ -168,7 +168,7 @@ def _encode_end(end: End) -> bytes:
     )
 
 
-def _decode_end(reader: Reader) -> End:
+def _decode_end(reader: ByteReader) -> End:
     count = reader.varint()
     checksum = int.from_bytes(reader.take(_CHECKSUM_SIZE))
     size = reader.varint()

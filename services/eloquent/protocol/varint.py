@@ -63,7 +63,7 @@ def decode_varint(data: bytes, start: int) -> tuple[int, int]:
     return value, stop
 
 
-class Reader:
+class ByteReader:
     """Read a buffer from its start, raising MalformedPacket where it is too short."""
 
     def __init__(self, data: bytes) -> None:

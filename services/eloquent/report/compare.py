@@ -22,8 +22,8 @@ from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import TOLERANT_THRESHOLD
 from eloquent.records.rows import StreamRow
 from eloquent.records.run_directory import RunDirectory
-from eloquent.report.permutation import LEVEL, Outcome, Units, compare_groups, compare_pairs
-from eloquent.report.run_data import Answer, RunData, load
+from eloquent.report.permutation import LEVEL, PermutationResult, Units, compare_groups, compare_pairs
+from eloquent.report.run_data import RenderedSession, RunData, load
 
 Key = tuple[str, int]
 """Client and round: one unit."""
@@ -52,7 +52,7 @@ class Measure:
 
     name: str
     unit: str
-    sums: Callable[[Answer, Sequence[StreamRow]], Sums]
+    sums: Callable[[RenderedSession, Sequence[StreamRow]], Sums]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class RunComparison:
     """Two runs side by side.
 
     Attributes:
@@ -103,21 +103,21 @@ class Comparison:
     differences: list[Difference]
 
 
-def _redundancy(_: Answer, sent: Sequence[StreamRow]) -> Sums:
+def _redundancy(_: RenderedSession, sent: Sequence[StreamRow]) -> Sums:
     known = [(row.redundant_bytes, row.original_bytes) for row in sent if row.redundant_bytes is not None]
     return float(sum(again for again, _ in known)), float(sum(once for _, once in known))
 
 
-def _wire_bytes(_: Answer, sent: Sequence[StreamRow]) -> Sums:
+def _wire_bytes(_: RenderedSession, sent: Sequence[StreamRow]) -> Sums:
     known = [(row.wire_bytes, row.tokens) for row in sent if row.wire_bytes is not None]
     return float(sum(size for size, _ in known)), float(sum(tokens for _, tokens in known))
 
 
-def _first_wait(answer: Answer, _: Sequence[StreamRow]) -> Sums:
+def _first_wait(answer: RenderedSession, _: Sequence[StreamRow]) -> Sums:
     return (answer.rendered_s[0] - answer.row.requested_s, 1.0) if answer.rendered_s else (0.0, 0.0)
 
 
-def _long_stalls(answer: Answer, _: Sequence[StreamRow]) -> Sums:
+def _long_stalls(answer: RenderedSession, _: Sequence[StreamRow]) -> Sums:
     return sum(gap for gap in answer.gaps() if gap > TOLERANT_THRESHOLD), answer.measures.stream_s
 
 
@@ -132,7 +132,7 @@ MEASURES = (
 )
 
 
-def compare(first_dir: Path, second_dir: Path) -> Comparison:
+def compare(first_dir: Path, second_dir: Path) -> RunComparison:
     """Compare two runs.
 
     Args:
@@ -163,7 +163,7 @@ def compare(first_dir: Path, second_dir: Path) -> Comparison:
     if tests and min(map(len, keys)) > 1:
         units = [_units(one, wanted, tests) for one, wanted in zip(sums, keys, strict=True)]
         outcome = (compare_pairs if is_paired else compare_groups)(*units)
-    return Comparison(
+    return RunComparison(
         first=first,
         second=second,
         made=what_differs(first, second),
@@ -188,7 +188,7 @@ def what_differs(first: RunData, second: RunData) -> list[tuple[str, str, str]]:
 
 
 def _difference(
-    scheme: str, measure: Measure, tests: Sequence[tuple[str, Measure]], outcome: Outcome | None
+    scheme: str, measure: Measure, tests: Sequence[tuple[str, Measure]], outcome: PermutationResult | None
 ) -> Difference:
     def unknown(why: str, first: float | None = None, second: float | None = None) -> Difference:
         return Difference(

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from eloquent.report.compare import Comparison, Difference, Measure, Verdict
+from eloquent.report.compare import Difference, Measure, RunComparison, Verdict
 from eloquent.report.permutation import LEVEL
 from eloquent.report.run_data import RunData
 from eloquent.report.story import shortcomings, warnings
@@ -17,7 +17,7 @@ from eloquent.report.styles import label, printable
 _STYLES = {Verdict.BEYOND: "bold yellow", Verdict.WITHIN: "", Verdict.UNKNOWN: "dim"}
 
 
-def render(comparison: Comparison) -> Group:
+def render(comparison: RunComparison) -> Group:
     """Make the comparison for the terminal.
 
     Args:
@@ -40,7 +40,7 @@ def _remarks(name: str, run: RunData) -> Iterator[Text]:
         yield Text(f"{name}: partial: {line}", style="bold red")
 
 
-def _made(comparison: Comparison) -> Iterator[RenderableType]:
+def _made(comparison: RunComparison) -> Iterator[RenderableType]:
     yield Text()
     if not comparison.made:
         yield Text("Both were made alike, by all that their manifests tell.")
@@ -51,7 +51,7 @@ def _made(comparison: Comparison) -> Iterator[RenderableType]:
     yield table
 
 
-def _figures(comparison: Comparison) -> Table:
+def _figures(comparison: RunComparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("measure", no_wrap=True)
     for heading in ("A", "B", "B − A", "95 % CI", "p"):
@@ -71,7 +71,7 @@ def _figures(comparison: Comparison) -> Table:
     return table
 
 
-def _reading(comparison: Comparison) -> Iterator[str]:
+def _reading(comparison: RunComparison) -> Iterator[str]:
     yield ""
     for scheme, measures in groupby(comparison.differences, key=lambda one: one.scheme):
         for why, alike in groupby((one for one in measures if one.why), key=lambda one: one.why):

@@ -47,7 +47,7 @@ class Units:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PermutationResult:
     """What came of each measure; every array has one number a measure.
 
     Attributes:
@@ -67,7 +67,7 @@ class Outcome:
     attainable: float
 
 
-def compare_pairs(first: Units, second: Units) -> Outcome:
+def compare_pairs(first: Units, second: Units) -> PermutationResult:
     """Compare two runs whose units are pairs.
 
     Args:
@@ -89,7 +89,7 @@ def compare_pairs(first: Units, second: Units) -> Outcome:
     return _outcome(assign(real), tops, attainable=2.0 ** (1 - count))
 
 
-def compare_groups(first: Units, second: Units) -> Outcome:
+def compare_groups(first: Units, second: Units) -> PermutationResult:
     """Compare two runs whose units have nothing to do with each other.
 
     Args:
@@ -188,7 +188,7 @@ def _parts() -> Iterator[int]:
         yield min(_CHUNK, DRAWN - done)
 
 
-def _outcome(real: _Estimate, tops: list[Array], *, attainable: float) -> Outcome:
+def _outcome(real: _Estimate, tops: list[Array], *, attainable: float) -> PermutationResult:
     largest, t = np.concatenate(tops), real.t()[0]
     p = (largest[:, None] >= t * (1 - _ROUNDING)).mean(axis=0)
     reach = np.array(
@@ -198,4 +198,4 @@ def _outcome(real: _Estimate, tops: list[Array], *, attainable: float) -> Outcom
         ]
     )
     difference = real.second[0] - real.first[0]
-    return Outcome(real.first[0], real.second[0], difference - reach, difference + reach, p, attainable)
+    return PermutationResult(real.first[0], real.second[0], difference - reach, difference + reach, p, attainable)

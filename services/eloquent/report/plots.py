@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.qoe.session import STALL_THRESHOLD
-from eloquent.report.run_data import Answer, RunData
+from eloquent.report.run_data import RenderedSession, RunData
 from eloquent.report.styles import colours, label, printable
 from eloquent.report.svg import FAINT, INK, STYLE, inline
 
@@ -287,7 +287,7 @@ def _distribution(run: RunData, samples: Mapping[str, Sequence[float]], *, falli
     return figure
 
 
-def _ratio(answer: Answer) -> float:
+def _ratio(answer: RenderedSession) -> float:
     return answer.measures.stall_s / answer.measures.stream_s if answer.measures.stream_s > 0 else 0.0
 
 

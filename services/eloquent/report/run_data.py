@@ -14,7 +14,7 @@ from eloquent.report.figures import Summary, compute
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RenderedSession:
     """One session that ended well.
 
     Attributes:
@@ -50,7 +50,7 @@ class RunData:
     manifest: Manifest
     made: Mapping[str, Any]
     summary: Summary
-    answers: tuple[Answer, ...]
+    answers: tuple[RenderedSession, ...]
     logged: tuple[SessionRow, ...]
     probes: Mapping[str, tuple[ProbeRow, ...]]
 
@@ -66,7 +66,7 @@ class RunData:
             return self.manifest.epoch_s
         return min((row.requested_s for row in self.logged), default=0.0)
 
-    def of(self, scheme: str) -> list[Answer]:
+    def of(self, scheme: str) -> list[RenderedSession]:
         """Return the answers of one scheme."""
         return [answer for answer in self.answers if answer.row.scheme == scheme]
 
@@ -116,6 +116,6 @@ def _read(run: RunDirectory) -> RunData:
     )
 
 
-def _answer(row: SessionRow, tokens: list[TokenRow]) -> Answer:
+def _answer(row: SessionRow, tokens: list[TokenRow]) -> RenderedSession:
     rendered = tuple(token.rendered_s for token in tokens)
-    return Answer(row, rendered, measure(rendered, [token.generated_s for token in tokens]))
+    return RenderedSession(row, rendered, measure(rendered, [token.generated_s for token in tokens]))

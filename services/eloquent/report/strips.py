@@ -15,7 +15,7 @@ from eloquent.channel.schedule import Direction
 from eloquent.qoe.ratios import ratio
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.report.plots import WIDTH, Plot, variables
-from eloquent.report.run_data import Answer, RunData
+from eloquent.report.run_data import RenderedSession, RunData
 from eloquent.report.styles import colours, label, printable
 from eloquent.report.svg import BAD, FAINT, INK, STYLE, inline
 
@@ -114,7 +114,7 @@ def bad_stretches(run: RunData, client: str, end: float = LONGEST) -> Iterator[t
             at += length
 
 
-def stalled_shares(answers: Iterable[Answer]) -> Iterator[tuple[float, float, float]]:
+def stalled_shares(answers: Iterable[RenderedSession]) -> Iterator[tuple[float, float, float]]:
     """Yield begin, end and the share of the running sessions that were stalled, for each time in which one was."""
     changes: list[tuple[float, int, int]] = []
     for answer in answers:
@@ -132,7 +132,7 @@ def stalled_shares(answers: Iterable[Answer]) -> Iterator[tuple[float, float, fl
         running, stalled, before = running + more_running, stalled + more_stalled, at
 
 
-def _row(place: Axes, row: int, answers: Sequence[Answer], colour: str, origin_s: float) -> None:
+def _row(place: Axes, row: int, answers: Sequence[RenderedSession], colour: str, origin_s: float) -> None:
     for answer in answers:
         if answer.rendered_s:
             ends = answer.rendered_s[0] - origin_s, answer.rendered_s[-1] - origin_s

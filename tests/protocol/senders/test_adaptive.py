@@ -18,7 +18,7 @@ from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.sender import GIVE_UP_AFTER, IP_UDP_HEADERS
 from eloquent.protocol.senders.adaptive import MAX_TIMEOUT_INTERVAL, REPAIR, SILENCE_TIMEOUT, AdaptiveSender
-from eloquent.protocol.senders.adaptive_budget import TCP_HEADERS, Limits
+from eloquent.protocol.senders.adaptive_budget import TCP_HEADERS, CreditLimits
 from eloquent.protocol.senders.adaptive_path import WARM_UP
 from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.sim.engine.bound import stall_ratio_bound
@@ -74,7 +74,7 @@ def test_bytes_stay_within_the_credit(net: Any, seed: int, size: int) -> None:
     sender = sender_of("eloquent-adaptive")
     path = net.Path(drop=0.1 * (seed % 6), late=0.05, seed=seed, delay=0.02 * seed)
     pair = stream(net, sender, path, 150, size=size)
-    bucket, limits = sender.bucket, Limits()
+    bucket, limits = sender.bucket, CreditLimits()
     assert sender.account.wire_bytes == bucket.spent == sum(len(data) + IP_UDP_HEADERS for _, data in pair.sent["a"])
     assert bucket.spent <= bucket.credited + bucket.overdrawn + 1e-6
     assert limits.copies is not None
@@ -129,7 +129,7 @@ def test_redundancy_shrinks_on_a_clean_path_and_returns_with_loss(net: Any) -> N
         sizes = [len(data) + IP_UDP_HEADERS for instant, data in pair.sent["a"] if start <= instant < stop]
         return sum(sizes) / round((stop - start) * 10)
 
-    clean = Limits().clean * (TCP_HEADERS + 5)
+    clean = CreditLimits().clean * (TCP_HEADERS + 5)
     assert mean(WARM_UP + 1, 30.0) <= 1.01 * clean
     assert mean(30.0, 32.5) > 1.3 * clean
 
@@ -250,7 +250,7 @@ def test_a_reader_who_needs_none_gets_no_redundancy_but_what_is_lost(name: str, 
 def test_between_tokens_only_the_timeout_repeats_for_a_reader_who_is_away() -> None:
     repeated = {}
     for state in (EMPTY, AWAY):
-        sender = at_work(AdaptiveSender(limits=Limits(start=60.0)))
+        sender = at_work(AdaptiveSender(limits=CreditLimits(start=60.0)))
         acknowledge(sender, Ack(20, reader=state), 2.1)
         give(sender, 2.1)
         instants = []

@@ -11,14 +11,14 @@ from eloquent.errors import ConfigurationError
 from eloquent.protocol.frames import Ack, ReaderState, decode_payload
 from eloquent.qoe.playout import Playout, display_times
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.reader import Client, Reader
+from eloquent.sim.engine.reader import Reader, SimulatedClient
 from eloquent.sim.engine.session import constant_rate, run_session
 
 GAPS = st.lists(st.integers(0, 600), min_size=1, max_size=40)  # milliseconds
 PLAYOUTS = st.builds(Playout, st.sampled_from([0.0, 0.1, 0.15]), st.integers(1, 5), st.integers(1, 3))
 
 
-def shown_through(client: Client, arrived_s: list[float]) -> list[float]:
+def shown_through(client: SimulatedClient, arrived_s: list[float]) -> list[float]:
     """Return, after each token, the instant through which there is something to show."""
     found = []
     for now in arrived_s:
@@ -30,7 +30,7 @@ def shown_through(client: Client, arrived_s: list[float]) -> list[float]:
 @given(GAPS, PLAYOUTS)
 def test_the_buffer_lasts_as_long_as_what_arrived_is_displayed(gaps: list[int], playout: Playout) -> None:
     arrived = [sum(gaps[: index + 1]) / 1e3 for index in range(len(gaps))]
-    found = shown_through(Client(Reader(playout), 60.0), arrived)
+    found = shown_through(SimulatedClient(Reader(playout), 60.0), arrived)
     for count, (now, until) in enumerate(zip(arrived, found, strict=True), start=1):
         more = [now + 1e3] * 5  # so that nothing is cut short by the end of the answer
         displayed = display_times(arrived[:count] + more, playout)[count - 1]
@@ -39,7 +39,7 @@ def test_the_buffer_lasts_as_long_as_what_arrived_is_displayed(gaps: list[int], 
 
 
 def test_a_reader_turns_away_and_back() -> None:
-    client = Client(Reader(away=(0.25, 0.75)), 20.0)
+    client = SimulatedClient(Reader(away=(0.25, 0.75)), 20.0)
     assert client.next_change() == 5.0
     client.turn()
     assert client.report(5.0) == ReaderState(looking=False)

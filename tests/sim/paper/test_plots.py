@@ -11,7 +11,10 @@ from eloquent.sim.paper.reproduction import Plan, reproduce
 
 
 def test_figures_are_drawn_and_drawn_alike(monkeypatch: pytest.MonkeyPatch):
-    few = [limit.Case(0.1, 0.4, 0.2), *(limit.Case(0.1, 0.4, outage, limit.LIMIT) for outage in (0.5, 0.8, 1.1))]
+    few = [
+        limit.OutageCase(0.1, 0.4, 0.2),
+        *(limit.OutageCase(0.1, 0.4, outage, limit.LIMIT) for outage in (0.5, 0.8, 1.1)),
+    ]
     monkeypatch.setattr(limit, "cases", lambda: few)
     plan = Plan(("eloquent", "bound"), sessions=2, headline=1, varied=1)
     reproduction = reproduce(plan, seed=1, session_s=2.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from eloquent.sim.paper import readers
-from eloquent.sim.paper.readers import READERS, SCENARIOS, Case, Trial, examine, seen_stalls, table
+from eloquent.sim.paper.readers import READERS, SCENARIOS, ReaderCase, Trial, examine, seen_stalls, table
 
 NEVER = (math.inf, math.inf)
 
@@ -27,7 +27,7 @@ def test_only_what_the_reader_sees_counts(
 
 
 def test_a_session_with_and_without_reports_is_a_pair() -> None:
-    without, reported = examine(Trial(Case("paper-default", 5, "150 ms a token"), seed=3, session_s=10.0))
+    without, reported = examine(Trial(ReaderCase("paper-default", 5, "150 ms a token"), seed=3, session_s=10.0))
     assert without.tokens == reported.tokens == 100
     assert reported.wire_bytes < 0.9 * without.wire_bytes
 

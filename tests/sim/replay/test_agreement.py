@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from eloquent.cli import app
 from eloquent.sim.replay.agreement import DisagreementError, compare
-from eloquent.sim.replay.lanes import read_lanes
+from eloquent.sim.replay.connections import read_connections
 
 PAUSE = 2.0  # seconds that a lab has lost in each session: a stall of which the simulator knows nothing
 
@@ -17,14 +17,14 @@ PAUSE = 2.0  # seconds that a lab has lost in each session: a stall of which the
 def like(make_lab_run):
     """The agreement of a lab that does what the simulator does."""
     run = make_lab_run()
-    return compare(run.path, read_lanes(run), repeats=2)
+    return compare(run.path, read_connections(run), repeats=2)
 
 
 @pytest.fixture
 def unlike(make_lab_run):
     """The agreement of a lab that freezes once a session."""
     run = make_lab_run(pause=PAUSE)
-    return compare(run.path, read_lanes(run), repeats=2)
+    return compare(run.path, read_connections(run), repeats=2)
 
 
 def cells(agreement, measure: str) -> dict[str, object]:
@@ -51,7 +51,7 @@ def test_a_lab_that_freezes_does_not(unlike):
 
 def test_a_lab_without_stalls_has_nothing_to_compare(make_lab_run):
     run = make_lab_run(line="name=clean rtt=400ms")
-    agreement = compare(run.path, read_lanes(run), repeats=1)
+    agreement = compare(run.path, read_connections(run), repeats=1)
     assert cells(agreement, "stall_ratio_210")["difference"] is None
     with pytest.raises(DisagreementError, match="eloquent by an unknown share"):
         agreement.require(0.10)
@@ -80,7 +80,7 @@ def test_the_files_hold_the_comparison_and_each_session(unlike):
 
 
 def test_a_comparison_is_a_function_of_its_run(like):
-    again = compare(like.run.path, read_lanes(like.run), repeats=2)
+    again = compare(like.run.path, read_connections(like.run), repeats=2)
     assert again.table().to_csv() == like.table().to_csv()
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from starlette.datastructures import QueryParams
 
-from eloquent.watch.board.choice import Choice
+from eloquent.watch.board.selection import Selection
 from eloquent.watch.board.values import read_values
 from eloquent.watch.prometheus import Prometheus, PrometheusError
 
@@ -17,7 +17,7 @@ def read(url, words):
     async def run():
         prometheus = Prometheus(url)
         try:
-            return await read_values(prometheus, Choice.parse(QueryParams(words), ("c1", "c2")))
+            return await read_values(prometheus, Selection.parse(QueryParams(words), ("c1", "c2")))
         finally:
             await prometheus.close()
 

@@ -25,7 +25,7 @@ from eloquent.protocol.frames import DataBuilder, Fragment
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Family, Scheme
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
-from eloquent.protocol.senders.adaptive_budget import Limits, TokenBucket
+from eloquent.protocol.senders.adaptive_budget import CreditLimits, TokenBucket
 from eloquent.protocol.senders.adaptive_path import PathState
 from eloquent.protocol.varint import varint_size
 
@@ -69,11 +69,11 @@ class AdaptiveSender(Sender):
     """
 
     def __init__(
-        self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None, limits: Limits | None = None
+        self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None, limits: CreditLimits | None = None
     ) -> None:
         super().__init__(budget=budget)
         self._rtt = rtt if rtt is not None else RttEstimator()
-        self._limits = limits if limits is not None else Limits()
+        self._limits = limits if limits is not None else CreditLimits()
         self._path = PathState(self._rtt)
         self.bucket = TokenBucket(self._limits)
         self._flights: dict[int, _Flight] = {}  # of _unacked, in the same order
@@ -272,7 +272,7 @@ def _build(match: re.Match[str]) -> Scheme:
     rate = match["rate"]
     if rate is not None and int(rate) == 0:
         raise ConfigurationError("'eloquent-adaptive-0pps' would send nothing: give at least one packet a second")
-    limits = Limits() if rate is None else Limits(packets_per_s=float(rate), copies=None)
+    limits = CreditLimits() if rate is None else CreditLimits(packets_per_s=float(rate), copies=None)
 
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
         return AdaptiveSender(budget=budget, rtt=rtt, limits=limits)

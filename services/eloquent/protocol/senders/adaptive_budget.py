@@ -27,7 +27,7 @@ MAX_LOSS = 0.7  # the loss above which a lossy path brings no more credit: whoev
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CreditLimits:
     """How much an adaptive sender may spend.
 
     Attributes:
@@ -69,7 +69,7 @@ class TokenBucket:
         paced_until: Instant before which only a packet of the burst may be sent.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: CreditLimits) -> None:
         self._limits = limits
         self.credit = 0.0
         self.quantum = 0.0

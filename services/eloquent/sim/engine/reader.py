@@ -42,7 +42,7 @@ class Reader:
         return f"{shown}/away:{start:g}-{stop:g}" if start < stop else shown
 
 
-class Client:
+class SimulatedClient:
     """What the client of one session does for its reader.
 
     Args:

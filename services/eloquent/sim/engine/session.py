@@ -37,7 +37,7 @@ from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.reader import Client
+from eloquent.sim.engine.reader import SimulatedClient
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
@@ -279,7 +279,7 @@ class _Session:
         self._sender: StreamSender = scheme.make_sender(rtt=rtt)
         self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
         self._server.peer, self._client.peer = self._client, self._server
-        self._reader = None if choices.reader is None else Client(choices.reader, self._generated[-1])
+        self._reader = None if choices.reader is None else SimulatedClient(choices.reader, self._generated[-1])
         self._turn = math.inf if self._reader is None else self._reader.next_change()
 
     def run(self) -> SessionTrace:

@@ -30,7 +30,7 @@ _SLOT = 0.010  # seconds; every length of the sweep is a multiple
 _TOLERANCE = 1e-9  # seconds
 
 
-class Case(NamedTuple):
+class OutageCase(NamedTuple):
     """One stream and one outage, in seconds.
 
     Attributes:
@@ -57,7 +57,7 @@ class Found(NamedTuple):
         held_up_limited_s: The same with the limited scheme; None where that was not simulated.
     """
 
-    case: Case
+    case: OutageCase
     needed: int
     needed_ack_loss: int
     held_up_s: float
@@ -69,24 +69,24 @@ class Found(NamedTuple):
         return self.held_up_limited_s is not None and self.held_up_limited_s > self.held_up_s + _TOLERANCE
 
 
-def printed_need(case: Case) -> int:
+def printed_need(case: OutageCase) -> int:
     """Return the least T that does not overflow, as printed: G (T - 1) > 2 RTT + L."""
     return math.floor((2 * case.rtt + case.outage) / case.gap + _TOLERANCE) + 2
 
 
-def own_need(case: Case) -> int:
+def own_need(case: OutageCase) -> int:
     """Return the least T that does not overflow by our count: the tokens of the outage, and those of one round trip after it."""
     return math.ceil((math.ceil(case.outage / case.gap - _TOLERANCE) * case.gap + case.rtt) / case.gap - _TOLERANCE)
 
 
-def examine(case: Case) -> Found:
+def examine(case: OutageCase) -> Found:
     """Simulate one case."""
     needed, held_up = _stream("eloquent-all", case, ack_loss=False)
     limited = _stream(f"eloquent-{case.limit}", case, ack_loss=False)[1] if case.limit else None
     return Found(case, needed, _stream("eloquent-all", case, ack_loss=True)[0], held_up, limited)
 
 
-def _stream(name: str, case: Case, *, ack_loss: bool) -> tuple[int, float]:
+def _stream(name: str, case: OutageCase, *, ack_loss: bool) -> tuple[int, float]:
     """Return the tokens of the fullest packet and by how much one after the outage came late at most."""
     before = math.ceil((2 * case.rtt + 0.5) / case.gap)  # tokens, so that the first of the outage is one of many
     after = math.ceil((case.outage + 4 * case.rtt + 1.0) / case.gap)
@@ -107,10 +107,10 @@ def _stream(name: str, case: Case, *, ack_loss: bool) -> tuple[int, float]:
     return fullest, round(max(delays[over:]) - case.rtt / 2, 9)
 
 
-def cases() -> list[Case]:
+def cases() -> list[OutageCase]:
     """Return the sweep, and the map of the paper's own setting after it."""
-    sweep = [Case(gap, rtt, outage) for gap in GAPS for rtt in RTTS for outage in OUTAGES]
-    return [*sweep, *(Case(GAP, rtt, outage, LIMIT) for rtt in MAP_RTTS for outage in MAP_OUTAGES)]
+    sweep = [OutageCase(gap, rtt, outage) for gap in GAPS for rtt in RTTS for outage in OUTAGES]
+    return [*sweep, *(OutageCase(GAP, rtt, outage, LIMIT) for rtt in MAP_RTTS for outage in MAP_OUTAGES)]
 
 
 def sweep(executor: Executor | None = None) -> list[Found]:

@@ -36,7 +36,7 @@ SESSION = 30.0  # seconds
 _INSTANT_DIGITS = 9  # instants are whole nanoseconds
 
 
-class Case(NamedTuple):
+class ReaderCase(NamedTuple):
     """One setting.
 
     Attributes:
@@ -59,7 +59,7 @@ class Trial(NamedTuple):
         session_s: Its length in seconds.
     """
 
-    case: Case
+    case: ReaderCase
     seed: int
     session_s: float
 
@@ -80,9 +80,9 @@ class Seen(NamedTuple):
     looking_s: float
 
 
-def cases() -> list[Case]:
+def cases() -> list[ReaderCase]:
     """Return every setting, in the order of the table."""
-    return [Case(name, size, reader) for name in SCENARIOS for size in TOKEN_BYTES for reader in READERS]
+    return [ReaderCase(name, size, reader) for name in SCENARIOS for size in TOKEN_BYTES for reader in READERS]
 
 
 def table(
@@ -103,7 +103,7 @@ def table(
         progress: Called with the number of sessions that have just been done.
     """
     trials = [Trial(case, seed * SEEDS_APART + k, session_s) for case in cases() for k in range(sessions)]
-    done: dict[Case, list[tuple[Seen, Seen]]] = {case: [] for case in cases()}
+    done: dict[ReaderCase, list[tuple[Seen, Seen]]] = {case: [] for case in cases()}
     found = map(examine, trials) if executor is None else in_order(executor, examine, trials)
     for trial, pair in zip(trials, found, strict=True):
         done[trial.case].append(pair)
@@ -163,7 +163,7 @@ def _total(seen: Iterable[Seen]) -> Seen:
     return Seen(int(tokens), int(wire_bytes), stall, looking)
 
 
-def _row(case: Case, silent: Seen, told: Seen) -> tuple[str | int | float, ...]:
+def _row(case: ReaderCase, silent: Seen, told: Seen) -> tuple[str | int | float, ...]:
     spent = [seen.wire_bytes / seen.tokens for seen in (silent, told)]
     stalls = [seen.stall_s / seen.looking_s for seen in (silent, told)]
     return (*case, *spent, spent[1] / spent[0], *stalls)

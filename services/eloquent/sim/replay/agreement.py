@@ -23,7 +23,7 @@ from eloquent.report.figures import SchemeFigures, compute
 from eloquent.sim.engine.batch import Point, SessionSums
 from eloquent.sim.engine.experiment import Results, tell_nobody
 from eloquent.sim.engine.tables import Cell, Table, show
-from eloquent.sim.replay.lanes import Lane, replay
+from eloquent.sim.replay.connections import LabConnection, replay
 from eloquent.units import format_percent
 
 NAME = "agreement"
@@ -40,23 +40,23 @@ class DisagreementError(EloquentError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class SchemeAgreement:
     """One scheme's figures on both sides.
 
     Attributes:
-        lanes: Its sessions in the lab.
+        connections: Its sessions in the lab.
         lab: The figures of the lab.
         results: The sums of the simulator; each session is in them as often as it was replayed.
     """
 
-    lanes: tuple[Lane, ...]
+    connections: tuple[LabConnection, ...]
     lab: SchemeFigures
     results: Results
 
     @property
     def scheme(self) -> str:
         """Name of the scheme in the lab."""
-        return self.lanes[0].scheme
+        return self.connections[0].scheme
 
     def relative(self, threshold: float) -> tuple[float, Interval | None] | None:
         """Return the lab's stall ratio over the simulator's, and its 95 % interval over the pairs of sessions.
@@ -70,7 +70,7 @@ class Comparison:
     def lab_sums(self, threshold: float) -> dict[int, Measured]:
         """Return the seconds in stalls and of the stream of each session of the lab, by its number."""
         sums = {}
-        for session in (session for lane in self.lanes for session in lane.sessions):
+        for session in (session for connection in self.connections for session in connection.sessions):
             measures = measure(session.rendered_s, session.generated_s, threshold=threshold)
             sums[session.number] = measures.stall_s, measures.stream_s
         return sums
@@ -115,7 +115,7 @@ class Agreement:
 
     run: RunDirectory
     repeats: int
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SchemeAgreement, ...]
 
     def require(self, tolerance: float) -> None:
         """Check that the lab's stall ratio at 210 ms is near the simulator's, for each scheme.
@@ -160,7 +160,7 @@ class Agreement:
         rows: list[tuple[Cell, ...]] = []
         for one in self.comparisons:
             sides = [sums(threshold) for threshold in THRESHOLDS for sums in (one.lab_sums, one.simulated_sums)]
-            for session in (session for lane in one.lanes for session in lane.sessions):
+            for session in (session for connection in one.connections for session in connection.sessions):
                 measured = (side.get(session.number) for side in sides)
                 rows.append((session.name, *(both and ratio(both[:1], both[1:]) for both in measured)))
         return Table(f"{NAME}-sessions", "Sessions", SESSION_HEADINGS, tuple(rows))
@@ -204,17 +204,17 @@ class Agreement:
                 rendered - generated
                 for generated, rendered in zip(session.generated_s, session.rendered_s, strict=True)
             )
-            - lane.scenario.rtt / 2
+            - connection.scenario.rtt / 2
             for comparison in self.comparisons
-            for lane in comparison.lanes
-            for session in lane.sessions
+            for connection in comparison.connections
+            for session in connection.sessions
         ]
         return ratio(least, [1] * len(least))
 
 
 def compare(
     folder: Path,
-    lanes: Sequence[Lane],
+    connections: Sequence[LabConnection],
     *,
     repeats: int,
     executor: Executor | None = None,
@@ -224,26 +224,26 @@ def compare(
 
     Args:
         folder: The run's directory.
-        lanes: Its sessions, as `read_lanes` gives them.
+        connections: Its sessions, as `read_connections` gives them.
         repeats: How often each session is replayed, 1 or more.
         executor: Who computes; None for this process.
         progress: Called with the number of sessions that have just been replayed.
     """
     run = RunDirectory(folder)
     figures = compute(run).schemes
-    replayed = replay(lanes, repeats=repeats, executor=executor, progress=progress)
-    by_scheme: dict[str, list[tuple[Lane, list[SessionSums]]]] = defaultdict(list)
-    for lane, sums in zip(lanes, replayed, strict=True):
-        by_scheme[lane.scheme].append((lane, sums))
+    replayed = replay(connections, repeats=repeats, executor=executor, progress=progress)
+    by_scheme: dict[str, list[tuple[LabConnection, list[SessionSums]]]] = defaultdict(list)
+    for connection, sums in zip(connections, replayed, strict=True):
+        by_scheme[connection.scheme].append((connection, sums))
     return Agreement(run, repeats, tuple(_comparison(figures[name], pairs) for name, pairs in by_scheme.items()))
 
 
-def _comparison(lab: SchemeFigures, pairs: Sequence[tuple[Lane, list[SessionSums]]]) -> Comparison:
+def _comparison(lab: SchemeFigures, pairs: Sequence[tuple[LabConnection, list[SessionSums]]]) -> SchemeAgreement:
     first = pairs[0][0]
     results = Results(Point(first.model, first.scenario))
     for sums in (sums for _, lane_sums in pairs for sums in lane_sums):
         results.add(sums)
-    return Comparison(lanes=tuple(lane for lane, _ in pairs), lab=lab, results=results)
+    return SchemeAgreement(connections=tuple(connection for connection, _ in pairs), lab=lab, results=results)
 
 
 def _mean_gap(stream_s: Sequence[float], figures: SchemeFigures) -> float | None:

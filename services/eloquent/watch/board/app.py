@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eloquent import telemetry
 from eloquent.errors import ConfigurationError
-from eloquent.watch.board.chat import Chats, Question
-from eloquent.watch.board.choice import SPANS, WINDOWS, Choice
+from eloquent.watch.board.chat import BoardQuestion, Chats
+from eloquent.watch.board.selection import SPANS, WINDOWS, Selection
 from eloquent.watch.board.values import read_values
 from eloquent.watch.facts import RunFacts
 from eloquent.watch.naming import describe_scheme, scheme_place
@@ -102,8 +102,8 @@ class _Board:
 
     async def values(self, request: Request) -> Response:
         """Give the values of some panels of a dashboard: the only way from the page to Prometheus."""
-        choice = Choice.parse(request.query_params, self._facts.clients)
-        return JSONResponse(await read_values(self._prometheus, choice))
+        selection = Selection.parse(request.query_params, self._facts.clients)
+        return JSONResponse(await read_values(self._prometheus, selection))
 
     async def run(self, _: Request) -> Response:
         """Tell what runs."""
@@ -146,7 +146,7 @@ class _Board:
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or int(length) > LONGEST_QUESTION:
             return _refuse(413, f"a question has {LONGEST_QUESTION} bytes at most")
-        question = Question.model_validate_json(await request.body())
+        question = BoardQuestion.model_validate_json(await request.body())
         self._chats.check(question)
         if not self._chats.enter():
             return _refuse(429, "enough chats are running: wait until one of them ends")
@@ -156,7 +156,7 @@ class _Board:
 class _ChatResponse(StreamingResponse):
     """A chat that has a place, which it leaves however it ends: its events may never be asked for."""
 
-    def __init__(self, chats: Chats, question: Question) -> None:
+    def __init__(self, chats: Chats, question: BoardQuestion) -> None:
         self._chats = chats
         self._events = chats.ask(question)
         super().__init__(self._lines(), media_type="text/event-stream")

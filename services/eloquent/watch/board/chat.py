@@ -26,7 +26,7 @@ STOP_TIME = 3.0  # seconds for an asker to leave its streams
 _STRIP = 3  # times the length of the answer: a stalled answer takes longer than a smooth one
 
 
-class Question(BaseModel):
+class BoardQuestion(BaseModel):
     """What the page asks.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question(BaseModel):
     seconds: Annotated[float, Field(ge=2, le=60)] = 20.0
 
 
-class Answer:
+class BoardAnswer:
     """One scheme's side of a chat.
 
     Args:
@@ -58,7 +58,9 @@ class Answer:
         is_open: Whether it has not ended.
     """
 
-    def __init__(self, session: str, question: Question, scheme: str, asked_s: float, metrics: SchemeMetrics) -> None:
+    def __init__(
+        self, session: str, question: BoardQuestion, scheme: str, asked_s: float, metrics: SchemeMetrics
+    ) -> None:
         self._screen = Screen(
             session,
             client=question.client,
@@ -129,7 +131,7 @@ class Chats:
         """Give the place back."""
         self._open -= 1
 
-    def check(self, question: Question) -> None:
+    def check(self, question: BoardQuestion) -> None:
         """Refuse what this run cannot answer.
 
         Raises:
@@ -143,13 +145,13 @@ class Chats:
                 f"choose from the schemes of this run, each once: {', '.join(self._facts.schemes)}"
             )
 
-    async def ask(self, question: Question) -> AsyncGenerator[dict[str, Any]]:
+    async def ask(self, question: BoardQuestion) -> AsyncGenerator[dict[str, Any]]:
         """Ask, and yield what the page is to show, until every answer has ended. The caller has a place.
 
         Args:
             question: What `check` let pass.
         """
-        answers: dict[str, Answer] = {}
+        answers: dict[str, BoardAnswer] = {}
         try:
             async with _asker(self._command(question)) as asker:
                 assert asker.stdout is not None, "standard output is a pipe"
@@ -165,7 +167,9 @@ class Chats:
                 if answer.is_open:
                     answer.end("cancelled", ended_s=time.monotonic())
 
-    def _follow(self, event: dict[str, Any], question: Question, answers: dict[str, Answer]) -> dict[str, Any]:
+    def _follow(
+        self, event: dict[str, Any], question: BoardQuestion, answers: dict[str, BoardAnswer]
+    ) -> dict[str, Any]:
         """Take what the asker tells; give what the page is told."""
         match event:
             case {"event": "token", "scheme": str(scheme)}:
@@ -176,17 +180,17 @@ class Chats:
             case _:
                 return self._begin(event["at_s"], question, answers)
 
-    def _begin(self, asked_s: float, question: Question, answers: dict[str, Answer]) -> dict[str, Any]:
+    def _begin(self, asked_s: float, question: BoardQuestion, answers: dict[str, BoardAnswer]) -> dict[str, Any]:
         number = next(self._numbers)
         for scheme in question.schemes:
             metrics = self._metrics(question.client, scheme)
             session = f"{question.client}.{scheme}.chat{number}"
-            answers[scheme] = Answer(session, question, scheme, asked_s, metrics)
+            answers[scheme] = BoardAnswer(session, question, scheme, asked_s, metrics)
         end_s = asked_s + _STRIP * question.seconds
         states = self._facts.link_states(question.client, from_s=asked_s, to_s=end_s)
         return {"event": "asked", "seconds": question.seconds, "link": states}
 
-    def _command(self, question: Question) -> list[str]:
+    def _command(self, question: BoardQuestion) -> list[str]:
         facts = self._facts
         return [
             *facts.clients[question.client],

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from eloquent.watch.board.choice import Choice
+from eloquent.watch.board.selection import Selection
 from eloquent.watch.naming import describe_scheme, natural_place, scheme_place
 from eloquent.watch.panels import Panel, Query
 from eloquent.watch.prometheus import Prometheus, Series
@@ -19,12 +19,12 @@ from eloquent.watch.prometheus import Prometheus, Series
 _FIELD = re.compile(r"\{\{(\w+)\}\}")
 
 
-async def read_values(prometheus: Prometheus, choice: Choice, *, now: float | None = None) -> dict[str, Any]:
+async def read_values(prometheus: Prometheus, selection: Selection, *, now: float | None = None) -> dict[str, Any]:
     """Ask everything that the chosen panels show.
 
     Args:
         prometheus: Whom to ask.
-        choice: What the page wants.
+        selection: What the page wants.
         now: End of the charts, in seconds of Unix time.
 
     Returns:
@@ -33,19 +33,19 @@ async def read_values(prometheus: Prometheus, choice: Choice, *, now: float | No
     Raises:
         PrometheusError: It does not answer.
     """
-    step = choice.step
+    step = selection.step
     end = (time.time() if now is None else now) // step * step
-    times = [end - step * back for back in reversed(range(round(choice.span / step) + 1))]
+    times = [end - step * back for back in reversed(range(round(selection.span / step) + 1))]
     panels = await asyncio.gather(
-        *(_panel(prometheus, choice, place, panel, times) for place, panel in choice.panels.items())
+        *(_panel(prometheus, selection, place, panel, times) for place, panel in selection.panels.items())
     )
     return {"times": times, "step": step, "panels": panels}
 
 
 async def _panel(
-    prometheus: Prometheus, choice: Choice, place: int, panel: Panel, times: Sequence[float]
+    prometheus: Prometheus, selection: Selection, place: int, panel: Panel, times: Sequence[float]
 ) -> dict[str, Any]:
-    answers = await asyncio.gather(*(_ask(prometheus, choice, query, times) for query in panel.queries))
+    answers = await asyncio.gather(*(_ask(prometheus, selection, query, times) for query in panel.queries))
     found = [(number, query, one) for number, query in enumerate(panel.queries) for one in answers[number]]
     if panel.kind == "heatmap":
         return {"panel": place, **_buckets([one for *_, one in found], times)}
@@ -53,11 +53,11 @@ async def _panel(
     return {"panel": place, "series": [_describe(number, query, one, times) for number, query, one in ordered]}
 
 
-async def _ask(prometheus: Prometheus, choice: Choice, query: Query, times: Sequence[float]) -> list[Series]:
-    expr = choice.fill(query)
+async def _ask(prometheus: Prometheus, selection: Selection, query: Query, times: Sequence[float]) -> list[Series]:
+    expr = selection.fill(query)
     if query.instant:
         return await prometheus.instant(expr)
-    return await prometheus.range(expr, start=times[0], end=times[-1], step=choice.step)
+    return await prometheus.range(expr, start=times[0], end=times[-1], step=selection.step)
 
 
 def _describe(number: int, query: Query, series: Series, times: Sequence[float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.records.rows import TokenRow
 from eloquent.records.run_directory import Manifest, NamedScenario
 from eloquent.sim.engine.session import constant_rate
-from eloquent.sim.replay.lanes import model_of, read_lanes, replay
+from eloquent.sim.replay.connections import model_of, read_connections, replay
 
 
 def manifest(control: str) -> Manifest:
@@ -30,27 +30,27 @@ def test_a_congestion_control_without_a_model_is_refused():
 
 
 def test_sessions_are_read_in_the_order_of_the_rounds_on_the_time_axis_of_their_schedules(make_lab_run):
-    lanes = read_lanes(make_lab_run())
-    assert [(lane.scheme, lane.model, lane.link) for lane in lanes] == [
+    connections = read_connections(make_lab_run())
+    assert [(connection.scheme, connection.model, connection.link) for connection in connections] == [
         ("eloquent", "eloquent", "c1"),
         ("eloquent", "eloquent", "c2"),
     ]
-    assert [[session.name for session in lane.sessions] for lane in lanes] == [
+    assert [[session.name for session in connection.sessions] for connection in connections] == [
         [f"{client}.eloquent.r1", f"{client}.eloquent.r2"] for client in ("c1", "c2")
     ]  # and none that failed
-    second = lanes[1].sessions[1]
+    second = connections[1].sessions[1]
     assert second.generated_s == pytest.approx([15.21 + when for when in constant_rate(10.0)])
     assert second.token_bytes == 18
 
 
 def test_where_the_slots_decide_everything_a_replay_repeats_the_lab(make_lab_run):
     """Whatever is drawn: nothing is left to chance, and the lab of this run has no processes that could be late."""
-    lanes = read_lanes(make_lab_run())
-    replayed = replay(lanes, repeats=3)
-    for lane, sums in zip(lanes, replayed, strict=True):
-        assert [one.session for one in sums] == 3 * [session.number for session in lane.sessions]
+    connections = read_connections(make_lab_run())
+    replayed = replay(connections, repeats=3)
+    for connection, sums in zip(connections, replayed, strict=True):
+        assert [one.session for one in sums] == 3 * [session.number for session in connection.sessions]
         for one in sums:
-            session = next(session for session in lane.sessions if session.number == one.session)
+            session = next(session for session in connection.sessions if session.number == one.session)
             assert one.outcome == "ok"
             assert one.stream_s == pytest.approx(session.rendered_s[-1] - session.rendered_s[0], abs=0.001)
             assert one.stall_210_s > 0
@@ -58,9 +58,9 @@ def test_where_the_slots_decide_everything_a_replay_repeats_the_lab(make_lab_run
 
 def test_the_kernels_tcp_keeps_its_connection_from_round_to_round(make_lab_run):
     """In the second round it expects reordering, and repairs later; nothing is left to chance on this link."""
-    lane = replace(read_lanes(make_lab_run())[0], scheme="grpc", model="tcp-bbr")
-    [[_, after]] = replay([lane], repeats=1)
-    [[alone]] = replay([replace(lane, sessions=lane.sessions[1:])], repeats=1)
+    connection = replace(read_connections(make_lab_run())[0], scheme="grpc", model="tcp-bbr")
+    [[_, after]] = replay([connection], repeats=1)
+    [[alone]] = replay([replace(connection, sessions=connection.sessions[1:])], repeats=1)
     assert after.session == alone.session
     assert after.stall_210_s > alone.stall_210_s
 
@@ -69,7 +69,7 @@ def test_a_run_without_rounds_cannot_be_replayed(make_lab_run):
     run = make_lab_run()
     run.write_manifest({**run.read_manifest().model_dump(mode="json"), "epoch_s": None})
     with pytest.raises(ConfigurationError, match="its schedules never began"):
-        read_lanes(run)
+        read_connections(run)
 
 
 def test_tokens_must_say_when_they_were_made(make_lab_run):
@@ -77,4 +77,4 @@ def test_tokens_must_say_when_they_were_made(make_lab_run):
     with run.token_writer("c2") as tokens:
         tokens.write(TokenRow("c2.eloquent.r2", 100, None, 6000.0))
     with pytest.raises(ConfigurationError, match="does not say when the tokens of c2"):
-        read_lanes(run)
+        read_connections(run)

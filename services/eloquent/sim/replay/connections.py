@@ -55,7 +55,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class LabConnection:
     """The sessions of one client by one scheme, in the order of the rounds: what shares a connection.
 
     Attributes:
@@ -96,7 +96,7 @@ def model_of(scheme: str, manifest: Manifest) -> str:
     return KERNEL_MODELS[control]
 
 
-def read_lanes(run: RunDirectory) -> list[Lane]:
+def read_connections(run: RunDirectory) -> list[LabConnection]:
     """Read the sessions of a run that ended well, by scheme and client.
 
     Args:
@@ -113,17 +113,19 @@ def read_lanes(run: RunDirectory) -> list[Lane]:
         tokens[token.session].append(token)
     sizes = {sent.session: round(sent.original_bytes / sent.tokens) for sent in run.streams() if sent.tokens}
     rows = sorted((row for row in run.sessions() if row.outcome == SUCCESS), key=lambda row: (row.client, row.round))
-    lanes: dict[tuple[str, str], list[Recorded]] = {}
+    connections: dict[tuple[str, str], list[Recorded]] = {}
     for number, row in enumerate(rows):
         size = sizes.get(row.session, Choices().token_bytes)
         recorded = _record(number, row.session, tokens[row.session], epoch_s=manifest.epoch_s, token_bytes=size)
-        lanes.setdefault((row.scheme, row.client), []).append(recorded)
-    if not lanes:
+        connections.setdefault((row.scheme, row.client), []).append(recorded)
+    if not connections:
         raise ConfigurationError(f"{run.path} holds no session that ended well")
     scenario = parse_line(manifest.scenario.line)
     return [
-        Lane(scheme, model_of(scheme, manifest), scenario, manifest.seed, client, tuple(sessions))
-        for (scheme, client), sessions in sorted(lanes.items(), key=lambda lane: manifest.schemes.index(lane[0][0]))
+        LabConnection(scheme, model_of(scheme, manifest), scenario, manifest.seed, client, tuple(sessions))
+        for (scheme, client), sessions in sorted(
+            connections.items(), key=lambda item: manifest.schemes.index(item[0][0])
+        )
     ]
 
 
@@ -136,7 +138,7 @@ def _record(number: int, name: str, tokens: list[TokenRow], *, epoch_s: float, t
 
 
 def replay(
-    lanes: Iterable[Lane],
+    connections: Iterable[LabConnection],
     *,
     repeats: int,
     executor: Executor | None = None,
@@ -145,15 +147,15 @@ def replay(
     """Replay sessions.
 
     Args:
-        lanes: What to replay.
+        connections: What to replay.
         repeats: How often, each time with other fates of the packets within the slots.
         executor: Who computes; None for this process.
         progress: Called with the number of sessions that have just been done.
 
     Returns:
-        The sums of each lane's sessions, in the order of the lanes; `session` is `Recorded.number`.
+        The sums of each connection's sessions, in the order of the connections; `session` is `Recorded.number`.
     """
-    work = [(lane, repeat) for lane in lanes for repeat in range(repeats)]
+    work = [(connection, repeat) for connection in connections for repeat in range(repeats)]
     done_by = map(_replay_once, work) if executor is None else in_order(executor, _replay_once, work)
     results: list[list[SessionSums]] = []
     for place, sums in enumerate(done_by):
@@ -164,19 +166,21 @@ def replay(
     return results
 
 
-def _replay_once(work: tuple[Lane, int]) -> list[SessionSums]:
-    lane, repeat = work
-    scheme, path = schemes.get(lane.model), RttEstimator()
-    if lane.model != lane.scheme:
+def _replay_once(work: tuple[LabConnection, int]) -> list[SessionSums]:
+    connection, repeat = work
+    scheme, path = schemes.get(connection.model), RttEstimator()
+    if connection.model != connection.scheme:
         scheme = keep_connection(scheme)
-        path.sample(lane.scenario.rtt)  # of the connection's handshake
-    schedules = {way: lane.scenario.schedule(way, seed=lane.seed, link=lane.link) for way in Direction}
+        path.sample(connection.scenario.rtt)  # of the connection's handshake
+    schedules = {
+        way: connection.scenario.schedule(way, seed=connection.seed, link=connection.link) for way in Direction
+    }
     return [
         sum_up(
             session.number,
             run_session(
                 scheme,
-                lane.scenario,
+                connection.scenario,
                 seed=1000 * session.number + repeat,
                 generated_s=session.generated_s,
                 choices=Choices(
@@ -188,5 +192,5 @@ def _replay_once(work: tuple[Lane, int]) -> list[SessionSums]:
                 rtt=path,
             ),
         )
-        for session in lane.sessions
+        for session in connection.sessions
     ]

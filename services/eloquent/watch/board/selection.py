@@ -23,7 +23,7 @@ _HARMLESS = re.compile(r"[a-z0-9-]+")  # what may stand in a regular expression 
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """What the page wants to see.
 
     Attributes:
@@ -43,7 +43,7 @@ class Choice:
     span: float
 
     @classmethod
-    def parse(cls, words: QueryParams, clients: Collection[str]) -> "Choice":
+    def parse(cls, words: QueryParams, clients: Collection[str]) -> "Selection":
         """Read what the page asks for.
 
         Args:

@@ -4,28 +4,28 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from eloquent.errors import ConfigurationError
-from eloquent.watch.board.choice import POINTS, SPANS, WINDOWS, Choice
+from eloquent.watch.board.selection import POINTS, SPANS, WINDOWS, Selection
 from eloquent.watch.panels import DASHBOARDS, STALLS
 
 CLIENTS = ("c1", "c2", "c10")
 
 
-def parse(text: str) -> Choice:
-    return Choice.parse(QueryParams(text), CLIENTS)
+def parse(text: str) -> Selection:
+    return Selection.parse(QueryParams(text), CLIENTS)
 
 
 def test_nothing_chosen_is_everything():
-    choice = parse("dashboard=eloquent-stalls")
-    assert (choice.client, choice.scheme, choice.window, choice.span) == (".+", ".+", "30s", 300.0)
-    assert list(choice.panels.values()) == list(STALLS.panels)
+    selection = parse("dashboard=eloquent-stalls")
+    assert (selection.client, selection.scheme, selection.window, selection.span) == (".+", ".+", "30s", 300.0)
+    assert list(selection.panels.values()) == list(STALLS.panels)
 
 
 def test_what_is_chosen_stands_in_the_query():
-    choice = parse(
+    selection = parse(
         "dashboard=eloquent-stalls&panel=2&panel=0&client=c1&client=c10&scheme=duplicate-3&window=2m&span=1h"
     )
-    assert list(choice.panels) == [0, 2]
-    expr = choice.fill(STALLS.panels[0].queries[0])
+    assert list(selection.panels) == [0, 2]
+    expr = selection.fill(STALLS.panels[0].queries[0])
     assert 'client=~"c1|c10"' in expr
     assert 'scheme=~"duplicate-3"' in expr
     assert "[2m]" in expr
@@ -33,18 +33,18 @@ def test_what_is_chosen_stands_in_the_query():
 
 @pytest.mark.parametrize("span", SPANS)
 def test_a_chart_has_no_more_points_than_it_can_show(span):
-    choice = parse(f"dashboard=eloquent-load&span={span}")
-    assert choice.step >= 2
-    assert choice.span / choice.step <= POINTS
+    selection = parse(f"dashboard=eloquent-load&span={span}")
+    assert selection.step >= 2
+    assert selection.span / selection.step <= POINTS
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.title)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_every_query_of_every_panel_is_filled_in(dashboard, window):
-    choice = parse(f"dashboard={dashboard.uid}&client=c2&scheme=grpc&window={window}")
-    for panel in choice.panels.values():
+    selection = parse(f"dashboard={dashboard.uid}&client=c2&scheme=grpc&window={window}")
+    for panel in selection.panels.values():
         for query in panel.queries:
-            assert "$" not in choice.fill(query)
+            assert "$" not in selection.fill(query)
 
 
 @pytest.mark.parametrize(
