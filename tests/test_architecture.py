@@ -60,7 +60,7 @@ MAY_IMPORT = {
     },
     "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
     "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses"},
-    "measure": BASE | {"addresses", "api", "protocol", "channel", "qoe", "records"},
+    "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE
     | {
         "addresses",

@@ -1,6 +1,6 @@
 import pytest
 
-from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token, one_line
 
 
 def test_tokens_in_order_are_an_answer():
@@ -18,3 +18,8 @@ def test_a_token_out_of_order_and_an_answer_without_any_are_data_loss():
     with pytest.raises(AnswerFailed, match="without a token") as caught:
         AnswerCheck().finish()
     assert caught.value.outcome == "data_loss"
+
+
+def test_other_peoples_words_are_cut_and_have_no_control_characters():
+    assert one_line("a\x1b[31m\n\u2028b\ud800") == "a [31m  b "
+    assert one_line("x" * 1000) == "x" * 300 + "…"

@@ -14,6 +14,7 @@ import pytest
 from eloquent import scenarios
 from eloquent.channel.schedule import Direction
 from eloquent.measure import findings
+from eloquent.measure.sessions import read_sessions
 from eloquent.measure.transmissions import Fate
 from eloquent.records.run_directory import RunDirectory
 
@@ -200,7 +201,7 @@ def test_losses_measured_in_the_lab_are_the_schedules_and_can_be_replayed(experi
     read = experiment.call("measure", "read", str(capture), "--log", str(study), "--out", str(tmp_path / "out"))
     assert read.returncode == 0, read.stderr
     (stream,) = findings.read_streams(capture)
-    (session,) = findings.read_sessions(RunDirectory(study))
+    (session,) = read_sessions(RunDirectory(study))
     manifest = experiment.manifest()
     schedule = scenarios.load("paper-default").schedule(Direction.DOWN, seed=manifest["seed"], link="c1")
     begin = manifest["epoch_s"] + session.wall_offset_s

@@ -1,11 +1,15 @@
-"""A small TCP with known truth: what was sent, what was lost, and what tcpdump would have seen at either end."""
+"""A small TCP with known truth: what was sent, what was lost, and what tcpdump would have seen at either end; a small server."""
 
 import heapq
+import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 
 import dpkt
 import pytest
@@ -183,3 +187,35 @@ def lossy() -> Story:
     """15 % of the packets lost, retransmissions too; about 300 tokens."""
     rng = Random(11)
     return Story(lambda number, now: rng.random() < 0.15, tokens=300)
+
+
+@contextmanager
+def http_server(status: int, *bodies: bytes, goes_on: bytes = b"", **headers: str) -> Iterator[tuple[str, list[dict]]]:
+    """Give each request the next body, and the last one for ever; after each, so often as somebody reads, what goes on."""
+    asked: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append({"path": self.path, "key": self.headers.get("Authorization"), **question})
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(bodies[min(len(asked), len(bodies)) - 1])
+            while goes_on and not over.wait(0.05):
+                self.wfile.write(goes_on)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    over = Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()

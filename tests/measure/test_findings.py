@@ -9,6 +9,7 @@ from eloquent.channel.loss_trace import parse_loss_trace
 from eloquent.errors import ConfigurationError
 from eloquent.measure import findings as found
 from eloquent.measure.flows import Vantage
+from eloquent.measure.sessions import read_sessions
 from eloquent.records.rows import SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 
@@ -46,7 +47,7 @@ def write_run(folder: Path, stories: list[Story]) -> RunDirectory:
 def test_the_figures_of_a_run_and_its_capture(lossy: Story, tmp_path: Path):
     run = write_run(tmp_path, [lossy])
     streams = found.read_streams(lossy.write(tmp_path / "a.pcap", "sender"))
-    sessions = found.read_sessions(run)
+    sessions = read_sessions(run)
     figures = found.find("a", sessions, streams)
     assert (figures.sessions, figures.failed, figures.tokens) == (1, 0, 300)
     assert (figures.packets, figures.lost) == (len(lossy.sent), len(lossy.lost))
@@ -96,7 +97,7 @@ def test_the_longest_block(tmp_path: Path):
 def test_sessions_that_failed_enter_no_figure(tmp_path: Path):
     cut = Story(lambda number, now: number >= 10, tokens=12)
     whole = Story(lambda number, now: False, tokens=12)
-    figures = found.find("a", found.read_sessions(write_run(tmp_path, [cut, whole])), None)
+    figures = found.find("a", read_sessions(write_run(tmp_path, [cut, whole])), None)
     assert (figures.sessions, figures.failed, figures.tokens, figures.stalls) == (1, 1, 12, 0)
     assert (figures.stall_p95_s, figures.loss_rate) == (None, None)
 

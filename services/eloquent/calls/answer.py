@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from eloquent.errors import EloquentError
 
+_LONGEST_MESSAGE = 300  # characters
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -58,3 +60,9 @@ class AnswerCheck:
         """
         if not self._next:
             raise AnswerFailed("data_loss", "the answer ended without a token")
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of somebody else's words, fit to be printed on one line."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST_MESSAGE])
+    return line if len(text) <= _LONGEST_MESSAGE else f"{line}…"

@@ -19,7 +19,7 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerFailed, Token, one_line
 from eloquent.calls.sse import EventReader, ServerSentEvent
 
 _DONE = "[DONE]"
@@ -35,7 +35,6 @@ _GOOD_ENDS |= {"eos", "eos_token", "stop_sequence", "model_length", "end_turn", 
 _BAD_ENDS = {"content_filter": "aborted", "abort": "aborted", "cancelled": "cancelled", "error": "internal"}
 _BAD_ENDS |= {"insufficient_system_resource": "resource_exhausted"}
 _MAX_CHOICES = 1024  # of an answer
-_LONGEST_MESSAGE = 300  # characters of what a server says of its error
 
 
 class Kind(StrEnum):
@@ -220,7 +219,7 @@ def _read_chunk(event: ServerSentEvent) -> _Chunk:
         own = said.get("error") if is_object else None
         raise _failure(said if own is None else own, otherwise="internal")
     if not is_object or not {"choices", "usage"} & {*said}:
-        raise AnswerFailed("data_loss", f"no event of a chat completion: {_excerpt(event.data)}")
+        raise AnswerFailed("data_loss", f"no event of a chat completion: {one_line(event.data)}")
     try:
         return _Chunk.model_validate(said)
     except ValidationError as error:
@@ -243,13 +242,13 @@ def _failure(error: Any, *, otherwise: str) -> AnswerFailed:
         outcome = code
     else:
         outcome = _OUTCOMES.get(code, otherwise) if isinstance(code, int) else otherwise
-    return AnswerFailed(outcome, _excerpt(str(message)))
+    return AnswerFailed(outcome, one_line(str(message)))
 
 
 def _require_good_end(reason: str) -> None:
     if reason in _GOOD_ENDS:
         return
-    raise AnswerFailed(_BAD_ENDS.get(reason, "unknown"), f"the answer ended by finish_reason '{_excerpt(reason)}'")
+    raise AnswerFailed(_BAD_ENDS.get(reason, "unknown"), f"the answer ended by finish_reason '{one_line(reason)}'")
 
 
 def _piece(choice: _Choice) -> tuple[Kind, str] | None:
@@ -263,9 +262,3 @@ def _piece(choice: _Choice) -> tuple[Kind, str] | None:
     if any(function is not None and (function.name or function.arguments) for function in functions):
         return Kind.TOOL_CALL, ""
     return None
-
-
-def _excerpt(text: str) -> str:
-    """Return the beginning of a server's words, fit to be printed on one line."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text[: _LONGEST_MESSAGE + 1])
-    return line if len(text) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"

@@ -7,7 +7,6 @@ import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
@@ -19,9 +18,9 @@ from eloquent.units import parse_duration
 
 if TYPE_CHECKING:
     from eloquent.measure.asking import Answer, Asker
-    from eloquent.measure.findings import LoggedSession
     from eloquent.measure.flows import Vantage
     from eloquent.measure.losses import StreamFates
+    from eloquent.measure.sessions import LoggedSession
     from eloquent.records.run_directory import RunDirectory
 
 app = typer.Typer(
@@ -66,7 +65,9 @@ def run(
     if grpc:
         asker = GrpcAsker(target=grpc, prompt=prompt, patience=seconds, same_clock=same_clock)
     else:
-        key = os.environ.get(key_variable, "")
+        key = os.environ.get(key_variable, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(f"the variable {key_variable} holds no API key: it has characters that no key has")
         asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, patience=seconds)
     about = {"endpoint": url or grpc, "model": model, "prompt": prompt}
     study = Study(
@@ -81,9 +82,12 @@ def run(
 
     def show(number: int, answer: "Answer") -> None:
         length = answer.ended_s - answer.requested_s
+        why = f": {answer.message}" if answer.message else ""
         console.print(
-            f"session {number} of {sessions}: {answer.outcome}, {len(answer.tokens)} tokens in {length:.1f} s",
+            f"session {number} of {sessions}: {answer.outcome}, {len(answer.tokens)} tokens in {length:.1f} s{why}",
             highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     directory = run_study(study, runs, name or time.strftime("measure-%Y%m%d-%H%M%S"), show)
@@ -91,7 +95,14 @@ def run(
     if refusal:
         errors.print("[bold yellow]no capture:[/]", escape(str(refusal)), soft_wrap=True, highlight=False)
     pcap = directory.path / CAPTURE
-    _report(pcap if pcap.exists() and not refusal else None, directory, directory.path, port=port, slot=DEFAULT_SLOT)
+    _report(
+        pcap if pcap.exists() and not refusal else None,
+        directory,
+        directory.path,
+        port=port,
+        slot=DEFAULT_SLOT,
+        may_be_empty=True,
+    )
 
 
 @app.command()
@@ -141,10 +152,11 @@ def qoe(
     start_tokens: Annotated[int, typer.Option(min=1, help="Tokens held before the first is shown.")] = 1,
 ) -> None:
     """Show what lies beyond stalls: the QoE of Andes, stalls behind a playout buffer, long stalls against short ones."""
-    from eloquent.measure import findings, tables
+    from eloquent.measure import tables
+    from eloquent.measure.sessions import read_sessions
     from eloquent.records.run_directory import RunDirectory
 
-    sessions = findings.read_sessions(RunDirectory(log))
+    sessions = read_sessions(RunDirectory(log))
     console.print(
         tables.beyond_stalls(
             sessions, token_time=parse_duration(reading), ttft=parse_duration(ttft), start_tokens=start_tokens
@@ -174,20 +186,16 @@ def _port(url: str, grpc: str) -> int:
     """Return the server's port.
 
     Raises:
-        ConfigurationError: It is not told whom to ask, or told twice.
+        ConfigurationError: It is not told whom to ask, or told twice, or the address is malformed.
     """
+    from eloquent.measure.asking import chat_url
+
     if bool(url) == bool(grpc):
         raise ConfigurationError("say whom to ask: either --url with --model, or --grpc HOST:PORT")
     if grpc:
         return parse_address(grpc)[1]
-    parts = urlsplit(url)
-    try:
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        port = None
-    if port is None or not parts.hostname:
-        raise ConfigurationError(f"'{url}' is not an address: write http://HOST:PORT/v1")
-    return port
+    asked = chat_url(url)
+    return asked.port or {"http": 80, "https": 443}[asked.scheme]
 
 
 def _report(
@@ -200,18 +208,25 @@ def _report(
     server: str = "",
     session: str = "",
     slot: float,
+    may_be_empty: bool = False,
 ) -> None:
-    """Compute, write and show what a capture and a log hold."""
+    """Compute, write and show what a capture and a log hold; a capture of sessions that all failed may hold nothing."""
     from eloquent.measure import findings, tables
+    from eloquent.measure.sessions import read_sessions
 
     warnings: list[str] = []
-    sessions = None if log is None else findings.read_sessions(log)
+    sessions = None if log is None else read_sessions(log)
     streams = None
     if capture is not None:
         sockets = {one.socket for one in sessions or () if one.socket is not None}
-        streams = findings.read_streams(
-            capture, vantage=vantage, port=port, server=server, sockets=sockets, warn=warnings.append
-        )
+        try:
+            streams = findings.read_streams(
+                capture, vantage=vantage, port=port, server=server, sockets=sockets, warn=warnings.append
+            )
+        except ConfigurationError as error:
+            if not may_be_empty:
+                raise
+            warnings.append(str(error))
     for sentence in warnings:
         errors.print("[bold yellow]warning:[/]", escape(sentence), soft_wrap=True, highlight=False)
     name = log.read_manifest().run if log is not None else capture.stem if capture is not None else ""

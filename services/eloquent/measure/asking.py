@@ -1,35 +1,30 @@
 """Ask a model server for one streamed answer, and note when each token comes.
 
-Rules of this file: a session has a connection to itself, opened for it, as in the paper's study (Eloquent §2.2). An event
-with text is a token, whatever the server put in it. An answer that ends without the server's word that it is complete is
-`data_loss`. Outcomes are `ok` or a gRPC status in lower case, as in all logs. Nothing is retried. Keys are never logged.
+Rules of this file: a session has a connection to itself, opened for it, as in the paper's study (Eloquent §2.2). It has
+succeeded when it brought a token and the server said that it is complete; whatever else happens fails this session and
+no other. Outcomes are `ok` or a gRPC status in lower case, as in all logs. Nothing is retried. Keys are never logged.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 import httpx
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token, one_line
+from eloquent.calls.chat_stream import DeltaReader, Kind, refusal
+from eloquent.calls.names import GENERATE
+from eloquent.errors import ConfigurationError
+from eloquent.records.rows import SUCCESS
 
-_GENERATE = "/eloquent.api.v1.TokenService/Generate"
-_OUTCOMES = {  # gRPC's own mapping of HTTP status codes (grpc/doc/http-grpc-status-mapping.md)
-    400: "internal",
-    401: "unauthenticated",
-    403: "permission_denied",
-    404: "unimplemented",
-    429: "unavailable",
-    502: "unavailable",
-    503: "unavailable",
-    504: "unavailable",
-}
+_PATH = "/chat/completions"
+_LONGEST_REFUSAL = 65536  # bytes read of it
 
-OnToken = Callable[[float | None], None]
-"""Called at each token, with its time of generation in seconds of this machine's CLOCK_MONOTONIC where that is known."""
+OnToken = Callable[[Kind, float | None], None]
+"""Called at each token: what it is a piece of, and when it was generated, in seconds of this machine's CLOCK_MONOTONIC."""
 
 
 class Asker(Protocol):
@@ -39,8 +34,12 @@ class Asker(Protocol):
     def scheme(self) -> str:
         """Name under which its sessions are logged."""
 
-    def ask(self, on_token: OnToken) -> str:
-        """Ask once; return the outcome."""
+    def ask(self, on_token: OnToken) -> None:
+        """Ask once, to the end of the answer.
+
+        Raises:
+            AnswerFailed: The answer did not come, or did not end well.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,11 @@ class OpenAiAsker:
     """Asks an OpenAI-compatible endpoint over server-sent events.
 
     Attributes:
-        url: Base of the API, such as `http://127.0.0.1:8000/v1`.
+        url: Base of the API, such as `http://127.0.0.1:8000/v1`, which `chat_url` takes.
         model: Name of the model.
         prompt: What to ask.
         key: API key, sent as a bearer token; empty sends none.
-        patience: Seconds without a byte after which a session is given up.
+        patience: Seconds after which a session is given up, at its next byte or when none comes for as long.
     """
 
     url: str
@@ -66,51 +65,66 @@ class OpenAiAsker:
         """The baseline of the testbed that this is."""
         return "sse"
 
-    def ask(self, on_token: OnToken) -> str:
-        """Ask once; return the outcome."""
+    def ask(self, on_token: OnToken) -> None:
+        """See `Asker`."""
         question = {"model": self.model, "stream": True, "messages": [{"role": "user", "content": self.prompt}]}
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        url = f"{self.url.rstrip('/')}/chat/completions"
+        reader = DeltaReader()
         try:
             with (
                 httpx.Client(timeout=self.patience, trust_env=False) as client,
-                client.stream("POST", url, json=question, headers=headers) as answer,
+                client.stream("POST", chat_url(self.url), json=question, headers=headers) as answer,
             ):
-                if not answer.is_success:
-                    return _OUTCOMES.get(answer.status_code, "unknown")
-                return _read_events(answer.iter_lines(), on_token)
-        except httpx.TimeoutException:
-            return "deadline_exceeded"
-        except httpx.TransportError:
-            return "unavailable"
+                self._read(answer, reader, on_token)
+        except httpx.RequestError as error:
+            if not reader.ended_well:  # how the connection ends after the answer is nobody's loss
+                is_late = isinstance(error, httpx.TimeoutException)
+                outcome = "deadline_exceeded" if is_late else "unavailable"
+                raise AnswerFailed(outcome, str(error) or repr(error)) from error
+        reader.finish()
+
+    def _read(self, answer: httpx.Response, reader: DeltaReader, on_token: OnToken) -> None:
+        deadline = time.monotonic() + self.patience
+        refused = bytearray()
+        for data in answer.iter_bytes():
+            if answer.is_success:
+                for delta in reader.feed(data):
+                    on_token(delta.kind, None)
+            else:
+                refused += data
+            if reader.is_done or len(refused) > _LONGEST_REFUSAL:
+                break
+            if time.monotonic() > deadline:
+                if reader.ended_well:
+                    break
+                raise AnswerFailed("deadline_exceeded", f"no end after {self.patience:g} s")
+        if not answer.is_success:
+            raise refusal(answer.status_code, bytes(refused))
 
 
-def _read_events(lines: Iterator[str], on_token: OnToken) -> str:
-    """Read the events of an answer (WHATWG HTML, 9.2: a `data` line each) up to `[DONE]`."""
-    for line in lines:
-        field, _, data = line.partition(":")
-        if field != "data":
-            continue
-        if data.strip() == "[DONE]":
-            return "ok"
-        try:
-            event = json.loads(data)
-        except ValueError:
-            return "data_loss"
-        if not isinstance(event, dict) or "error" in event:
-            return "internal"
-        if _text(event):
-            on_token(None)
-    return "data_loss"
+def chat_url(base: str) -> httpx.URL:
+    """Return where an API takes questions.
 
+    Args:
+        base: Base of the API, such as `http://127.0.0.1:8000/v1`.
 
-def _text(event: dict[str, Any]) -> str:
-    """Return the text of an event: chat completions have it in `delta`, completions in `text`."""
-    for choice in event.get("choices") or ():
-        text = (choice.get("delta") or {}).get("content") or choice.get("text")
-        if text:
-            return str(text)
-    return ""
+    Raises:
+        ConfigurationError: This is no base of an API.
+    """
+    try:
+        url = httpx.URL(base)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"'{base}' is not an address ({error}): write http://HOST:PORT/v1") from None
+    path = url.path.rstrip("/")
+    if url.scheme not in {"http", "https"} or not url.host or not (url.port is None or 0 < url.port < 65536):
+        raise ConfigurationError(f"'{base}' is not an address: write http://HOST:PORT/v1")
+    if path.endswith("/responses"):
+        raise ConfigurationError(
+            f"'{base}' is the Responses API, but chat completions are asked for: write http://HOST:PORT/v1"
+        )
+    if path.endswith("/completions"):
+        raise ConfigurationError(f"'{base}' is more than the base of the API: leave out the path of the completions")
+    return url.copy_with(path=path + _PATH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,26 +148,40 @@ class GrpcAsker:
         """The baseline of the testbed that this is."""
         return "grpc"
 
-    def ask(self, on_token: OnToken) -> str:
-        """Ask once; return the outcome."""
+    def ask(self, on_token: OnToken) -> None:
+        """See `Asker`."""
         options = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+        check = AnswerCheck()
         with grpc.insecure_channel(self.target, options=options) as channel:
             generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
-                _GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
+                GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
             )
             call = generate(GenerateRequest(prompt=self.prompt), timeout=self.patience)
-            index = 0
             try:
                 for token in call:
-                    if token.index != index:
-                        call.cancel()
-                        return "data_loss"
-                    on_token(token.generated_at_ns / 1e9 if self.same_clock else None)
-                    index += 1
+                    made = check.take(Token(token.index, token.text, token.generated_at_ns / 1e9))
+                    on_token(Kind.TEXT, made.generated_s if self.same_clock else None)
             except grpc.RpcError as error:
                 code: grpc.StatusCode = error.code()
-                return code.name.lower()
-        return "ok"
+                raise AnswerFailed(code.name.lower(), error.details() or "") from error
+            finally:
+                call.cancel()
+        check.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A token that came.
+
+    Attributes:
+        rendered_s: When, in seconds of CLOCK_MONOTONIC.
+        generated_s: When the server made it, where that is known.
+        kind: What it is a piece of.
+    """
+
+    rendered_s: float
+    generated_s: float | None
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +192,35 @@ class Answer:
         requested_s: When it was asked for, in seconds of CLOCK_MONOTONIC.
         ended_s: When it was complete, or given up.
         outcome: `ok`, or a gRPC status in lower case.
-        tokens: When each token came, and when it was generated, where that is known.
+        message: What a person should know of a failure.
+        tokens: Those that came.
     """
 
     requested_s: float
     ended_s: float
     outcome: str
-    tokens: tuple[tuple[float, float | None], ...]
+    message: str
+    tokens: tuple[Arrival, ...]
 
 
-def ask_once(asker: Asker, on_token: Callable[[float, float | None], None] | None = None) -> Answer:
+def ask_once(asker: Asker, on_token: Callable[[Arrival], None] | None = None) -> Answer:
     """Ask once and note the times.
 
     Args:
         asker: Whom to ask.
-        on_token: Told of each token as it comes: when it came, and when it was generated.
+        on_token: Told of each token as it comes.
     """
-    tokens: list[tuple[float, float | None]] = []
+    tokens: list[Arrival] = []
 
-    def note(generated_s: float | None) -> None:
-        tokens.append((time.monotonic(), generated_s))
+    def note(kind: Kind, generated_s: float | None) -> None:
+        tokens.append(Arrival(time.monotonic(), generated_s, kind))
         if on_token is not None:
-            on_token(*tokens[-1])
+            on_token(tokens[-1])
 
+    outcome, message = SUCCESS, ""
     requested_s = time.monotonic()
-    outcome = asker.ask(note)
-    return Answer(requested_s, time.monotonic(), outcome, tuple(tokens))
+    try:
+        asker.ask(note)
+    except AnswerFailed as failure:
+        outcome, message = failure.outcome, one_line(str(failure))
+    return Answer(requested_s, time.monotonic(), outcome, message, tuple(tokens))

@@ -8,19 +8,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from eloquent.addresses import parse_address
+from eloquent.calls.chat_stream import Kind
 from eloquent.channel.loss import write_duration
 from eloquent.errors import ConfigurationError
 from eloquent.measure.capture_file import Warn
 from eloquent.measure.flows import Vantage, directions
 from eloquent.measure.losses import StreamFates, fates, loss_trace
 from eloquent.measure.packets import no_warning, read_capture
+from eloquent.measure.sessions import LoggedSession, first_kinds
 from eloquent.measure.streams import choose, doubts
 from eloquent.measure.tcp_packet import Address
 from eloquent.qoe.ratios import percentile, ratio
 from eloquent.qoe.session import STALL_THRESHOLD, gaps
-from eloquent.records.rows import SUCCESS, SessionRow
-from eloquent.records.run_directory import RunDirectory, write_json, write_whole
+from eloquent.records.run_directory import write_json, write_whole
 
 TRACE, SCENARIO, FINDINGS = "loss-trace.txt", "scenario.yaml", "measurement.json"
 DEFAULT_SLOT = 0.020  # seconds; well below the time between two tokens, so that each packet's own fate is replayed
@@ -35,7 +35,12 @@ class Findings:
         name: Of the run or of the capture.
         sessions: Sessions that ended well.
         failed: The others.
-        tokens: Tokens of the sessions that ended well.
+        tokens: Tokens of the sessions that ended well, of all kinds.
+        reasoning_tokens: Those of them that are pieces of reasoning.
+        tool_call_tokens: Those that are pieces of tool calls.
+        ttft_p50_s: Median time from the request to the first token, of whichever kind that is.
+        ttft_p95_s: Its 95th percentile.
+        ttft_kind: What the first tokens were: `text`, `reasoning` or `tool call`; several where sessions differ.
         stalls: Gaps longer than 200 ms.
         stall_p95_s: 95th percentile of the lengths of the stalls (Eloquent §2.2).
         gap_p95_s: 95th percentile of all gaps between tokens.
@@ -57,6 +62,11 @@ class Findings:
     sessions: int | None = None
     failed: int | None = None
     tokens: int | None = None
+    reasoning_tokens: int | None = None
+    tool_call_tokens: int | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    ttft_kind: str | None = None
     stalls: int | None = None
     stall_p95_s: float | None = None
     gap_p95_s: float | None = None
@@ -72,23 +82,6 @@ class Findings:
     vantage: str | None = None
     unknown: int | None = None
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSession:
-    """A session of a run.
-
-    Attributes:
-        row: Its end.
-        rendered_s: When each token was rendered, in seconds of CLOCK_MONOTONIC.
-        wall_offset_s: How far the wall clock was ahead of that; None where the run did not note it.
-        socket: This machine's end of its connection; None where the run did not note it.
-    """
-
-    row: SessionRow
-    rendered_s: tuple[float, ...]
-    wall_offset_s: float | None
-    socket: Address | None = None
 
 
 def read_streams(
@@ -128,36 +121,6 @@ def read_streams(
     return streams
 
 
-def read_sessions(run: RunDirectory) -> list[LoggedSession]:
-    """Return the sessions of a run, in the order of the log.
-
-    Args:
-        run: The run's directory, with a manifest.
-
-    Raises:
-        ConfigurationError: The directory holds no run, or a log cannot be read.
-    """
-    about = run.read_manifest().model_extra or {}
-    clock, noted = about.get("clock"), about.get("sockets")
-    sockets = noted if isinstance(noted, dict) else {}
-    offset = clock.get("wall_minus_monotonic_s") if isinstance(clock, dict) else None
-    times: dict[str, list[float]] = {}
-    for token in run.tokens():
-        times.setdefault(token.session, []).append(token.rendered_s)
-    return [
-        LoggedSession(row, tuple(times.get(row.session, ())), offset, _address(sockets.get(row.session)))
-        for row in run.sessions()
-    ]
-
-
-def _address(noted: object) -> Address | None:
-    """Return an address of a manifest; None where it is none."""
-    try:
-        return parse_address(noted) if isinstance(noted, str) else None
-    except ConfigurationError:
-        return None
-
-
 def find(
     name: str,
     sessions: Sequence[LoggedSession] | None,
@@ -180,13 +143,20 @@ def find(
 def _token_figures(sessions: Sequence[LoggedSession]) -> dict[str, Any]:
     if not sessions:
         return {}
-    ended_well = [session for session in sessions if session.row.outcome == SUCCESS]
+    ended_well = [session for session in sessions if session.ended_well]
     all_gaps = [gap for session in ended_well for gap in gaps(session.rendered_s)]
     stalls = [gap for gap in all_gaps if gap > STALL_THRESHOLD]
+    kinds = [kind for session in ended_well for kind in session.kinds.values()]
+    waits_for_first = [session.rendered_s[0] - session.row.requested_s for session in ended_well]
     return {
         "sessions": len(ended_well),
         "failed": len(sessions) - len(ended_well),
         "tokens": sum(len(session.rendered_s) for session in ended_well),
+        "reasoning_tokens": kinds.count(Kind.REASONING),
+        "tool_call_tokens": kinds.count(Kind.TOOL_CALL),
+        "ttft_p50_s": percentile(waits_for_first, 0.5),
+        "ttft_p95_s": percentile(waits_for_first, 0.95),
+        "ttft_kind": first_kinds(ended_well) or None,
         "stalls": len(stalls),
         "stall_p95_s": percentile(stalls, 0.95),
         "gap_p95_s": percentile(all_gaps, 0.95),

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eloquent.addresses import format_address
+from eloquent.calls.chat_stream import Kind
 from eloquent.errors import ConfigurationError
-from eloquent.measure.asking import Answer, Asker, ask_once
+from eloquent.measure.asking import Answer, Arrival, Asker, ask_once
 from eloquent.measure.capture import capturing
 from eloquent.measure.own_sockets import own_sockets
-from eloquent.records.rows import SessionRow, TokenRow
+from eloquent.records.rows import KindRow, SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 
 CAPTURE = "capture.pcap"
@@ -103,18 +104,22 @@ def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, 
     """Run the sessions; return this end of each one's connection, by the session's name."""
     scheme = study.asker.scheme
     sockets: dict[str, str] = {}
-    with directory.session_writer(study.client) as sessions, directory.token_writer(study.client) as tokens:
+    with (
+        directory.session_writer(study.client) as sessions,
+        directory.token_writer(study.client) as tokens,
+        directory.kind_writer(study.client) as kinds,
+    ):
         for number in range(1, study.sessions + 1):
             if number > 1:
                 time.sleep(study.pause)
             name = f"{study.client}.{scheme}.r{number}"
             count = iter(range(1_000_000_000))
 
-            def log(
-                rendered_s: float, generated_s: float | None, name: str = name, count: Iterator[int] = count
-            ) -> None:
+            def log(token: Arrival, name: str = name, count: Iterator[int] = count) -> None:
                 index = next(count)
-                tokens.write(TokenRow(name, index, generated_s, rendered_s))
+                tokens.write(TokenRow(name, index, token.generated_s, token.rendered_s))
+                if token.kind is not Kind.TEXT:
+                    kinds.write(KindRow(name, index, token.kind.value))
                 if index == 0:
                     new = {format_address(one) for one in own_sockets(study.port)} - set(sockets.values())
                     sockets.update({} if not new else {name: min(new)})

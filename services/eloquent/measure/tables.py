@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
+from eloquent.calls.chat_stream import Kind
 from eloquent.channel.mahimahi import DeliveryTrace
-from eloquent.measure.findings import Findings, LoggedSession
+from eloquent.measure.findings import Findings
+from eloquent.measure.sessions import LoggedSession, first_kinds
 from eloquent.qoe.playout import Playout, measure_playout
 from eloquent.qoe.ratios import percentile, ratio
 from eloquent.qoe.score import Expectation, andes_qoe, stall_burden
 from eloquent.qoe.session import measure
-from eloquent.records.rows import SUCCESS
 from eloquent.units import format_percent, format_rate
 
 _NOT_MEASURED = "-"
@@ -21,7 +22,7 @@ _EXPONENTS = (0.5, 1.0, 2.0)
 def comparison(rows: Sequence[Findings]) -> Table:
     """Return one line a measurement: its stalls and its losses (Eloquent §2.2)."""
     heads = (
-        "run", "sessions", "tokens", "stalls", "stall\np95", "gap\np95", "stall\nratio",
+        "run", "sessions", "tokens", "TTFT\np50", "stalls", "stall\np95", "gap\np95", "stall\nratio",
         "packets", "lost", "loss", "sent\nagain", "blocked", "longest\nblock",
     )  # fmt: skip
     table = _table(*heads)
@@ -30,7 +31,8 @@ def comparison(rows: Sequence[Findings]) -> Table:
         table.add_row(
             row.name,
             sessions,
-            _count(row.tokens),
+            _count(row.tokens) + _kinds(row),
+            _milliseconds(row.ttft_p50_s) + _unless_text(row.ttft_kind),
             _count(row.stalls),
             _milliseconds(row.stall_p95_s),
             _milliseconds(row.gap_p95_s),
@@ -56,9 +58,18 @@ def beyond_stalls(sessions: Sequence[LoggedSession], *, token_time: float, ttft:
     """
     burdens = (f"burden\nk = {exponent:g}" for exponent in _EXPONENTS)
     table = _table(
-        "scheme", "sessions", "QoE\np5", "\np50", "stall\nratio", "after\nplayout", "starved", "held", *burdens
+        "scheme",
+        "sessions",
+        "first\ntoken",
+        "QoE\np5",
+        "\np50",
+        "stall\nratio",
+        "after\nplayout",
+        "starved",
+        "held",
+        *burdens,
     )
-    ended_well = [session for session in sessions if session.row.outcome == SUCCESS and session.rendered_s]
+    ended_well = [session for session in sessions if session.ended_well]
     expectation = Expectation(ttft=ttft, token_time=token_time)
     playout = Playout(token_time=token_time, start_tokens=start_tokens)
     for scheme in dict.fromkeys(session.row.scheme for session in ended_well):
@@ -72,6 +83,7 @@ def beyond_stalls(sessions: Sequence[LoggedSession], *, token_time: float, ttft:
         table.add_row(
             scheme,
             str(len(mine)),
+            first_kinds(mine),
             _number(percentile(known, 0.05)),
             _number(percentile(known, 0.5)),
             _percent(ratio([one.stall_s for one in plain], stream_s)),
@@ -114,6 +126,16 @@ def delivery(traces: Mapping[str, DeliveryTrace], *, outage: float) -> Table:
 def _table(*headings: str) -> Table:
     """Return an empty table that is narrow enough for a terminal of 110 columns."""
     return Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+
+
+def _kinds(row: Findings) -> str:
+    """Say how many tokens are no text."""
+    parts = ((row.reasoning_tokens, "of reasoning"), (row.tool_call_tokens, "of tool calls"))
+    return "".join(f"\n({count} {what})" for count, what in parts if count)
+
+
+def _unless_text(kind: str | None) -> str:
+    return f"\n({kind})" if kind not in {None, Kind.TEXT} else ""
 
 
 def _count(value: int | None) -> str:

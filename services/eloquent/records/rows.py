@@ -72,6 +72,21 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class KindRow:
+    """What a token of another kind than text is a piece of, logged by a measurement study.
+
+    Attributes:
+        session: The session that it belongs to.
+        index: Its place in the answer, from 0.
+        kind: `reasoning` or `tool call`.
+    """
+
+    session: str
+    index: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class LagRow:
     """How late the viewer's own event loop was, logged at even intervals.
 
@@ -126,7 +141,7 @@ class ProbeRow:
     rtt_s: float | None
 
 
-_Row = TypeVar("_Row", SessionRow, TokenRow, LagRow, StreamRow, ProbeRow)
+_Row = TypeVar("_Row", SessionRow, TokenRow, KindRow, LagRow, StreamRow, ProbeRow)
 
 
 class RowWriter(Generic[_Row]):

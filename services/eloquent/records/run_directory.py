@@ -2,6 +2,7 @@
 
 runs/<id>/manifest.json                  what was run, and on what
 runs/<id>/sessions|tokens|lag/<client>.csv   written by the client's viewer
+runs/<id>/kinds/<client>.csv             written by a measurement study
 runs/<id>/probes/<client>.csv            written by the client's link probe
 runs/<id>/streams/<node>.csv             written by the sending side (origin relay, token server)
 runs/<id>/summary.json, summary.md       computed from the above (docs/measures.md)
@@ -16,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eloquent.errors import ConfigurationError
-from eloquent.records.rows import LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
+from eloquent.records.rows import KindRow, LagRow, ProbeRow, RowWriter, SessionRow, StreamRow, TokenRow, read_rows
 
 
 class NamedScenario(BaseModel):
@@ -120,6 +121,10 @@ class RunDirectory:
         """Open the log of the tokens that a client rendered."""
         return RowWriter(self.path / "tokens" / f"{client}.csv", TokenRow)
 
+    def kind_writer(self, client: str) -> RowWriter[KindRow]:
+        """Open the log of what the tokens are that are no text."""
+        return RowWriter(self.path / "kinds" / f"{client}.csv", KindRow)
+
     def lag_writer(self, client: str) -> RowWriter[LagRow]:
         """Open the log of the lag of a client's event loop."""
         return RowWriter(self.path / "lag" / f"{client}.csv", LagRow)
@@ -141,6 +146,11 @@ class RunDirectory:
         """Yield the tokens of all clients, those of one session in the order in which they were rendered."""
         for path in self._logs("tokens"):
             yield from read_rows(path, TokenRow)
+
+    def kinds(self) -> Iterator[KindRow]:
+        """Yield what the tokens of all clients are that are no text; none where nobody wrote a log of them."""
+        for path in self._logs("kinds"):
+            yield from read_rows(path, KindRow)
 
     def lags(self) -> Iterator[LagRow]:
         """Yield the lag samples of all clients."""
