@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from eloquent.cli import app
+from eloquent.measure.study import Study
+from eloquent.measure.study import run as run_study
 from eloquent.records.rows import SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 
@@ -73,3 +75,23 @@ def test_runs_without_a_common_scheme_are_refused(make_run):
     result = CliRunner().invoke(app, ["compare", str(first), str(second)])
     assert result.exit_code == 1
     assert "no scheme in common" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 30])
+def test_a_measurement_of_a_real_network_has_a_report_too(tmp_path: Path, tokens: int):
+    class Talker:
+        scheme = "sse"
+
+        def ask(self, on_token) -> str:
+            for _ in range(tokens):
+                on_token(None)
+            return "ok"
+
+    about = {"endpoint": "http://198.51.100.7/v1", "model": "m"}
+    study = Study(asker=Talker(), sessions=4, pause=0.0, port=1, capture=False, about=about)
+    run = run_study(study, tmp_path, "walk", lambda number, answer: None)
+    result = CliRunner().invoke(app, ["report", str(run.path)])
+    assert result.exit_code == 0, result.output
+    page = (run.path / "report.html").read_text()
+    assert "http://198.51.100.7/v1" in page
+    assert "TCP (HTTP SSE)" in page

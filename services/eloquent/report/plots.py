@@ -206,9 +206,9 @@ def gap_distribution(run: RunData) -> Figure | None:
             color=FAINT,
             fontsize=10,
         )
-        place.set_yscale("log")
         most = max(map(len, samples.values()))
-        place.set_ylim(0.5 / most, 1.1)
+        place.set_ylim(0.5 / most, 1.1)  # first, for of a single gap no share is above 0
+        place.set_yscale("log")
         place.yaxis.set_major_formatter(FuncFormatter(_percent))
         place.yaxis.set_minor_formatter(NullFormatter())
         place.set_xlabel("gap")
@@ -254,11 +254,11 @@ def link_losses(run: RunData) -> Figure | None:
 def measured_losses(run: RunData) -> Iterator[tuple[str, float, float | None]]:
     """Yield for each link its client, the share of its probes that was lost, and what its schedule had in store for them."""
     epoch = run.manifest.epoch_s
-    scenario = parse_line(run.manifest.scenario.line)
+    scenario = None if epoch is None else parse_line(run.manifest.scenario.line)  # a real network has none
     for client, probes in sorted(run.probes.items(), key=lambda item: (len(item[0]), item[0])):
         lost = sum(probe.received_s is None for probe in probes) / len(probes)
         scheduled = None
-        if epoch is not None:
+        if epoch is not None and scenario is not None:
             downlink = scenario.schedule(Direction.DOWN, seed=run.manifest.seed, link=client)
             expected = [downlink.loss_at(probe.sent_s - epoch) for probe in probes if probe.sent_s >= epoch]
             scheduled = sum(expected) / len(expected) if expected else None

@@ -149,8 +149,12 @@ def _change(relative: RelativeStallRatio, count: int) -> str:
 
 
 def _asked(run: RunData) -> Iterator[Fact]:
-    yield Fact("scenario", printable(run.manifest.scenario.line))
-    yield Fact("seed", str(run.manifest.seed))
+    if run.manifest.scenario.line:
+        yield Fact("scenario", printable(run.manifest.scenario.line))
+        yield Fact("seed", str(run.manifest.seed))
+    for key, value in _mapping(run.note("measured")).items():
+        if value:
+            yield Fact(printable(str(key)), printable(str(value)))
     yield Fact("schemes", ", ".join(printable(name) for name in run.manifest.schemes))
     for key, value in {**_mapping(run.note("options")), **_mapping(run.note("load"))}.items():
         if key not in _TOLD_ELSEWHERE and value is not None:
