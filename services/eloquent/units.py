@@ -23,7 +23,7 @@ def parse_duration(text: str) -> float:
     if text == "0":
         return 0.0
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    if match is None or float(match[1]) == float("inf"):
         raise ConfigurationError(f"'{text}' is not a duration: write a number and a unit, such as 400ms or 1.5s")
     return round(float(match[1]) * _DURATION_SECONDS[match[2]], 9)
 
@@ -38,7 +38,7 @@ def parse_rate(text: str) -> float:
         ConfigurationError: The text is not such a rate.
     """
     match = _RATE.fullmatch(text.strip())
-    if match is None:
+    if match is None or float(match[1]) == float("inf"):
         raise ConfigurationError(f"'{text}' is not a rate: write a number and a unit, such as 10mbit or 512kbit")
     return float(match[1]) * _RATE_BITS[match[2]] / 8
 

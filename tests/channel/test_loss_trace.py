@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eloquent.channel.loss_trace import LossTrace, PacketFate, parse_loss_trace
+from eloquent.channel.loss_trace import HEADER, LossTrace, PacketFate, parse_loss_trace
 from eloquent.errors import ConfigurationError
 
 TEXT = """eloquent loss trace 1
@@ -71,3 +71,37 @@ def test_a_slot_has_the_share_of_its_packets_or_the_nearest_fate():
     assert TRACE.to_model().shares == (0.0, 1.0, 0.5, 0.0, 0.0)
     # 20 ms: the loss at 100 ms reaches from the middle of 0..100 ms, where the arrival at 0 ms ends.
     assert TRACE.to_model(slot=0.02).shares[:11] == (0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("origin", ["1700000000", "1700000000000", "123456"])
+def test_times_since_1970_count_from_the_first_packet(origin: str):
+    text = f"{HEADER}\n{origin}.25 arrived\n{origin}.35 lost\n{origin}.75 end\n"
+    trace = parse_loss_trace(text)
+    assert [one.sent_s for one in trace.packets] == pytest.approx([0.0, 0.1], abs=1e-3)
+    assert len(trace.to_model(slot=0.05).shares) in {10, 11}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["1700000000.0 lost", "99999999999999999999 end", "9" * 5000 + " lost", "٣ lost", "nan lost"],
+)
+def test_a_time_that_is_none_names_its_line(line: str):
+    with pytest.raises(ConfigurationError, match=r"^line 3: "):
+        parse_loss_trace(f"{HEADER}\n0.5 arrived\n{line}\n0.4 end\n")
+
+
+def test_a_comment_may_hold_any_separator():
+    assert len(parse_loss_trace(f"{HEADER}\n# one\u2028two\x85three\x0bfour\n0.5 arrived\r\n0.6 end\r\n").packets) == 1
+
+
+@pytest.mark.parametrize("slot", [0.0, 1e-6, 0.0004, 0.0015])
+def test_a_slot_is_a_whole_number_of_milliseconds(slot: float):
+    with pytest.raises(ConfigurationError, match="whole number of milliseconds"):
+        TRACE.to_model(slot=slot)
+
+
+def test_a_day_in_slots_of_a_millisecond_is_too_much():
+    trace = LossTrace((PacketFate(0.0, lost=True),), 86_400.0)
+    assert len(trace.to_model(slot=1.0).shares) == 86_400
+    with pytest.raises(ConfigurationError, match="5000000 slots at most, not 86400000"):
+        trace.to_model(slot=0.001)

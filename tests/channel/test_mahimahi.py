@@ -20,3 +20,24 @@ def test_mahimahi_gives_rates_and_outages():
 def test_a_bad_mahimahi_trace_is_refused(lines: list[str]):
     with pytest.raises(ConfigurationError):
         parse_mahimahi(lines)
+
+
+def test_times_since_1970_count_from_the_first_line():
+    trace = parse_mahimahi(["1700000000000", "1700000000100", "1700000002000"])
+    assert trace.at_ms == (0, 100, 2000)
+    assert len(trace.rates(1.0)) == 2
+    assert len(trace.to_model(slot=0.1).shares) == 20
+
+
+@pytest.mark.parametrize("line", ["x", "4", "1700000000000", "9" * 5000, "-6", "6.5", "٦"])
+def test_a_bad_line_is_named(line: str):
+    with pytest.raises(ConfigurationError, match=r"^line 3: "):
+        parse_mahimahi(["5", "", line, "9"])
+
+
+def test_a_slot_is_one_and_a_trace_has_so_many():
+    for slot in (0.0, 1e-6):
+        with pytest.raises(ConfigurationError, match="whole number of milliseconds"):
+            parse_mahimahi(["5"]).to_model(slot=slot)
+    with pytest.raises(ConfigurationError, match="slots at most"):
+        parse_mahimahi(["86400000"]).to_model(slot=0.001)

@@ -155,3 +155,30 @@ def test_a_mapping_holds_texts_and_numbers(value):
 def test_a_scenario_made_in_code_is_checked_too(values):
     with pytest.raises(ConfigurationError, match=r"^scenario custom, "):
         Scenario(**values)
+
+
+@pytest.mark.parametrize("queue", ["0100", "1:30", "0x10", "1_000", "1e3", "+5", "-5", "", "9" * 5000, "٣"])
+def test_a_queue_is_a_plain_number(queue):
+    with pytest.raises(ConfigurationError, match="is not a number of packets"):
+        from_mapping({"rtt": "1s", "queue": queue})
+
+
+@pytest.mark.parametrize("word", ["rtt=" + "9" * 400 + "s", "rtt=1s rate=" + "9" * 400 + "mbit"])
+def test_a_number_without_end_is_refused(word):
+    with pytest.raises(ConfigurationError, match=r"is not a (duration|rate)"):
+        parse_line(word)
+
+
+def test_what_a_value_is_not_is_said_without_its_content():
+    nested: list[object] = ["x"] * 10
+    for _ in range(12):
+        nested = [nested] * 10  # a million million words, were it written out
+    with pytest.raises(ConfigurationError, match="a list is not a text or a number"):
+        from_mapping({"rtt": nested})
+
+
+def test_scenarios_whose_trace_begins_at_its_begin_begin_alike():
+    assert parse_line("rtt=1s loss=trace(slot=1s,shares=0;1)").begins_alike
+    assert parse_line("rtt=1s loss=none loss_up=trace(slot=1s,shares=0;1)").begins_alike
+    assert not parse_line("rtt=1s loss=trace(slot=1s,shares=0;1,start=random)").begins_alike
+    assert not parse_line("rtt=1s loss=independent(probability=0.1)").begins_alike

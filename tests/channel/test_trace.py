@@ -64,3 +64,11 @@ def test_shares_survive_being_written(steps: list[int]):
 def test_a_bad_model_is_refused(text: str):
     with pytest.raises(ConfigurationError):
         parse_loss(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0*1000000000", "0*99999999999999", "1;0*5000000", "0*0", "0*-1", "inf", "nan", "0*٣", "1_0"]
+)
+def test_slots_take_no_memory_before_they_are_counted(text: str):
+    with pytest.raises(ConfigurationError):
+        parse_shares(text)

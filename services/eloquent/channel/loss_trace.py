@@ -4,7 +4,8 @@ Rules of this file:
 
 - The text is the line `eloquent loss trace 1`, then one line a packet, `SECONDS arrived` or `SECONDS lost`, in the order of
   sending, and last `SECONDS end`: the length of the trace, where it begins anew. Seconds count from the begin of the trace.
-  Lines that begin with `#` are comments, before the packets or among them (docs/measurement.md).
+  Lines that begin with `#` are comments, before the packets or among them (docs/measurement.md). Times that count from 1970, or
+  from when a machine was started, are taken from the first packet on.
 - As a model, a slot has the share of its packets that were lost; a slot without packets has the fate of the packet nearest
   to its middle.
 """
@@ -15,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from eloquent.channel.trace import DEFAULT_SLOT, TraceLoss
+from eloquent.channel.trace import DEFAULT_SLOT, LONGEST, TraceLoss, check_slot, check_slots
 from eloquent.errors import ConfigurationError
 
 HEADER = "eloquent loss trace 1"
+_SECONDS = re.compile(r"\d{1,15}(\.\d{1,15})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class LossTrace:
             slot: Length of a slot in seconds; the time between two packets, or shorter.
             start: Whether a schedule begins at a slot that its seed chooses.
         """
+        check_slot(slot)
+        check_slots(self.length_s / slot)
         times = [packet.sent_s for packet in self.packets]
         count = max(1, -(-round(self.length_s * 1e6) // round(slot * 1e6)))
         fates: list[list[bool]] = [[] for _ in range(count)]
@@ -107,23 +111,36 @@ def parse_loss_trace(text: str) -> LossTrace:
     Raises:
         ConfigurationError: It is not such a file; the message names the line.
     """
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != HEADER:
-        raise ConfigurationError(f"this is not a loss trace: its first line is not '{HEADER}'")
+    lines = text.split("\n")  # a comment may hold any other separator
+    if lines[0].strip() != HEADER:
+        raise ConfigurationError(f"line 1: this is not a loss trace: its first line is not '{HEADER}'")
     packets: list[PacketFate] = []
+    origin_s: float | None = None
     length_s: float | None = None
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip() or line.startswith("#"):
             continue
         seconds, _, fate = line.strip().partition(" ")
-        if length_s is not None or fate not in {"arrived", "lost", "end"} or not re.fullmatch(r"\d+(\.\d+)?", seconds):
-            raise ConfigurationError(
-                f"loss trace, line {number}: '{line}' is not SECONDS arrived|lost, with one end last"
-            )
+        if length_s is not None or fate not in {"arrived", "lost", "end"} or not _SECONDS.fullmatch(seconds):
+            raise ConfigurationError(f"line {number}: '{line.strip()}' is not SECONDS arrived|lost, with one end last")
+        if origin_s is None:
+            origin_s = float(seconds) if float(seconds) > LONGEST else 0.0
+        at_s = round(float(seconds) - origin_s, 9)
+        if at_s > LONGEST:
+            raise ConfigurationError(f"line {number}: {seconds} s is more than a day after the first packet")
+        is_before = bool(packets) and at_s < packets[-1].sent_s
         if fate == "end":
-            length_s = float(seconds)
+            if is_before:
+                raise ConfigurationError(
+                    f"line {number}: a loss trace cannot end at {seconds} s, before its last packet"
+                )
+            length_s = at_s
+        elif is_before:
+            raise ConfigurationError(
+                f"line {number}: packets stand in the order of sending, and {seconds} s is before the one above"
+            )
         else:
-            packets.append(PacketFate(float(seconds), lost=fate == "lost"))
+            packets.append(PacketFate(at_s, lost=fate == "lost"))
     if length_s is None:
-        raise ConfigurationError("this loss trace is cut off: its last line is not 'SECONDS end'")
+        raise ConfigurationError(f"line {len(lines)}: this loss trace is cut off: its last line is not 'SECONDS end'")
     return LossTrace(tuple(packets), length_s)

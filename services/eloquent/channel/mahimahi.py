@@ -3,17 +3,20 @@
 Rules of this file:
 
 - The text has on each line the millisecond at which one packet of 1500 bytes may leave; it repeats at its last timestamp.
+  Times that count from 1970, or from when a machine was started, are taken from the first line on.
 - It has rates and outages, no random loss: as a model it loses everything in its outages.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from eloquent.channel.trace import DEFAULT_SLOT, TraceLoss
+from eloquent.channel.trace import DEFAULT_SLOT, LONGEST, TraceLoss, check_slot, check_slots
 from eloquent.errors import ConfigurationError
 
 DEFAULT_OUTAGE = 0.500  # seconds without an opportunity that make an outage
+_MILLISECONDS = re.compile(r"\d{1,15}", re.ASCII)
 OPPORTUNITY_BYTES = 1500  # what one line delivers
 
 
@@ -88,6 +91,8 @@ class DeliveryTrace:
             slot: Length of a slot in seconds.
             start: Whether a schedule begins at a slot that its seed chooses.
         """
+        check_slot(slot)
+        check_slots(self.length_s / slot)
         count = max(1, int(self.length_s / slot + 1e-9))
         dark = [0.0] * count
         for outage in self.outages(threshold):
@@ -104,12 +109,26 @@ def parse_mahimahi(lines: Iterable[str]) -> DeliveryTrace:
         lines: The lines of the file.
 
     Raises:
-        ConfigurationError: A line is not a number of milliseconds, or they do not rise, or all are 0.
+        ConfigurationError: A line is not a number of milliseconds, or they do not rise, or all are 0; the message names the line.
     """
-    words = [line.strip() for line in lines if line.strip()]
-    if not all(word.isdecimal() for word in words):
-        raise ConfigurationError("a Mahimahi trace has one number of milliseconds on each line")
-    at_ms = tuple(map(int, words))
-    if not at_ms or at_ms[-1] == 0 or any(one > two for one, two in pairwise(at_ms)):
-        raise ConfigurationError("the milliseconds of a Mahimahi trace rise, and end above 0")
-    return DeliveryTrace(at_ms)
+    at_ms: list[int] = []
+    origin_ms: int | None = None
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        if not (word := line.strip()):
+            continue
+        if not _MILLISECONDS.fullmatch(word):
+            raise ConfigurationError(
+                f"line {number}: '{word[:80]}' is not a number of milliseconds, of which a Mahimahi trace has one on each line"
+            )
+        if origin_ms is None:
+            origin_ms = int(word) if int(word) > LONGEST * 1e3 else 0
+        moment = int(word) - origin_ms
+        if not (at_ms[-1] if at_ms else 0) <= moment <= LONGEST * 1e3:
+            raise ConfigurationError(
+                f"line {number}: {word} ms is before the line above, or more than a day after the first"
+            )
+        at_ms.append(moment)
+    if not at_ms or at_ms[-1] == 0:
+        raise ConfigurationError(f"line {number}: the milliseconds of a Mahimahi trace end above 0")
+    return DeliveryTrace(tuple(at_ms))

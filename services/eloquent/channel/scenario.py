@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from eloquent.channel.loss import LossModel, NoLoss, format_loss, parse_loss, write_duration
 from eloquent.channel.schedule import Direction, Schedule
+from eloquent.channel.trace import TraceLoss
 from eloquent.errors import ConfigurationError
 from eloquent.units import format_rate, parse_duration, parse_rate
 
@@ -23,6 +24,7 @@ _KEYS = ("name", "description", "rtt", "rate", "queue", "loss", "loss_up")
 _EXAMPLE = "rtt=400ms rate=10mbit queue=1000 loss=independent(probability=0.15)"
 _WORD = re.compile(r"([A-Za-z_]+)=([^\s()]*(?:\([^()]*\))?)(?:\s+|$)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_QUEUE = re.compile(r"[1-9][0-9]{0,8}")  # not 0100, which may be 64
 _Value = TypeVar("_Value")
 
 
@@ -67,6 +69,11 @@ class Scenario:
     def loss(self, direction: Direction) -> LossModel:
         """Return the loss model of one direction."""
         return self.loss_down if direction is Direction.DOWN else self.loss_up
+
+    @property
+    def begins_alike(self) -> bool:
+        """Whether all its schedules begin with the same trace: then sessions are no independent samples of it."""
+        return any(isinstance(model, TraceLoss) and not model.start for model in (self.loss_down, self.loss_up))
 
     def schedule(self, direction: Direction, *, seed: int, link: str) -> Schedule:
         """Return the schedule that one link of this scenario follows in one direction.
@@ -133,7 +140,7 @@ def from_mapping(values: Mapping[str, object], *, name: str = "custom") -> Scena
         if key not in _KEYS:
             raise ConfigurationError(f"scenario {name}: '{key}' is not a key, write some of {', '.join(_KEYS)}")
         if not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise ConfigurationError(f"scenario {name}, {key}: {value!r} is not a text or a number")
+            raise ConfigurationError(f"scenario {name}, {key}: {_kind(value)} is not a text or a number")
         words[key] = str(value)
     if "rtt" not in words:
         raise ConfigurationError(f"scenario {words['name']} lacks rtt: write it as in {_EXAMPLE}")
@@ -155,8 +162,14 @@ def _read(words: Mapping[str, str], key: str, parse: Callable[[str], _Value], de
         raise ConfigurationError(f"scenario {words['name']}, {key}: {error}") from None
 
 
+def _kind(value: object) -> str:
+    """Name what stands where a text should; its content may be without end."""
+    kinds = {"dict": "a mapping", "list": "a list", "bool": "a truth value", "NoneType": "nothing"}
+    return kinds.get(type(value).__name__, type(value).__name__)
+
+
 def _parse_queue(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not _QUEUE.fullmatch(text):
         raise ConfigurationError(f"'{text}' is not a number of packets: write 1 or more")
     return int(text)
 

@@ -7,6 +7,7 @@ Rules of this file:
 - What makes one of a recording is `loss_trace.py` and `mahimahi.py`; `trace_files.py` puts it into a scenario.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,32 @@ from eloquent.errors import ConfigurationError
 from eloquent.units import parse_duration
 
 DEFAULT_SLOT = 0.100  # seconds; the length of the paper's slots (Eloquent §4.2)
+LONGEST = 86_400.0  # seconds of a trace; what counts from 1970 is no trace of fifty years
+MOST_SLOTS = 5_000_000  # a day of slots of 20 ms, with room to spare
 _STEPS = 200  # shares are kept to half a percent, so that a schedule's states fit a byte
+
+
+_RUN = re.compile(r"(\d+(?:\.\d*)?(?:e-?\d{1,3})?|\.\d+)(?:\*(\d{1,9}))?", re.ASCII)
+
+
+def check_slots(count: float) -> None:
+    """Refuse a trace of more slots than memory should hold.
+
+    Raises:
+        ConfigurationError: There are more than MOST_SLOTS.
+    """
+    if count > MOST_SLOTS:
+        raise ConfigurationError(f"a trace has {MOST_SLOTS} slots at most, not {count:.0f}: choose a longer slot")
+
+
+def check_slot(slot: float) -> None:
+    """Refuse a slot that is no whole number of milliseconds.
+
+    Raises:
+        ConfigurationError: It is not, or is 0.
+    """
+    if round(slot * 1e3) < 1 or abs(slot * 1e3 - round(slot * 1e3)) > 1e-6:
+        raise ConfigurationError(f"slot: {slot!r} s is not a whole number of milliseconds, 1 or more")
 
 
 def _write_slot(seconds: float) -> str:
@@ -33,11 +59,11 @@ def parse_shares(text: str) -> tuple[float, ...]:
     """
     shares: list[float] = []
     for part in text.split(";"):
-        share, _, times = part.strip().partition("*")
-        try:
-            shares += [float(share)] * int(times or 1)
-        except ValueError:
-            raise ConfigurationError(f"'{part}' is not a share and how often it is repeated, such as 0.5*3") from None
+        match = _RUN.fullmatch(part.strip())
+        if match is None or int(match[2] or 1) == 0:
+            raise ConfigurationError(f"'{part}' is not a share and how often it is repeated, such as 0.5*3")
+        check_slots(len(shares) + int(match[2] or 1))
+        shares += [float(match[1])] * int(match[2] or 1)
     return tuple(shares)
 
 
@@ -85,8 +111,8 @@ class TraceLoss:
             raise ConfigurationError("a trace needs at least one slot")
         if not all(0 <= share <= 1 for share in self.shares):
             raise ConfigurationError("shares of a trace are probabilities: they lie between 0 and 1")
-        if round(self.slot * 1e3) < 1 or abs(self.slot * 1e3 - round(self.slot * 1e3)) > 1e-6:
-            raise ConfigurationError(f"slot: {self.slot!r} s is not a whole number of milliseconds, 1 or more")
+        check_slot(self.slot)
+        check_slots(len(self.shares))
         object.__setattr__(self, "shares", tuple(round(share * _STEPS) / _STEPS for share in self.shares))
 
     @cached_property

@@ -175,10 +175,16 @@ def mahimahi(
     from eloquent.channel.mahimahi import parse_mahimahi
     from eloquent.measure import tables
 
-    try:
-        traces = {path.name: parse_mahimahi(path.read_text(encoding="utf-8").splitlines()) for path in files}
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {error.filename}: {error.strerror}") from None
+    traces = {}
+    for path in files:
+        try:
+            traces[path.name] = parse_mahimahi(path.read_text(encoding="utf-8").split("\n"))
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"cannot read {path}: {error}") from None
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the trace {path}, {error}") from None
     console.print(tables.delivery(traces, outage=parse_duration(outage)), markup=False)
 
 

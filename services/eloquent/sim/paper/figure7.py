@@ -20,8 +20,8 @@ from eloquent.sim.paper.reductions import reduction_of
 from eloquent.sim.paper.settings import DUPLICATES, OURS, PAPER, TCP
 
 SHIPPED = ("trace-walk", "trace-wifi", "trace-lift")
-RTT = "400ms"  # (§4.3)
-SLOT = "20ms"  # as `eloquent measure` makes of a loss trace
+RTT = 0.400  # seconds (§4.3)
+SLOT = 0.020  # seconds; as `eloquent measure` makes of a loss trace
 POOLED = "all-traces"
 PRINTED = (
     ("stall_s", "stream_s", TCP, -27.4),
@@ -45,7 +45,7 @@ def read_traces(folder: Path | None) -> list[Scenario]:
         return [scenarios.load(name) for name in SHIPPED]
     files = sorted(folder.rglob("*.yaml"))
     if files:
-        return [replace(scenarios.load(path), name=_name(path)) for path in files]
+        return [replace(scenarios.load(path, random_start=True), name=_name(path)) for path in files]
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if not files:
         raise ConfigurationError(f"{folder} holds no traces")
@@ -58,11 +58,7 @@ def _name(path: Path) -> str:
 
 
 def _from_trace(path: Path) -> Scenario:
-    try:
-        link = scenarios.load(f"rtt={RTT} loss=trace(file={path},slot={SLOT},start=random)")
-    except ConfigurationError as error:
-        raise ConfigurationError(f"cannot use the trace {path}: {error}") from None
-    return replace(link, name=path.stem)
+    return replace(scenarios.load_trace(path, rtt=RTT, slot=SLOT), name=path.stem)
 
 
 def replay(
