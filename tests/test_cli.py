@@ -29,6 +29,27 @@ def test_instants_come_from_a_file(tmp_path: Path):
     assert ",ok,3," in (tmp_path / "sessions.csv").read_text()
 
 
+def test_each_session_begins_elsewhere_in_a_trace_unless_told_otherwise(tmp_path: Path):
+    (tmp_path / "a, b (1).down").write_text("".join(f"{at}\n" for at in (0, 100, 900, 1000, 1100, 3000, 3100, 4000)))
+    words = ["simulate", "--schemes", "eloquent", "--sessions", "5", "--session", "3", "--workers", "1"]
+    for start, remark in (("", False), (",start=begin", True), (",start=random", False)):
+        line = f"rtt=100ms loss=trace(file={tmp_path}/a, b (1).down,outage=300ms{start})"
+        result = CliRunner().invoke(app, [*words, "--scenario", line, "--out", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        assert ("count as one" in result.output) is remark
+        rows = [row.split(",") for row in (tmp_path / "sessions.csv").read_text().splitlines()]
+        assert (len({row[rows[0].index("stall_s")] for row in rows[1:]}) > 1) is not remark
+
+
+@pytest.mark.parametrize(
+    "words", [["--session", "inf"], ["--session", "1e9"], ["--gap", "1e-9"], ["--session", "nan"], ["--gap", "inf"]]
+)
+def test_a_session_without_end_is_refused(words: list[str]):
+    result = CliRunner().invoke(app, ["simulate", "--workers", "1", *words])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_what_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path):
     for words in (["--schemes", "grpc"], ["--phase", "odd"], ["--tokens", str(tmp_path / "none")]):
         result = CliRunner().invoke(app, ["simulate", "--workers", "1", *words])

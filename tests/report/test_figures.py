@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
+from eloquent.records.rows import SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 from eloquent.report.figures import compute, scheme_of
 
@@ -84,3 +87,20 @@ def test_a_run_that_never_started_has_no_figures(tmp_path, run):
 def test_a_sessions_name_tells_its_scheme():
     assert scheme_of("client1.duplicate-2.r3") == "duplicate-2"
     assert scheme_of("odd") == "odd"
+
+
+@pytest.mark.parametrize(("start", "is_one"), [("", True), (",start=random", False)])
+def test_links_that_follow_one_trace_have_no_interval(run, start, is_one):
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    line = f"rtt=100ms loss=trace(slot=1s,shares=0;1{start})"
+    run.write_manifest(manifest | {"scenario": {"name": "custom", "line": line}})
+    for number in range(4):
+        client = f"c{number + 20}"
+        with run.token_writer(client) as tokens, run.session_writer(client) as sessions:
+            name = f"{client}.eloquent.r1"
+            for index in range(5):
+                tokens.write(TokenRow(name, index, None, 1.0 + index * (0.1 + number / 10)))
+            sessions.write(SessionRow(name, client, "eloquent", 1, 0.9, 3.0, "ok", 5))
+    figures = compute(run).schemes["eloquent"]
+    assert figures.stall_ratio is not None
+    assert (figures.stall_ratio_ci95 is None) is is_one

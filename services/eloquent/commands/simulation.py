@@ -53,7 +53,8 @@ def simulate(
     recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
     generated = recorded or constant_rate(session, gap / 1e3)
     choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate)
-    links = [load(link) for link in ([scenario] if "=" in scenario else scenario.split(","))]
+    words = [scenario] if "=" in scenario or Path(scenario).is_file() else scenario.split(",")
+    links = [load(word, random_start=True) for word in words]
     points = [Point(name, link, choices) for link in links for name in schemes.split(",") if name]
     with _working(len(points) * sessions, workers=workers, dask=dask) as (executor, tick), SessionsFile(out) as log:
         results = run(
@@ -69,6 +70,10 @@ def simulate(
     if out is not None:
         table.write(out)
     _print_figures(table)
+    if sessions > 1 and any(point.scenario.begins_alike for point in points):
+        console.print(
+            "Sessions that all begin with their trace count as one, without an interval: start=random begins each elsewhere."
+        )
 
 
 def reproduce(

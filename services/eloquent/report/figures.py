@@ -11,10 +11,11 @@ Rules of this file:
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
+from eloquent.errors import ConfigurationError
 from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval
 from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
 from eloquent.records.rows import ENDED_WELL, ProbeRow, SessionRow, StreamRow, TokenRow
@@ -129,18 +130,21 @@ def compute(run: RunDirectory) -> Summary:
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
     is_paired = manifest.measured_s is None  # the users of a load test ask when they like, each something else
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
+    schemes = {
+        name: _scheme_figures(
+            [row for row in sessions if row.scheme == name],
+            tokens,
+            streams,
+            measured,
+            unfinished=unfinished.count(name),
+            baseline=[row for row in sessions if row.scheme == names[0]] if is_paired and name != names[0] else [],
+        )
+        for name in names
+    }
+    if _begins_alike(manifest):
+        schemes = {name: _without_intervals(one) for name, one in schemes.items()}
     return Summary(
-        schemes={
-            name: _scheme_figures(
-                [row for row in sessions if row.scheme == name],
-                tokens,
-                streams,
-                measured,
-                unfinished=unfinished.count(name),
-                baseline=[row for row in sessions if row.scheme == names[0]] if is_paired and name != names[0] else [],
-            )
-            for name in names
-        },
+        schemes=schemes,
         rounds=len({row.round for row in sessions}),
         loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
         scheduled_loss_rate=_scheduled_loss(manifest, probes),
@@ -151,6 +155,20 @@ def compute(run: RunDirectory) -> Summary:
             window=(begin, end),
         ),
     )
+
+
+def _begins_alike(manifest: Manifest) -> bool:
+    """Tell whether all links follow one trace from its begin, so that their sessions are no independent samples."""
+    try:
+        return parse_line(manifest.scenario.line).begins_alike
+    except ConfigurationError:  # a real network, or a foreign manifest
+        return False
+
+
+def _without_intervals(figures: SchemeFigures) -> SchemeFigures:
+    relative = figures.relative_stall_ratio
+    alone = None if relative is None else replace(relative, ci95=None)
+    return replace(figures, stall_ratio_ci95=None, relative_stall_ratio=alone)
 
 
 def scheme_of(session: str) -> str:

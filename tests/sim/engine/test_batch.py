@@ -40,3 +40,13 @@ def test_instants_are_read_one_a_line():
     for text in ("", "# nothing\n", "1.0\nsoon\n"):
         with pytest.raises(ConfigurationError, match="tokens"):
             read_instants(text, name="tokens")
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e400", "0.4", "1e6", "x", "9" * 5000])
+def test_an_instant_that_is_none_is_named_by_its_line(word):
+    with pytest.raises(ConfigurationError, match=r"^tokens, line 4: "):
+        read_instants(f"# seconds\x85\u2028 of any origin\n0\n0.5\n{word}\n", name="tokens")
+
+
+def test_instants_since_1970_count_from_the_first():
+    assert read_instants("1700000000.0\n1700000000.5\n", name="tokens") == (0.0, 0.5)

@@ -82,3 +82,16 @@ def test_what_cannot_be_simulated_is_refused_before_anything_runs():
         run([POINTS[0], Point("grpc", SCENARIO)], sessions=1, generated_s=TOKENS, seed=1)
     with pytest.raises(ConfigurationError):
         run(POINTS, sessions=0, generated_s=TOKENS, seed=1)
+
+
+@pytest.mark.parametrize(("start", "is_one"), [("begin", True), ("random", False)])
+def test_sessions_that_begin_with_the_same_trace_are_one_for_an_interval(start, is_one):
+    scenario = scenarios.load(f"rtt=100ms loss=trace(slot=100ms,shares=0*9;0.5*4;0*12;1*7;0*6,start={start})")
+    baseline, ours = run(
+        [Point("retransmit", scenario), Point("eloquent", scenario)], sessions=6, generated_s=TOKENS, seed=1
+    )
+    figures = ours.figures(baseline)
+    assert figures.stall_ratio is not None
+    assert (figures.stall_ratio_ci95 is None) is is_one
+    assert figures.relative_stall_ratio is not None
+    assert (figures.relative_stall_ratio.ci95 is None) is is_one

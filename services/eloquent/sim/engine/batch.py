@@ -4,6 +4,7 @@ Batches and their results are small and can be pickled, so that a worker may be 
 travels by its name.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import TOLERANT_THRESHOLD, gaps
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.session import SessionTrace, run_session
+from eloquent.sim.engine.session import LONGEST_SESSION, SessionTrace, run_session
 
 SEEDS_APART = 1_000_000  # between the first sessions of two seeds
 
@@ -144,16 +145,23 @@ def read_instants(text: str, *, name: str) -> tuple[float, ...]:
         name: Where they are from, for messages.
 
     Raises:
-        ConfigurationError: A line is no number, or there is none.
+        ConfigurationError: A line is no number, before the line above or more than a day after the first, or there is none.
     """
-    instants = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    instants: list[float] = []
+    for number, line in enumerate(text.split("\n"), start=1):
         if not (word := line.strip()) or word.startswith("#"):
             continue
         try:
-            instants.append(float(word))
+            instant = float(word)
         except ValueError:
-            raise ConfigurationError(f"{name}, line {number}: '{word}' is not an instant in seconds") from None
+            instant = math.nan
+        if not math.isfinite(instant):
+            raise ConfigurationError(f"{name}, line {number}: '{word[:80]}' is not an instant in seconds")
+        if instants and not instants[-1] <= instant <= instants[0] + LONGEST_SESSION:
+            raise ConfigurationError(
+                f"{name}, line {number}: {word} s is before the line above, or more than a day after the first"
+            )
+        instants.append(instant)
     if not instants:
         raise ConfigurationError(f"{name} holds no instants")
     return tuple(round(instant - instants[0], 9) for instant in instants)

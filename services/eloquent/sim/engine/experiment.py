@@ -7,7 +7,8 @@ Rules of this file
   processor as on many.
 - Of a session a few numbers are kept, and of the gaps their lengths in whole milliseconds. Memory does not grow with what
   is under way: a worker gets its next batch when an earlier one is done.
-- The formulas are those of `qoe` (docs/measures.md).
+- The formulas are those of `qoe` (docs/measures.md). An interval counts sessions that are independent of one another: those
+  that all begin with the same trace are one.
 """
 
 from array import array
@@ -100,7 +101,9 @@ class Results:
             sessions=len(stream_s),
             tokens=round(tokens),
             stall_ratio=ratio(self.column("stall_s"), stream_s),
-            stall_ratio_ci95=share_interval(self.column("stall_s"), stream_s),
+            stall_ratio_ci95=None
+            if self.point.scenario.begins_alike
+            else share_interval(self.column("stall_s"), stream_s),
             stall_ratio_210=ratio(self.column("stall_210_s"), stream_s),
             relative_stall_ratio=None if baseline is None else self.relative_to(baseline),
             stall_excess_ratio=ratio(self.column("excess_s"), stream_s),
@@ -131,7 +134,8 @@ class Results:
         relative = relative_ratio(pairs)
         if relative is None:
             return None
-        return RelativeStallRatio(baseline=baseline.point.scheme, ratio=relative[0], ci95=relative[1])
+        interval = None if self.point.scenario.begins_alike else relative[1]
+        return RelativeStallRatio(baseline=baseline.point.scheme, ratio=relative[0], ci95=interval)
 
     def measured(self, column: str, per: str) -> Iterator[tuple[float, Measured]]:
         """Yield the number of each session that ended well, and two of its quantities."""

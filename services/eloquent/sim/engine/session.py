@@ -40,6 +40,8 @@ from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.reader import SimulatedClient
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
+LONGEST_SESSION = 86_400.0  # seconds
+MOST_TOKENS = 1_000_000  # of a session; more do not fit in memory
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
 _NANOSECONDS = 1e9  # in a second
 
@@ -131,8 +133,12 @@ def constant_rate(session_s: float, gap_s: float = 0.1) -> tuple[float, ...]:
         session_s: Length of the session in seconds.
         gap_s: Seconds between tokens, by default 0.1.
     """
-    if not (session_s > 0 and gap_s > 0):
-        raise ConfigurationError("a session and the gap between its tokens are longer than 0 s")
+    if not (0 < session_s <= LONGEST_SESSION and 0 < gap_s < math.inf):
+        raise ConfigurationError(
+            "a session and the gap between its tokens are longer than 0 s, and a session at most a day"
+        )
+    if session_s / gap_s > MOST_TOKENS:
+        raise ConfigurationError(f"a session of {session_s / gap_s:.3g} tokens is too long: {MOST_TOKENS} at most")
     return tuple(round(index * gap_s, 9) for index in range(math.ceil(round(session_s / gap_s, 9))))
 
 
