@@ -1,4 +1,8 @@
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eloquent.channel.trace_files import expand_traces
 from eloquent.errors import ConfigurationError
@@ -72,3 +76,30 @@ def test_where_a_trace_begins_that_does_not_say():
     read = {"a": LOSSES}.__getitem__
     assert "start=random" in expand_traces("trace(file=a)", read, random_start=True)
     assert "start" not in expand_traces("trace(file=a,start=begin)", read, random_start=True)
+
+
+PIECES = [
+    "trace(",
+    "file=",
+    "slot=",
+    "start=",
+    "outage=",
+    "a",
+    "'",
+    '"',
+    "(",
+    ")",
+    ",",
+    " ",
+    "=",
+    "20ms",
+    "1us",
+    "random",
+    "x=1",
+]
+
+
+@given(text=st.lists(st.sampled_from(PIECES), max_size=14).map("".join), content=st.text(max_size=60) | st.just(LOSSES))
+def test_any_text_is_expanded_or_refused_in_a_sentence(text: str, content: str):
+    with suppress(ConfigurationError):
+        assert isinstance(expand_traces(text, lambda name: content), str)

@@ -112,6 +112,14 @@ def test_a_hole_that_nothing_fills_is_unknown(tmp_path: Path):
     assert stream.loss_rate == 0
 
 
+def test_what_a_capture_near_the_sender_has_missed_is_no_packet(tmp_path: Path):
+    story = Story(lambda number, now: number == 5, tokens=20)
+    seen = only_direction(story.write(tmp_path / "a.pcap", "sender"))
+    stream = fates(replace(seen, data=tuple(one for one in seen.data if one.start != 900)))
+    assert [one.start for one in stream.transmissions if one.fate is Fate.LOST] == [500]
+    assert stream.direction.missed_bytes == 100
+
+
 def test_a_needless_retransmission_has_no_known_fate_where_duplicates_are_not_told(tmp_path: Path):
     story = Story(lambda number, now: False, tokens=20)
     seen = only_direction(story.write(tmp_path / "a.pcap", "sender"))

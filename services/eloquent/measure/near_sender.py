@@ -32,7 +32,7 @@ class _Piece:
 
     def arrived(self, data: Sequence[DataPacket], rtt_s: float) -> tuple[set[int], set[int]]:
         """Return the carriers that arrived, and those of which nobody knows unless the receiver tells of duplicates."""
-        if self.ack is None:
+        if self.ack is None or not self.carriers:  # or the capture has missed them
             return set(), set()
         ack = self.ack
         echoed = [number for number in self.carriers if data[number].ts_value == ack.ts_echo is not None]
