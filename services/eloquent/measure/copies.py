@@ -8,6 +8,7 @@ Rules of this file:
   another interface, tells that two pairs of addresses are one connection; from then on they are, under the first pair.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ class Copies:
     """Tells copies from packets, and gives a connection that was translated its first addresses."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, tuple[float, _Pair, Hashable]] = {}
+        self._seen: OrderedDict[Hashable, tuple[float, _Pair, Hashable]] = OrderedDict()
         self._first_pair: dict[_Pair, _Pair] = {}
 
     def original(self, packet: TcpPacket, identification: int | None, record: Record) -> TcpPacket | None:
@@ -61,7 +62,7 @@ class Copies:
             self._seen.pop(key, None)
             self._seen[key] = (packet.at_s, pair, interface)
         while len(self._seen) > 2 * _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         return packet if pair == (packet.source, packet.target) else replace(packet, source=pair[0], target=pair[1])
 
 
