@@ -48,3 +48,12 @@ def test_a_capture_that_missed_packets_or_joined_them_is_doubted(seen: Direction
     doubts([fates(replace(seen, data=seen.data[:-1], segment=60))], warnings.append)
     assert "100 bytes were acknowledged that no packet in it carries" in warnings[0]
     assert "4 packets are longer than the network carries" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("rtt", "shorter", "is_amid"), [(0.4, 0.001, False), (0.4, 0.15, True), (0.02, 0.009, False), (0.02, 0.011, True)]
+)
+def test_a_capture_in_the_middle_of_the_path_is_doubted(seen: Direction, rtt: float, shorter: float, is_amid: bool):
+    warnings: list[str] = []
+    doubts([fates(replace(seen, rtt_s=rtt, shorter_wait_s=shorter))], warnings.append)
+    assert [("in the middle of their path" in one) for one in warnings] == [True] * is_amid

@@ -235,6 +235,7 @@ def test_the_command_line_shows_mahimahi_traces(tmp_path: Path):
         ("run", "--grpc", "x:port"),
         ("read", "/nonexistent.pcap"),
         ("read", "/nonexistent.pcap", "--vantage", "moon"),
+        ("read", "/nonexistent.pcap", "--server", "example.org"),
         ("mahimahi", "/nonexistent"),
     ],
 )

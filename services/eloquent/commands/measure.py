@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that the list of all commands does not wait for it.
 """
 
+import ipaddress
 import os
 import time
 from pathlib import Path
@@ -129,7 +130,7 @@ def read(
         out or capture.parent,
         vantage=None if vantage == "auto" else Vantage(vantage),
         port=port,
-        server=server,
+        server=_ip_address(server),
         session=session,
         slot=parse_duration(slot),
     )
@@ -202,6 +203,20 @@ def _port(url: str, grpc: str) -> int:
         return parse_address(grpc)[1]
     asked = chat_url(url)
     return asked.port or {"http": 80, "https": 443}[asked.scheme]
+
+
+def _ip_address(text: str) -> str:
+    """Return an IP address as captures write it; nothing of nothing.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return str(ipaddress.ip_address(text)) if text else ""
+    except ValueError:
+        raise ConfigurationError(
+            f"'{text}' is not an IP address: captures have no names, write 203.0.113.5 or 2001:db8::5"
+        ) from None
 
 
 def _report(

@@ -79,6 +79,7 @@ class Direction:
         acks: The acknowledgements of the other side, in the order of the capture.
         tells_duplicates: Whether the receiver would tell of bytes that arrived twice (DSACK, RFC 2883).
         segment: Longest segment that the receiver takes, in bytes; None where its SYN was not seen, or does not say.
+        shorter_wait_s: The shorter of the two waits of the handshake in seconds; None where it was not seen.
     """
 
     sender: Address
@@ -89,6 +90,7 @@ class Direction:
     acks: tuple[AckPacket, ...]
     tells_duplicates: bool = True
     segment: int | None = None
+    shorter_wait_s: float | None = None
 
     @property
     def payload_bytes(self) -> int:
@@ -140,10 +142,10 @@ def _direction(connection: Connection) -> Direction | None:
     if not stream.data:
         return None
     to_server, to_client = _handshake(packets)
-    vantage, rtt_s = None, None
+    vantage, rtt_s, shorter_s = None, None, None
     if to_server is not None and to_client is not None:
         vantage = Vantage.SENDER if to_server < to_client else Vantage.RECEIVER
-        rtt_s = to_server + to_client
+        rtt_s, shorter_s = to_server + to_client, min(to_server, to_client)
     opened = [packet for packet in packets if packet.syn]
     return Direction(
         sender,
@@ -154,6 +156,7 @@ def _direction(connection: Connection) -> Direction | None:
         tuple(stream.acks),
         tells_duplicates=any(ack.blocks for ack in stream.acks) or {one.sack_permitted for one in opened} == {True},
         segment=next((packet.segment for packet in opened if packet.source == receiver), None),
+        shorter_wait_s=shorter_s,
     )
 
 

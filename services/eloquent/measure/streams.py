@@ -17,6 +17,9 @@ from eloquent.measure.flows import Direction, Vantage
 from eloquent.measure.losses import StreamFates
 from eloquent.measure.tcp_packet import Address
 
+_FAR = 0.010  # seconds; an end that answers sooner is near, busy as it may be
+_FAR_SHARE = 0.2  # of the round trip
+
 
 def choose(
     found: Sequence[Direction],
@@ -83,6 +86,12 @@ def doubts(streams: Sequence[StreamFates], warn: Warn) -> None:
                 f"no acknowledgement of {format_address(one.direction.receiver)} was captured: "
                 "near the sender, what became of its packets cannot be known"
             )
+    amid = [one for one in streams if _is_amid(one.direction)]
+    if amid:
+        warn(
+            f"{len(amid)} connections were captured in the middle of their path, as their handshakes tell: "
+            "what was lost before that place is not in the capture, so take the figures with care"
+        )
     missed = sum(one.direction.missed_bytes for one in streams)
     if missed:
         warn(f"the capture is not complete: {missed} bytes were acknowledged that no packet in it carries")
@@ -97,3 +106,10 @@ def doubts(streams: Sequence[StreamFates], warn: Warn) -> None:
             f"{joined} packets are longer than the network carries: segmentation offload has joined them, "
             "and each counts as one (docs/measurement.md)"
         )
+
+
+def _is_amid(direction: Direction) -> bool:
+    """Tell whether both ends are far from where the capture was made."""
+    if direction.shorter_wait_s is None or direction.rtt_s is None:
+        return False
+    return direction.shorter_wait_s > max(_FAR, _FAR_SHARE * direction.rtt_s)
