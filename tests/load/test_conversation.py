@@ -3,7 +3,11 @@
 import math
 import statistics
 from itertools import islice
+from pathlib import Path
 
+import pytest
+
+from eloquent.errors import ConfigurationError
 from eloquent.load.conversation import (
     LEFT_SHARE,
     LONGEST_ANSWER,
@@ -11,6 +15,7 @@ from eloquent.load.conversation import (
     MEAN_TURNS,
     SHORTEST_ANSWER,
     Turn,
+    read_prompts,
     turns,
 )
 
@@ -59,3 +64,12 @@ def test_chats_have_four_turns_on_average():
 
 def test_without_thinking_the_next_question_comes_at_once():
     assert {turn.think_s for turn in some(20, think_s=0.0)} == {0.0}
+
+
+def test_a_question_is_a_line_whatever_python_calls_a_line_break(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("one\u2028question\x0b\x85\n\n  \nanother", encoding="utf-8")
+    assert read_prompts(path) == ("one\u2028question\x0b\x85", "another")
+    path.write_text("\n \n")
+    with pytest.raises(ConfigurationError, match="holds no question"):
+        read_prompts(path)

@@ -14,7 +14,10 @@ All of it is a pure function of the seed, the client and the user, so that two t
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+
+from eloquent.errors import ConfigurationError
 
 ANSWER_SIGMA = 0.8
 SHORTEST_ANSWER, LONGEST_ANSWER = 8, 1000  # tokens
@@ -43,6 +46,18 @@ class Turn:
     prompt: str
     tokens: int
     leave_after: int | None
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Read a file of questions, one a line; lines end with line feeds alone, for other breaks may stand in a question.
+
+    Raises:
+        ConfigurationError: It holds none.
+    """
+    prompts = tuple(line for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
+    if not prompts:
+        raise ConfigurationError(f"{path} holds no question: write one a line")
+    return prompts
 
 
 def turns(

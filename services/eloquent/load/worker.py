@@ -25,7 +25,7 @@ from eloquent import telemetry
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
 from eloquent.load.clients import Leave, Question, connect
-from eloquent.load.conversation import Turn, turns
+from eloquent.load.conversation import Turn, read_prompts, turns
 from eloquent.load.job import THREADS_VARIABLE, LoadJob
 from eloquent.load.lag import LagSampler
 from eloquent.load.reading import Reading
@@ -56,7 +56,7 @@ class Worker:
             )
         self.job = job
         self.client = client
-        self.prompts = tuple(line for line in prompts.read_text(encoding="utf-8").splitlines() if line)
+        self.prompts = read_prompts(prompts)
         self.log = ViewerLog(job.folder, client)
         self.metrics = telemetry.LoadMetrics()
         self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
