@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from eloquent.baselines import bound, fec, kcp, kernel, red, ssp, tcp
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.scheme import Family, Scheme
-from eloquent.protocol.senders import adaptive, eloquent, retransmit
+from eloquent.protocol.senders import adaptive, eloquent, packed, retransmit
 
 FAMILIES: tuple[Family, ...] = (
     kernel.GRPC,
@@ -17,6 +17,7 @@ FAMILIES: tuple[Family, ...] = (
     retransmit.DUPLICATE,
     eloquent.FAMILY,
     adaptive.FAMILY,
+    packed.FAMILY,
     tcp.FAMILY,
     red.FAMILY,
     fec.FAMILY,

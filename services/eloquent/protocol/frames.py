@@ -132,7 +132,7 @@ def decode_payload(data: bytes) -> Payload:
         return _decode_ack(body, kind - _TYPE_ACK)
     if kind == _TYPE_DATA_WITH_END:
         reader = ByteReader(body)
-        end = _decode_end(reader)
+        end = decode_end(reader)
         return Data(_decode_fragments(reader.rest()), end)
     if kind == _TYPE_DATA and body:
         return Data(_decode_fragments(body))
@@ -160,7 +160,12 @@ def _decode_fragments(data: bytes) -> tuple[Fragment, ...]:
     return tuple(fragments)
 
 
-def _encode_end(end: End) -> bytes:
+def encode_end(end: End) -> bytes:
+    """Encode the end of a stream.
+
+    Raises:
+        ValueError: The trailer is too long.
+    """
     if len(end.trailer) > MAX_TRAILER:
         raise ValueError(f"a trailer has at most {MAX_TRAILER} bytes")
     return (
@@ -168,7 +173,12 @@ def _encode_end(end: End) -> bytes:
     )
 
 
-def _decode_end(reader: ByteReader) -> End:
+def decode_end(reader: ByteReader) -> End:
+    """Decode the end of a stream.
+
+    Raises:
+        MalformedPacket: It is cut off, or its trailer is too long.
+    """
     count = reader.varint()
     checksum = int.from_bytes(reader.take(_CHECKSUM_SIZE))
     size = reader.varint()
@@ -283,7 +293,7 @@ class DataBuilder:
 
     def add_end(self, end: End) -> bool:
         """Set the end and return True, or return False if it does not fit."""
-        encoded = _encode_end(end)
+        encoded = encode_end(end)
         if len(encoded) > self._left:
             return False
         self._left -= len(encoded)

@@ -211,6 +211,7 @@ class Receiver:
     def _release(self) -> None:
         while not self._broken and (fragment := self._waiting.pop(self._next, None)) is not None:
             self._next += 1
+            self._released(fragment)
             self._waiting_cost -= len(fragment.data) + _PLACE_COST
             self._partial += fragment.data
             self._partial_fragments += 1
@@ -221,6 +222,9 @@ class Receiver:
         self._ranges.discard_below(self._next)
         if self._end is not None and not self._broken:
             self._check_end(self._end)
+
+    def _released(self, fragment: Fragment) -> None:
+        """Learn of a fragment that everything before has been released of, for receivers that derive from this one."""
 
     def _release_token(self, token: bytes) -> None:
         self._unread.append((self._partial_fragments, len(token) + _PLACE_COST))

@@ -47,7 +47,12 @@ class Sender(ABC):
 
     Args:
         budget: Bytes that the payload of one datagram may take.
+
+    Attributes:
+        fragment_overhead: Bytes that a packet with one fragment takes beside its content, at most.
     """
+
+    fragment_overhead = FRAGMENT_OVERHEAD
 
     def __init__(self, *, budget: int = PAYLOAD_BUDGET) -> None:
         if budget < FRAGMENT_OVERHEAD + 2 * MAX_TRAILER:
@@ -59,7 +64,7 @@ class Sender(ABC):
         self._sent = 0  # fragments, sent at least once
         self._had = RangeSet()  # acknowledged, from the oldest unacknowledged fragment on
         self._limit = WINDOW  # fragments below it may be sent: the receiver's credit
-        self._flight = 0  # bytes of data in _unacked
+        self._flight = 0  # bytes under way: the weight of _unacked
         self._checksum = 0
         self._end: End | None = None
         self._end_sent = False
@@ -96,7 +101,7 @@ class Sender(ABC):
             raise LocalProtocolError("a token came after the end of its stream")
         if len(token) > MAX_TOKEN:
             raise LocalProtocolError(f"a token of {len(token)} bytes is too long: at most {MAX_TOKEN} can be sent")
-        room = self._budget - FRAGMENT_OVERHEAD
+        room = self._budget - self.fragment_overhead
         parts = [token[start : start + room] for start in range(0, len(token), room)] or [b""]
         if self.backlog + len(parts) > MAX_BACKLOG:
             raise LocalProtocolError("too many tokens wait for their acknowledgement: mind the backlog")
@@ -160,7 +165,7 @@ class Sender(ABC):
             for first, last in self._had.gaps(max(start, oldest), stop):
                 for index in range(first, last):
                     if (fragment := self._unacked.pop(index, None)) is not None:
-                        self._flight -= len(fragment.data)
+                        self._flight -= self._weight(fragment)
                         newly.append(index)
         for start, stop in ((oldest, ack.next_index), *ack.ranges):
             self._had.add(max(start, oldest), stop)
@@ -218,6 +223,10 @@ class Sender(ABC):
             return False
         return not self._over and not (self._outstanding and now - self._silent_since > QUIET_AFTER)
 
+    def _weight(self, fragment: Fragment) -> int:
+        """Return how many bytes a fragment counts while it is under way."""
+        return len(fragment.data)
+
     def _window_is_open(self) -> bool:
         oldest = next(iter(self._unacked), self._sent)
         return self._sent < min(oldest + WINDOW, self._limit) and self._flight < FLIGHT_LIMIT
@@ -228,7 +237,7 @@ class Sender(ABC):
             fragment = self._fresh.popleft()
             self._unacked[fragment.index] = fragment
             self._sent += 1
-            self._flight += len(fragment.data)
+            self._flight += self._weight(fragment)
             self._account.original_bytes += len(fragment.data)
         if self._end is not None and self._end_waits:
             self._end_sent = builder.add_end(self._end)
