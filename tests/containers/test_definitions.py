@@ -126,3 +126,21 @@ def test_promtool_reads_the_configuration(needs_promtool, tmp_path):
         ["promtool", "check", "config", tmp_path / "prometheus.yml"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_docs_say_plainly_what_the_labs_container_may():
+    """A container with these rights is close to a privileged one, and nobody is to read the opposite."""
+    testbed = SERVICES["testbed"]
+    assert "SYS_ADMIN" in testbed["cap_add"]
+    assert "apparmor:unconfined" in testbed["security_opt"]
+    for path in (REPOSITORY / "README.md", REPOSITORY / "docs" / "containers.md"):
+        text = " ".join(path.read_text().split())
+        assert "no container is privileged" not in text.lower()
+        assert "SYS_ADMIN" in text
+        assert "AppArmor" in text
+        assert "root" in text
+    others = [service for name, service in SERVICES.items() if name != "testbed"]
+    assert others
+    for service in others:
+        assert not service.get("cap_add")
+        assert not any(option.startswith(("apparmor", "seccomp")) for option in service["security_opt"])
