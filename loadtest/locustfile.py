@@ -18,10 +18,11 @@ from locust.runners import MasterRunner
 from shapes import SHAPES
 
 from eloquent import telemetry
+from eloquent.load.dispatcher import EvenDispatcher
 from eloquent.load.job import CLIENT_VARIABLE, read_job
 from eloquent.load.lag import LagSampler
 from eloquent.load.web_guard import guard
-from eloquent.load.worker import ChatUser, Worker
+from eloquent.load.worker import ChatUser, Worker, user_classes
 from eloquent.records.run_directory import RunDirectory
 
 # Locust gives a silent worker up after 3 s, which a machine under full load may take to schedule it; the lab itself watches for
@@ -51,14 +52,14 @@ if CLIENT_VARIABLE in os.environ:
     ChatUser.worker.warm_up()
 
 
-class Chatter(ChatUser):
-    """A user of this test."""
+globals().update(user_classes(JOB.options.schemes))  # where Locust looks for them
 
 
 @events.init.add_listener
 def start(environment: Environment, **_: Any) -> None:
     """Begin what this process does beside its users."""
     if isinstance(environment.runner, MasterRunner):
+        environment.dispatcher_class = EvenDispatcher
         if environment.web_ui is not None:
             guard(environment.web_ui.app)
         telemetry.serve(JOB.master_metrics)

@@ -19,11 +19,16 @@ class BaseShape(LoadTestShape):
     options: LoadOptions
 
     def tick(self) -> tuple[int, float] | None:
-        """Give the number of users wanted now and how many may come in a second; None when the test is over."""
+        """Give the number of users wanted now and how many may come in a second; None when the test is over.
+
+        There is one user of each scheme at least, where all are as many.
+        """
         passed = self.get_run_time() / self.options.duration_s
         if passed >= 1:
             return None
-        return max(1, round(self.share(passed) * self.options.users)), max(1.0, self.options.users / ARRIVAL)
+        users = self.options.users
+        one_each = min(users, len(self.options.schemes))
+        return max(one_each, round(self.share(passed) * users)), max(1.0, users / ARRIVAL)
 
     def share(self, passed: float) -> float:
         """Give the share of the users, 0..1, that is wanted when a share of the test has passed."""

@@ -201,6 +201,16 @@ def test_no_alert_calls_a_load_worker_dead_that_comes_or_goes(chatting, ride):
     assert chatting.prometheus(query, at=ride.when("load directory") + 10) == []
 
 
+def test_after_a_spike_every_scheme_still_has_its_users(chatting):
+    """12 users, of whom a quarter stay: more users than schemes, but fewer than hosts times schemes."""
+    words = ("--users", "12", "--duration", "15", "--think", "0.2", "--answer-tokens", "10", "--allow-lag")
+    load = run_load(chatting, *words, "--shape", "spike", "--schemes", ",".join(SCHEMES))
+    assert load.status == 0, load.output
+    _, end = load.read("manifest.json")["measured_s"]
+    late = [row.scheme for row in RunDirectory(load.folder).sessions() if end - 3 < row.requested_s < end]
+    assert set(late) == set(SCHEMES)
+
+
 def test_a_killed_worker_leaves_partial_results(chatting):
     load = run_load(chatting, *SMALL, "--schemes", "eloquent", act=lambda _: chatting.kill_one("--worker"), delay_s=4.0)
     assert load.status == 1

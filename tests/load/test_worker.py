@@ -45,7 +45,7 @@ module.ChatUser.worker = worker
 told = []
 environment = Environment(user_classes=[])
 environment.events.request.add_listener(lambda **words: told.append((words["name"], words["exception"])))
-user = type("Chatter", (module.ChatUser,), {})(environment)
+user = module.user_classes(["grpc"])["Chatter_grpc"](environment)
 if kind.startswith("full"):  # a file that may not grow is refused as one on a full disk is
     length = (folder / "sessions" / "c1.csv").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, resource.RLIM_INFINITY))

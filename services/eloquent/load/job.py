@@ -45,19 +45,6 @@ class LoadJob(BaseModel):
         """Names of the client hosts."""
         return tuple(self.metrics)
 
-    def scheme_of(self, client: str, user: int) -> str:
-        """Give the scheme of a user.
-
-        The users of a host take turns, on each host from another scheme on, so that every host has all of them, and they are
-        divided evenly also where a host has fewer users than there are schemes.
-
-        Args:
-            client: Name of the host.
-            user: Number of the user on it, from 1.
-        """
-        schemes = self.options.schemes
-        return schemes[(user - 1 + self.clients.index(client)) % len(schemes)]
-
 
 def read_job() -> LoadJob:
     """Read the job of this process.

@@ -11,7 +11,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Worker:
         self.metrics = telemetry.LoadMetrics()
         self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
         self._lag = LagSampler(client, self.metrics.lag, self.log.lag)
-        self._numbers = itertools.count(1)
+        self._numbers = {name: itertools.count() for name in job.options.schemes}
         self._ways = {scheme: connect(scheme, job) for scheme in job.options.schemes}
 
     def warm_up(self) -> None:
@@ -98,9 +98,10 @@ class Worker:
             way.close()
         self.log.close()
 
-    def next_number(self) -> int:
-        """Number a new user of this host."""
-        return next(self._numbers)
+    def next_number(self, scheme: str) -> int:
+        """Number a new user of this host, by how many of his scheme there were: two tests with one seed have the same users."""
+        schemes = self.job.options.schemes
+        return schemes.index(scheme) + 1 + len(schemes) * next(self._numbers[scheme])
 
     def read(self, user: int, scheme: str, turn: Turn, *, on_end: Callable[[], object]) -> Reading:
         """Ask for a user, and begin to read the answer.
@@ -144,22 +145,35 @@ class Worker:
         )
 
 
+def user_classes(schemes: Iterable[str]) -> dict[str, type["ChatUser"]]:
+    """Make the user class of each scheme.
+
+    Args:
+        schemes: Names of the schemes.
+
+    Returns:
+        The classes by name.
+    """
+    named = {f"Chatter_{scheme}": scheme for scheme in schemes}
+    return {name: type(name, (ChatUser,), {"scheme": scheme}) for name, scheme in named.items()}
+
+
 class ChatUser(User):
     """One user: asks, reads, thinks, asks again.
 
     Attributes:
         worker: Set by the locustfile.
-        scheme: What carries the answers.
+        scheme: What carries the answers; each scheme has a class of its own, so that Locust knows who comes and who leaves.
     """
 
     abstract = True
     worker: Worker
+    scheme: str
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._number = self.worker.next_number()
+        self._number = self.worker.next_number(self.scheme)
         self._turns = self.worker.turns(self._number)
-        self.scheme = self.worker.job.scheme_of(self.worker.client, self._number)
 
     def on_start(self) -> None:
         """Come."""
