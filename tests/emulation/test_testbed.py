@@ -85,6 +85,7 @@ def test_a_stale_process_number_hurts_nobody(tmp_path, held, monkeypatch):
     [
         ({"clients": 251}, "CLIENTS=251 is not possible"),
         ({"session_s": 0.5}, "SESSION=0.5 is not possible"),
+        ({"token_rate": 0}, "TOKEN_RATE=0 is not possible"),
         ({"schemes": ("eloquent", "eloquent")}, "SCHEMES names eloquent twice"),
         ({"schemes": ("bound",)}, "it is for the simulator"),
         ({"scenario": "[nonsense]"}, "'\\[nonsense\\]' is not a scenario"),

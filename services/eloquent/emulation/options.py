@@ -52,7 +52,7 @@ class Options(BaseModel):
         rounds: How often each client asks once by each scheme.
         seed: Seed of the links' schedules.
         session_s: Length of one answer in seconds.
-        token_gap_s: Time between two tokens in seconds.
+        token_rate: Tokens a second of each answer.
         carrier: What impairs the links; `auto` takes the best that the kernel has.
         datapath: Open vSwitch's datapath; `auto` takes the kernel's where there is one.
         background: Whether a light load goes on after the rounds, for the dashboards.
@@ -74,7 +74,7 @@ class Options(BaseModel):
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1
     seed: int = 1
     session_s: Annotated[float, Field(ge=1, le=600)] = 30.0
-    token_gap_s: Annotated[float, Field(ge=0.001, le=10)] = 0.1
+    token_rate: Annotated[float, Field(ge=0.1, le=1000)] = 10.0
     carrier: Literal["auto", "netem", "wire"] = "auto"
     datapath: Literal["auto", "kernel", "user"] = "auto"
     background: bool = True
@@ -91,6 +91,11 @@ class Options(BaseModel):
     @classmethod
     def _known_schemes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return schemes.check_choice(names)
+
+    @property
+    def token_gap_s(self) -> float:
+        """Seconds between two tokens."""
+        return 1.0 / self.token_rate
 
     @property
     def door_ports(self) -> dict[Door, int]:
