@@ -16,10 +16,10 @@ def test_tokens_are_words_with_the_space_before_them():
 
 
 def test_the_book_starts_again_after_its_end():
-    words = [token.text for token in islice(BookSource().tokens("round"), 5000)]
+    words = [token.text for token in islice(BookSource().tokens("round"), 25_000)]
     length = words.index(words[0], 1)
     while words[length : 2 * length] != words[:length]:
         length = words.index(words[0], length + 1)
-    assert length > 500
+    assert length > 10_000
     assert " Rabbit" in words
     assert " Author:" not in words

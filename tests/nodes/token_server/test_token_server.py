@@ -1,6 +1,5 @@
 import asyncio
 import time
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -303,10 +302,3 @@ def test_a_port_in_use_is_one_sentence_and_exit_status_2(start_node, free_port):
     assert status == 2
     assert f"cannot listen on 127.0.0.1:{port}" in error
     assert "Traceback" not in error
-
-
-def test_the_bundled_book_is_there():
-    import eloquent.nodes.sources
-
-    text = Path(eloquent.nodes.sources.__file__).with_name("alice.txt").read_text()
-    assert text.startswith("Title: ")
