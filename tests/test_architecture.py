@@ -71,7 +71,7 @@ MAY_IMPORT = {
         "load",
         "watch",
     },
-    "sim": BASE | {"schemes", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
+    "sim": BASE | {"schemes", "content", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
     "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses"},
     "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE

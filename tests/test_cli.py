@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eloquent.cli import app
+from eloquent.content import KINDS
 
 
 def test_simulate_prints_the_figures_and_logs_the_sessions(tmp_path: Path):
@@ -27,6 +28,17 @@ def test_instants_come_from_a_file(tmp_path: Path):
     result = CliRunner().invoke(app, [*words, "--tokens", str(tmp_path / "tokens.txt"), "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert ",ok,3," in (tmp_path / "sessions.csv").read_text()
+
+
+@pytest.mark.parametrize("content", [*KINDS, "mine.jsonl"])
+def test_simulate_streams_the_content_that_is_asked_for(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.jsonl").write_text('{"text": "tea"}\n{"text": "cake"}\n')
+    words = ["simulate", "--schemes", "eloquent", "--sessions", "1", "--session", "2", "--workers", "1"]
+    result = CliRunner().invoke(app, [*words, "--content", content, "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert f"content={content}" in result.output
+    assert f",content={content},eloquent," in (tmp_path / "sessions.csv").read_text()
 
 
 def test_each_session_begins_elsewhere_in_a_trace_unless_told_otherwise(tmp_path: Path):
@@ -51,7 +63,7 @@ def test_a_session_without_end_is_refused(words: list[str]):
 
 
 def test_what_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path):
-    for words in (["--schemes", "grpc"], ["--phase", "odd"], ["--tokens", str(tmp_path / "none")]):
+    for words in (["--schemes", "grpc"], ["--phase", "odd"], ["--content", "x"], ["--tokens", str(tmp_path / "none")]):
         result = CliRunner().invoke(app, ["simulate", "--workers", "1", *words])
         assert result.exit_code == 1, words
 

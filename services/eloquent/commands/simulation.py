@@ -33,6 +33,13 @@ def simulate(
     session: Annotated[float, typer.Option(help="Length of one session in seconds.")] = 30.0,
     gap: Annotated[float, typer.Option(help="Milliseconds between tokens.")] = 100.0,
     tokens: Annotated[Path | None, typer.Option(help="File with the instants of the tokens, one a line.")] = None,
+    content: Annotated[
+        str,
+        typer.Option(
+            help="What is streamed: filler of 18 bytes, text, openai, openai-obfuscated, openai-batched, tools, grpc, "
+            "or a file of recorded items, FILE.jsonl."
+        ),
+    ] = "filler",
     seed: Annotated[int, typer.Option(help="Seed of the run; schemes meet the same losses.")] = 1,
     ack_loss: Annotated[bool, typer.Option("--ack-loss", help="Lose acknowledgements too.")] = False,
     phase: Annotated[str, typer.Option(help="Slots against tokens: aligned or random.")] = "aligned",
@@ -52,7 +59,7 @@ def simulate(
 
     recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
     generated = recorded or constant_rate(session, gap / 1e3)
-    choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate)
+    choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate, content=content)
     words = [scenario] if "=" in scenario or Path(scenario).is_file() else scenario.split(",")
     links = [load(word, random_start=True) for word in words]
     points = [Point(name, link, choices) for link in links for name in schemes.split(",") if name]

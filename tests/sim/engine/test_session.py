@@ -1,8 +1,10 @@
 """Sessions in virtual time."""
 
+from itertools import islice
+
 import pytest
 
-from eloquent import schemes
+from eloquent import content, schemes
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
@@ -175,3 +177,25 @@ def test_a_sender_that_knows_the_path_repeats_sooner():
         for rtt in (None, known)
     ]
     assert first_seen == pytest.approx([1.05, 0.95])
+
+
+@pytest.mark.parametrize("name", ["eloquent", "tcp-simple"])
+def test_real_content_is_streamed_and_each_session_has_another_piece_of_it(name: str):
+    spent = set()
+    for seed in (1, 2, 3):
+        choices = Choices(content="text")
+        trace = run_session(schemes.get(name), LOSSY, seed=seed, generated_s=constant_rate(20.0, 0.02), choices=choices)
+        assert trace.outcome == "ok"  # the checksum of the whole content agreed
+        wanted = sum(map(len, islice(content.stream("text", seed), 1000)))
+        assert trace.account.original_bytes == wanted
+        spent.add(wanted)
+    assert len(spent) == 3
+
+
+def test_the_fates_of_packets_do_not_depend_on_what_is_in_them():
+    runs = [
+        run_session(schemes.get("bound"), LOSSY, seed=4, generated_s=constant_rate(20.0), choices=Choices(content=kind))
+        for kind in ("filler", "text", "openai")
+    ]
+    assert len({run.rendered_s for run in runs}) == 1
+    assert len({run.account.wire_bytes for run in runs}) == 3

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+from eloquent import content
 from eloquent.errors import ConfigurationError
 from eloquent.sim.engine.reader import Reader
 
 Phase = Literal["aligned", "random"]
+FILLER = "filler"  # content of `token_bytes` zeros, which says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,8 @@ class Choices:
         rate_limited: Whether a packet takes time to send, as the scenario's rate says. On a fast link that is less than
             a millisecond, but it makes gaps of 200 ms a little longer, and so stalls.
         header_bytes: Headers that each packet has on the link, in bytes: IPv4 and UDP by default.
-        token_bytes: Length of a token's content in bytes; 18 is about what the testbed's messages have.
+        token_bytes: Length of a token in bytes where the content is filler; 18 is about what the testbed's messages have.
+        content: What is streamed: `filler`, or a kind or file of `eloquent.content`; each session has another piece of it.
         reader: Whose state the receiver reports; None for a receiver that reports nothing. Schemes with a receiver of
             their own report nothing either way.
     """
@@ -33,6 +36,7 @@ class Choices:
     rate_limited: bool = False
     header_bytes: int = 28
     token_bytes: int = 18
+    content: str = FILLER
     reader: Reader | None = None
 
     def __post_init__(self) -> None:
@@ -42,6 +46,8 @@ class Choices:
             raise ConfigurationError(f"jitter: {self.jitter!r} s is not a delay")
         if self.header_bytes < 0 or self.token_bytes < 0:
             raise ConfigurationError("headers and tokens have 0 bytes or more")
+        if self.content != FILLER:
+            content.stream(self.content, 0)  # refuses what cannot be streamed before anything runs
 
     def to_line(self) -> str:
         """Write what differs from the defaults, such as `ack_loss=True phase=random`, or `defaults`."""

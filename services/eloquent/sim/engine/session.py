@@ -15,9 +15,11 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from random import Random
 from typing import Literal, NamedTuple
 
+from eloquent import content
 from eloquent.baselines.bound import BoundSender
 from eloquent.channel.link import LinkModel
 from eloquent.channel.scenario import Scenario
@@ -36,7 +38,7 @@ from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
-from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.choices import FILLER, Choices
 from eloquent.sim.engine.reader import SimulatedClient
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
@@ -269,7 +271,8 @@ class _Session:
         self._record = record
         if record is not None:
             record.begin(scheme)
-        self._token = bytes(choices.token_bytes)
+        is_filler = choices.content == FILLER
+        self._tokens = repeat(bytes(choices.token_bytes)) if is_filler else content.stream(choices.content, seed)
         self._now = 0.0
         self._rendered: list[float] = []
         self._outcome: Outcome = "unfinished"
@@ -323,7 +326,7 @@ class _Session:
         self._flush(side)
 
     def _give(self, *, last: bool) -> None:
-        self._sender.send_token(self._token, now=self._now)
+        self._sender.send_token(next(self._tokens), now=self._now)
         if last:
             self._sender.finish(now=self._now)
         self._flush(self._server)
