@@ -22,7 +22,7 @@ help: ## Show this list
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent SCENARIO=paper-default ROUNDS=1 SEED=1\n'
 	@printf '  SESSION=30 TOKEN_RATE=10 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089 RUNTIME=docker|native\n'
 	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 SLO=stall_ratio=0.2,...\n'
-	@printf '  SEED=1 ALLOW_LAG=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
+	@printf '  SEED=1 ALLOW_INVALID=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
 
@@ -85,11 +85,11 @@ UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$
 
 .PHONY: up
 up: testbed ## Bring the testbed up, stream one round, print the comparison
-	@$(ELOQUENT) up $(UP_FLAGS)
+	@$(ELOQUENT) up $(UP_FLAGS) $(if $(ALLOW_INVALID),--allow-invalid)
 
 LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(DURATION)") $(if $(SHAPE),--shape "$(SHAPE)") \
 	$(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)") $(if $(THINK),--think "$(THINK)") \
-	$(if $(SLO),--slo "$(SLO)") $(if $(SEED),--seed "$(SEED)") $(if $(ALLOW_LAG),--allow-lag)
+	$(if $(SLO),--slo "$(SLO)") $(if $(SEED),--seed "$(SEED)") $(if $(ALLOW_INVALID)$(ALLOW_LAG),--allow-invalid)
 
 .PHONY: load
 load: testbed ## Let many users chat through the testbed that is up

@@ -79,6 +79,7 @@ def test_the_words_of_the_makefile(testbed, wait_until):
     """
     variables = {
         **testbed.environment,
+        "ALLOW_INVALID": "1",
         "CLIENTS": "2",
         "SCHEMES": "retransmit,eloquent",
         "SESSION": "4",

@@ -41,4 +41,4 @@ def test_a_ride_changes_the_losses(facts):
 
 
 def test_a_run_without_a_manifest_warns_of_nothing(facts):
-    assert facts.warnings == []
+    assert facts.warnings == facts.flaws == []

@@ -28,9 +28,12 @@ def load(
     answer_tokens: Annotated[int, typer.Option(help="Median length of an answer, in tokens.")] = 120,
     slo: Annotated[str, typer.Option(help="Bounds, such as stall_ratio=0.2,ttft_p95=2.0.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of what the users do.")] = 1,
-    allow_lag: Annotated[bool, typer.Option("--allow-lag", help="Only warn of starved load workers.")] = False,
+    allow_invalid: Annotated[
+        bool,
+        typer.Option("--allow-invalid", "--allow-lag", help="Accept a test that the machine did not keep up with."),
+    ] = False,
 ) -> None:
-    """Run a load test; exit status 1 where an objective is broken, a worker starved or the test ended early."""
+    """Run a load test; exit status 1 where an objective is broken, the test is not valid or ended early."""
     from eloquent.emulation.testbed import Testbed
     from eloquent.load.options import parse_load_options
 
@@ -44,14 +47,14 @@ def load(
         answer_tokens=answer_tokens,
         slo=slo,
         seed=seed,
-        allow_lag=allow_lag,
+        allow_lag=allow_invalid,
     )
     ended = _show(Testbed().load(options))
     failures = [*ended["breaches"]]
     if ended["partial"]:
         failures.append("the test ended early, and its results are partial")
-    if ended["starved"] and not allow_lag:
-        failures.append("the load workers were starved (--allow-lag accepts that)")
+    if ended["flaws"] and not allow_invalid:
+        failures.append(f"the test is not valid (--allow-invalid accepts that): {'; '.join(ended['flaws'])}")
     if failures:
         raise EmulationError("; ".join(failures))
 
@@ -100,17 +103,17 @@ def load_capacity(
     duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
 ) -> None:
     """Find how many concurrent streams this machine sustains, scheme by scheme, and write the table."""
-    from eloquent.emulation.rounds import BUSY_BOUND, LAG_BOUND, LATENESS_BOUND, STEAL_BOUND
     from eloquent.emulation.testbed import Testbed
     from eloquent.load import capacity
     from eloquent.load.options import parse_load_options
     from eloquent.records.run_directory import write_whole
+    from eloquent.report.validity import BUSY_BOUND, LAG_BOUND, LATENESS_BOUND, STEAL_WARNING
 
     testbed, steps = Testbed(), list[capacity.Step]()
     bounds = capacity.Bounds(
         lag_s=LAG_BOUND,
         lateness_s=LATENESS_BOUND,
-        stolen=STEAL_BOUND,
+        stolen=STEAL_WARNING,
         processors=BUSY_BOUND * (os.cpu_count() or 1),
     )
 

@@ -5,14 +5,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eloquent.errors import EmulationError
 from eloquent.terminal import Output
+
+if TYPE_CHECKING:
+    from eloquent.report.figures import Summary
 
 console = Output()
 
@@ -40,8 +44,11 @@ def up(
     ] = None,
     rtt_tolerance: Annotated[float, typer.Option(help="Milliseconds by which a link's RTT may differ.")] = 2.0,
     runs: Annotated[Path | None, typer.Option(envvar="ELOQUENT_RUNS", help="Folder of the run directories.")] = None,
+    allow_invalid: Annotated[
+        bool, typer.Option("--allow-invalid", help="Accept a run that the machine did not keep up with.")
+    ] = False,
 ) -> None:
-    """Bring the testbed up, run the rounds, print the comparison, and leave the testbed up."""
+    """Bring the testbed up, run the rounds, print the comparison, and leave the testbed up; exit status 1 for an invalid run."""
     from eloquent.emulation.options import parse_options
     from eloquent.emulation.testbed import Testbed
 
@@ -64,11 +71,15 @@ def up(
         rtt_tolerance_s=rtt_tolerance / 1e3,
         **({} if runs is None else {"runs": runs}),
     )
-    _show(Testbed().up(options))
+    summary = _show(Testbed().up(options))
+    if not summary.is_valid and not allow_invalid:
+        raise EmulationError(
+            f"the run is not valid (--allow-invalid accepts that; the testbed is up): {'; '.join(summary.flaws)}"
+        )
 
 
-def _show(events: Iterator[dict[str, Any]]) -> None:
-    """Show what happens while the testbed comes up, and the comparison at the end."""
+def _show(events: Iterator[dict[str, Any]]) -> "Summary":
+    """Show what happens while the testbed comes up, and the comparison at the end; give the figures."""
     from eloquent.records.run_directory import RunDirectory
     from eloquent.report.figures import compute
     from eloquent.report.html import write_report
@@ -103,12 +114,14 @@ def _show(events: Iterator[dict[str, Any]]) -> None:
                     console.print("[bold red]warning:[/]", escape(text), highlight=False, soft_wrap=True)
     run = RunDirectory(folder)
     console.print()
-    console.print(render(compute(run), title=f"{run.read_manifest().scenario.line}"))
+    summary = compute(run)
+    console.print(render(summary, title=f"{run.read_manifest().scenario.line}"))
     console.print(f"\nrun directory: {folder}", highlight=False, soft_wrap=True)
     console.print(f"report:        {write_report(folder)}", highlight=False, soft_wrap=True)
     for name in ("Prometheus", "the board"):
         console.print(f"{name + ':':<14} {urls[name]}", highlight=False, soft_wrap=True)
     console.print("the testbed stays up: make status, make down", highlight=False)
+    return summary
 
 
 def status() -> None:

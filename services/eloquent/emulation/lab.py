@@ -245,7 +245,8 @@ class Lab:
         Raises:
             EmulationError: A process ended without which the rounds mean nothing.
         """
-        rounds = Rounds(self._options, self._carrier, self._deployment.viewers, self._ledger, self._folder)
+        hosts = list(self._network.hosts.values())
+        rounds = Rounds(self._options, self._carrier, self._deployment.viewers, self._ledger, self._folder, hosts=hosts)
         await rounds.run(needed=[*self._infrastructure, *self._deployment.nodes])
 
     async def run_load(self, options: LoadOptions, tell: Callable[[dict[str, Any]], None]) -> None:
@@ -263,6 +264,7 @@ class Lab:
         place = Place(
             run=RunDirectory(self._folder),
             clients=self._network.clients,
+            hosts=list(self._network.hosts.values()),
             deployment=self._deployment,
             carrier=self._carrier,
             infrastructure=[*self._infrastructure, *self._kept, self._board],

@@ -24,7 +24,8 @@ from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
-from eloquent.emulation.rounds import BUSY_BOUND, LAG_BOUND, SETTLE, STEAL_BOUND
+from eloquent.emulation.rounds import SETTLE
+from eloquent.emulation.socket_losses import SocketLosses
 from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
@@ -33,6 +34,7 @@ from eloquent.load.slo import breaches, parse_slo
 from eloquent.records.run_directory import RunDirectory
 from eloquent.report.figures import compute
 from eloquent.report.summary import write_summary
+from eloquent.report.validity import STEAL_BOUND, STEAL_WARNING
 
 OVERTIME = 60.0  # seconds beyond the duration until a load test that does not end is ended
 
@@ -44,6 +46,7 @@ class Place:
     Attributes:
         run: The run's directory.
         clients: The client hosts.
+        hosts: All hosts.
         deployment: The nodes.
         carrier: Impairs the links.
         infrastructure: All other processes.
@@ -53,6 +56,7 @@ class Place:
 
     run: RunDirectory
     clients: Sequence[LabHost]
+    hosts: Sequence[LabHost]
     deployment: Deployment
     carrier: Carrier
     infrastructure: Sequence[LabProcess]
@@ -134,7 +138,7 @@ class LoadTest:
         await self._locusts.start()
         self._place.show(self._place.deployment.load_targets())
         self._started = time.monotonic()
-        processor, usage = ProcessorTime.now(), self._take_usage()
+        processor, usage, losses = ProcessorTime.now(), self._take_usage(), SocketLosses.of(self._place.hosts)
         self._usage = usage
         try:
             if self._is_partial:  # interrupted while Locust started
@@ -146,7 +150,9 @@ class LoadTest:
         finally:  # a user who interrupts the test wants its partial results all the more
             found = {
                 "processor": processor.until(ProcessorTime.now()),
+                "processors": os.cpu_count(),
                 "processors_used": usage.until(self._usage),
+                "socket_losses": losses.until(SocketLosses.of(self._place.hosts)),
             }
             ended = await self._end(found)
         return ended
@@ -250,8 +256,14 @@ class LoadTest:
         await asyncio.to_thread(self._gather, ended)
         self._write_manifest(found)
         summary = await asyncio.to_thread(compute, RunDirectory(self._folder))
-        self._judge(summary.load_lag_p99_s, found)
+        if summary.load_lag_p99_s is None:
+            found["unmeasured"] = ["the lag of those who render"]
+        stolen = found["processor"]["stolen"]
+        if STEAL_WARNING < stolen <= STEAL_BOUND:
+            self._warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the test")
         self._write_manifest(found)
+        summary = await asyncio.to_thread(compute, RunDirectory(self._folder))
+        self._write_manifest(found | {"flaws": list(summary.flaws)})
         write_summary(self._folder, summary)
         figures = {name: asdict(one) for name, one in summary.schemes.items()}
         broken = breaches(parse_slo(self.options.slo), figures)
@@ -259,7 +271,7 @@ class LoadTest:
             "event": "load_ended",
             "folder": str(self._folder),
             "partial": self._is_partial,
-            "starved": _is_starved(summary.load_lag_p99_s),
+            "flaws": list(summary.flaws),
             "breaches": [str(breach) for breach in broken],
         }
 
@@ -309,29 +321,3 @@ class LoadTest:
                 **found,
             }
         )
-
-    def _judge(self, lag: float | None, found: dict[str, Any]) -> None:
-        """Say what makes the numbers less than they claim to be."""
-        stolen, used, processors = (
-            found["processor"]["stolen"],
-            sum(found["processors_used"].values()),
-            os.cpu_count() or 1,
-        )
-        if lag is None:
-            self._warn("no lag of the load workers was measured")
-        elif _is_starved(lag):
-            self._warn(
-                f"the load processes lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
-                " they are starved, and the stalls are partly their own; ask for fewer users"
-            )
-        if stolen > STEAL_BOUND:
-            self._warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the test")
-        if used > BUSY_BOUND * processors:
-            self._warn(
-                f"the lab used {used:.2f} of {processors} processors: tokens had to wait for its relays, servers and switches, and"
-                " some of the stalls are theirs; ask for fewer users"
-            )
-
-
-def _is_starved(lag: float | None) -> bool:
-    return lag is None or lag > LAG_BOUND

@@ -6,25 +6,28 @@ that the tokens of all clients do not fall due at the same instant; that is the 
 
 import asyncio
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import PAUSE
 from eloquent.emulation.ledger import Ledger, ProcessorTime
+from eloquent.emulation.network import LabHost
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
+from eloquent.emulation.socket_losses import SocketLosses
+from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
 from eloquent.nodes.link_probe.probes import LOST_AFTER
+from eloquent.records.run_directory import RunDirectory
+from eloquent.report.figures import compute
 from eloquent.report.summary import summarise
+from eloquent.report.validity import STEAL_BOUND, STEAL_WARNING
 
 START_MARGIN = 2.0  # seconds between the order to start and the first request
 SETTLE = LOST_AFTER + 0.5  # seconds after which the probes have judged, and logged, their last
-LATENESS_BOUND = 0.005  # seconds, p99 of the state changes
-LAG_BOUND = 0.020  # seconds, p99 of the viewers' event loops: a starved viewer invents stalls
-STEAL_BOUND = 0.05  # share of processor time
-BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
 TICK = 0.5  # seconds between two signs of progress
 
 
@@ -37,6 +40,7 @@ class Rounds:
         viewers: The viewers by client, ready, waiting for the order to start.
         ledger: Where everything is noted.
         folder: The run directory.
+        hosts: The hosts of the lab.
     """
 
     def __init__(
@@ -46,12 +50,15 @@ class Rounds:
         viewers: Mapping[str, LabProcess],
         ledger: Ledger,
         folder: Path,
+        *,
+        hosts: Sequence[LabHost],
     ) -> None:
         self._options = options
         self._carrier = carrier
         self._viewers = viewers
         self._ledger = ledger
         self._folder = folder
+        self._hosts = hosts
         self._epoch = 0.0
         self._overlong = 0
 
@@ -64,8 +71,9 @@ class Rounds:
         Raises:
             EmulationError: One of them, or a viewer, ended before the rounds did.
         """
+        needed = list(needed)
         await self._start()
-        before = ProcessorTime.now()
+        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers.values()]), SocketLosses.of(self._hosts)
         work = [asyncio.create_task(self._follow(viewer)) for viewer in self._viewers.values()]
         guards = [asyncio.create_task(_fail_with(process)) for process in needed]
         ticking = asyncio.create_task(self._tick())
@@ -74,12 +82,23 @@ class Rounds:
         finally:
             for task in [*work, *guards, ticking]:
                 task.cancel()
-        self._ledger.entries["processor"] = before.until(ProcessorTime.now())
+        processor, usage, losses = before
+        found = {
+            "processor": processor.until(ProcessorTime.now()),
+            "processors_used": usage.until(Usage.of([*needed, *self._viewers.values()])),
+            "socket_losses": losses.until(SocketLosses.of(self._hosts)),
+            "processors": os.cpu_count(),
+        }
+        self._ledger.entries.update(found)
         await asyncio.sleep(SETTLE)
         await self._judge()
 
     async def _start(self) -> None:
-        """Fix the epoch, last of all, and tell carrier and viewers."""
+        """Fix the epoch, last of all, and tell carrier and viewers.
+
+        Raises:
+            EmulationError: A viewer did not take its order before the epoch.
+        """
         count = len(self._viewers) * len(self._options.schemes)
         self._ledger.note_schedule(self._carrier.links, length_s=self._options.rounds * self._round_s)
         self._epoch = time.monotonic() + START_MARGIN
@@ -88,6 +107,7 @@ class Rounds:
         await self._carrier.follow_schedule(self._epoch)
         for client, viewer in self._viewers.items():
             await viewer.write_line(json.dumps({"start_at": starts[client]}))
+        await require_taken(self._viewers.values(), by_s=self._epoch)
         self._ledger.entries["epoch_s"] = self._epoch
         self._ledger.entries["start_offsets_s"] = {client: start - self._epoch for client, start in starts.items()}
         self._ledger.write()
@@ -103,10 +123,13 @@ class Rounds:
         longest = (
             self._options.rounds * self._round_s + 2 * self._options.session_s + 60
         )  # beyond the sessions' deadline
-        async with asyncio.timeout(longest):
-            while (event := json.loads(await viewer.read_line(longest)))["event"] != "rounds_done":
-                self._overlong += time.monotonic() > self._epoch + event["round"] * self._round_s
-                self._ledger.tell(event)
+        try:
+            async with asyncio.timeout(longest):
+                while (event := json.loads(await viewer.read_line(longest)))["event"] != "rounds_done":
+                    self._overlong += time.monotonic() > self._epoch + event["round"] * self._round_s
+                    self._ledger.tell(event)
+        except TimeoutError:
+            raise EmulationError(f"{viewer.name} has not ended its rounds within {longest:g} s") from None
 
     async def _tick(self) -> None:
         while True:
@@ -119,28 +142,48 @@ class Rounds:
         self._ledger.entries["lateness"] = lateness
         self._ledger.entries["directions"] = await self._carrier.count()
         self._ledger.write()
-        summary = summarise(self._folder)
-        late, lag = lateness["p99_s"], summary.load_lag_p99_s
-        stolen = self._ledger.entries["processor"]["stolen"]
+        summary = compute(RunDirectory(self._folder))
+        if summary.load_lag_p99_s is None:
+            self._ledger.entries["unmeasured"] = ["the lag of those who render"]
         if self._overlong and self._options.rounds > 1:
             self._ledger.warn(
                 f"{self._overlong} sessions were still running when the next round began, and shared its links"
             )
-        if late is not None and late > LATENESS_BOUND:
-            self._ledger.warn(
-                f"state changes were late by {late * 1e3:.1f} ms at p99, more than {LATENESS_BOUND * 1e3:g} ms"
-            )
-        if lag is not None and lag > LAG_BOUND:
-            self._ledger.warn(
-                f"the viewers' event loops lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
-                " this machine is too busy for so many clients, and the stalls are partly its own"
-            )
-        if stolen > STEAL_BOUND:
-            self._ledger.warn(
-                f"the hypervisor took {stolen:.0%} of this machine's processor time during the rounds:"
-                " expect late changes of state, and stalls that no link made"
-            )
+        stolen = self._ledger.entries["processor"]["stolen"]
+        if STEAL_WARNING < stolen <= STEAL_BOUND:
+            self._ledger.warn(f"the hypervisor took {stolen:.0%} of this machine's processor time during the rounds")
         self._ledger.write()
+        self._ledger.entries["flaws"] = list(summarise(self._folder).flaws)
+        self._ledger.write()
+
+
+async def require_taken(viewers: Iterable[LabProcess], *, by_s: float) -> None:
+    """Wait until each viewer has taken its order to start, and say which has not.
+
+    Args:
+        viewers: Those who were told.
+        by_s: The epoch, in seconds of CLOCK_MONOTONIC.
+
+    Raises:
+        EmulationError: One has not by then, or took it too late: its sessions would not be those of the others' instants.
+    """
+    viewers = list(viewers)
+    taken = await asyncio.gather(*(_has_taken(viewer, by_s) for viewer in viewers))
+    late = [viewer.name for viewer, is_taken in zip(viewers, taken, strict=True) if not is_taken]
+    if late:
+        raise EmulationError(
+            f"{', '.join(late)} had taken no order to start by the epoch: this machine is too busy for so many clients"
+        )
+
+
+async def _has_taken(viewer: LabProcess, by_s: float) -> bool:
+    try:
+        told = json.loads(await viewer.read_line(max(0.0, by_s - time.monotonic())))
+    except EmulationError:
+        if not viewer.is_running:
+            raise
+        return False
+    return bool(told["event"] == "order_taken" and told["late_s"] == 0)
 
 
 async def _fail_with(process: LabProcess) -> None:

@@ -6,7 +6,7 @@ Rules of this file:
 - The units are pairs where both runs have the same clients and all their links followed the same schedules, by the digests in the
   manifests: then each unit met the same losses in both. Else the units are two groups.
 - `permutation` says how far chance reaches, over all measures of all schemes at once.
-- A scheme with failed sessions is not compared: what they would have waited is not known.
+- A scheme with failed sessions is not compared: what they would have waited is not known. Nor is a run that is not valid.
 """
 
 from collections import defaultdict
@@ -153,14 +153,16 @@ def compare(first_dir: Path, second_dir: Path) -> RunComparison:
         if not any(answer.row.scheme in common for answer in run.answers):
             raise ConfigurationError(f"{run.path} has no session that ended well, so there is nothing to compare")
     is_paired = same_schedules(first, second)
+    flawed = [name for name, run in zip("AB", (first, second), strict=True) if not run.summary.is_valid]
     whole = [name for name in common if not any(run.summary.schemes[name].failed for run in (first, second))]
     tests = [(name, measure) for name in whole for measure in MEASURES]
     sums = [_sums(run, whole) for run in (first, second)]
     keys = [sorted(one) for one in sums]
     if is_paired:
         keys = [[key for key in keys[0] if key in sums[1]]] * 2
+    why_not = f"not valid: {' and '.join(f'run {name}' for name in flawed)}" if flawed else ""
     outcome = None
-    if tests and min(map(len, keys)) > 1:
+    if tests and not flawed and min(map(len, keys)) > 1:
         units = [_units(one, wanted, tests) for one, wanted in zip(sums, keys, strict=True)]
         outcome = (compare_pairs if is_paired else compare_groups)(*units)
     return RunComparison(
@@ -170,7 +172,7 @@ def compare(first_dir: Path, second_dir: Path) -> RunComparison:
         left_out=sorted(set(first.summary.schemes) ^ set(second.summary.schemes)),
         is_paired=is_paired,
         units=(len(keys[0]), len(keys[1])),
-        differences=[_difference(name, one, tests, outcome) for name in common for one in MEASURES],
+        differences=[_difference(name, one, tests, outcome, why_not=why_not) for name in common for one in MEASURES],
     )
 
 
@@ -188,7 +190,12 @@ def what_differs(first: RunData, second: RunData) -> list[tuple[str, str, str]]:
 
 
 def _difference(
-    scheme: str, measure: Measure, tests: Sequence[tuple[str, Measure]], outcome: PermutationResult | None
+    scheme: str,
+    measure: Measure,
+    tests: Sequence[tuple[str, Measure]],
+    outcome: PermutationResult | None,
+    *,
+    why_not: str,
 ) -> Difference:
     def unknown(why: str, first: float | None = None, second: float | None = None) -> Difference:
         return Difference(
@@ -205,7 +212,7 @@ def _difference(
     if (scheme, measure) not in tests:
         return unknown("it has failed sessions")
     if outcome is None:
-        return unknown("too few sessions")
+        return unknown(why_not or "too few sessions")
     place = tests.index((scheme, measure))
     first, second = (None if np.isnan(one[place]) else float(one[place]) for one in (outcome.first, outcome.second))
     if first is None or second is None:

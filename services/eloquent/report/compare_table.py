@@ -34,6 +34,8 @@ def _title(run: RunData) -> str:
 
 
 def _remarks(name: str, run: RunData) -> Iterator[Text]:
+    for line in run.summary.flaws:
+        yield Text(f"{name}: not valid: {printable(line)}", style="bold red")
     for line in warnings(run):
         yield Text(f"{name}: warning: {line}", style="bold red")
     for line in shortcomings(run):

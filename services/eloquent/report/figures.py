@@ -21,6 +21,7 @@ from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMea
 from eloquent.records.rows import ENDED_WELL, ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.records.run_directory import Manifest, RunDirectory
 from eloquent.report.concurrency import Concurrency, concurrency
+from eloquent.report.validity import flaws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Summary:
         scheduled_loss_rate: The share that the schedules had in store for these very probes.
         load_lag_p99_s: 99th percentile of the lag of the viewers' event loops, in seconds.
         concurrency: Sessions that were open at once, and tokens a second; None where no time passed.
+        flaws: Why the run is not valid (validity.py); nothing for one that is. One that is not compares nothing.
     """
 
     schemes: dict[str, SchemeFigures]
@@ -100,6 +102,12 @@ class Summary:
     scheduled_loss_rate: float | None
     load_lag_p99_s: float | None
     concurrency: Concurrency | None
+    flaws: tuple[str, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the figures are those of the schemes, and not of a machine that did not keep up."""
+        return not self.flaws
 
 
 def compute(run: RunDirectory) -> Summary:
@@ -128,7 +136,10 @@ def compute(run: RunDirectory) -> Summary:
     begin, end = manifest.measured_s or (first, last)
     lags = [row.lag_s for row in run.lags() if begin <= row.at_s <= end]
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
+    lag = percentile(lags, 0.99)
+    found = flaws(manifest.model_extra or {}, lag_p99_s=lag)
     is_paired = manifest.measured_s is None  # the users of a load test ask when they like, each something else
+    compares = is_paired and not found
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
     schemes = {
         name: _scheme_figures(
@@ -137,7 +148,7 @@ def compute(run: RunDirectory) -> Summary:
             streams,
             measured,
             unfinished=unfinished.count(name),
-            baseline=[row for row in sessions if row.scheme == names[0]] if is_paired and name != names[0] else [],
+            baseline=[row for row in sessions if row.scheme == names[0]] if compares and name != names[0] else [],
         )
         for name in names
     }
@@ -148,12 +159,13 @@ def compute(run: RunDirectory) -> Summary:
         rounds=len({row.round for row in sessions}),
         loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
         scheduled_loss_rate=_scheduled_loss(manifest, probes),
-        load_lag_p99_s=percentile(lags, 0.99),
+        load_lag_p99_s=lag,
         concurrency=concurrency(
             [(row.requested_s, row.ended_s) for row in sessions],
             [token.rendered_s for rows in tokens.values() for token in rows],
             window=(begin, end),
         ),
+        flaws=found,
     )
 
 

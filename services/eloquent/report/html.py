@@ -122,6 +122,7 @@ def page(run: RunData, loads: list[Load] | None = None) -> str:
     return environment.get_template("report.html.j2").render(
         name=printable(run.manifest.run),
         headline=headline(run),
+        flaws=[printable(flaw) for flaw in run.summary.flaws],
         warnings=warnings(run),
         shortcomings=shortcomings(run),
         rows=list(rows(run)),

@@ -31,6 +31,8 @@ def headline(run: RunData) -> str:
     measured = {name: one for name, one in summary.schemes.items() if one.stall_ratio is not None}
     if not measured:
         return "No session of this run ended well, so there is nothing to compare."
+    if not summary.is_valid:
+        return "This run is not valid: the machine did not keep up, so nothing is compared."
     name, figures = _hero(summary, measured)
     stalled = f"{label(name)} stalled {share(figures.stall_ratio)} of the time"
     relative = figures.relative_stall_ratio

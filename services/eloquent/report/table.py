@@ -26,6 +26,7 @@ _HEADINGS = (
     "gap\np95 ms\np99 ms",
 )
 _NOT_MEASURED = "-"
+NOTHING_COMPARED = "The figures are partly the machine's own, so nothing is compared."
 
 
 def render(summary: Summary, *, title: str | None = None) -> Group:
@@ -40,7 +41,10 @@ def render(summary: Summary, *, title: str | None = None) -> Group:
         table.add_column(heading, justify="left" if heading == "scheme" else "right", no_wrap=True)
     for name, figures in summary.schemes.items():
         table.add_row(*(Text(cell) for cell in _cells(name, figures)))
-    return Group(table, *(Text(line) for line in _remarks(summary)))
+    flaws = [Text(f"not valid: {flaw}", style="bold red") for flaw in summary.flaws]
+    if flaws:
+        flaws += [Text(NOTHING_COMPARED, style="bold red"), Text()]
+    return Group(*flaws, table, *(Text(line) for line in _remarks(summary)))
 
 
 def markdown(summary: Summary, *, title: str, warnings: Sequence[str] = ()) -> str:
@@ -51,7 +55,8 @@ def markdown(summary: Summary, *, title: str, warnings: Sequence[str] = ()) -> s
         title: The page's heading.
         warnings: What makes the figures less than they claim to be; shown in red where Markdown knows cautions.
     """
-    cautions = [line for text in warnings for line in ("> [!CAUTION]", f"> {' '.join(text.split())}", "")]
+    flaws = [f"Not valid: {flaw}" for flaw in summary.flaws] + [NOTHING_COMPARED] * (not summary.is_valid)
+    cautions = [line for text in (*flaws, *warnings) for line in ("> [!CAUTION]", f"> {' '.join(text.split())}", "")]
     rows = [
         tuple(heading.replace("\n", " ") for heading in _HEADINGS),
         ("---", *("---:" for _ in _HEADINGS[1:])),

@@ -67,11 +67,19 @@ class RunFacts(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """What the run warns of so far."""
+        return self._noted("warnings")
+
+    @property
+    def flaws(self) -> list[str]:
+        """Why the run's rounds are not valid; nothing before they are over, or where they are."""
+        return self._noted("flaws")
+
+    def _noted(self, key: str) -> list[str]:
         try:
             manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
         except (OSError, ValueError):
             return []
-        return [str(warning) for warning in manifest.get("warnings", [])]
+        return [str(line) for line in manifest.get(key, [])]
 
     def link_states(self, client: str, *, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
         """Tell what the carrier does to a client's link, towards the client.

@@ -189,6 +189,7 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
     start_at = time.monotonic() + 0.2
     viewer.process.stdin.write(json.dumps({"start_at": start_at}).encode() + b"\n")
     viewer.process.stdin.flush()
+    assert json.loads(viewer.line()) == {"event": "order_taken", "late_s": 0.0}
     events = [json.loads(viewer.line()) for _ in range(2 * len(SCHEMES) + 1)]
     assert events.pop() == {"event": "rounds_done"}
     assert {(event["scheme"], event["round"]) for event in events} == {(s, r) for s in SCHEMES for r in (1, 2)}
@@ -216,6 +217,18 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
         assert row.original_bytes > 0
         assert row.wire_bytes > row.original_bytes
     assert len(list(run.lags())) > 20
+
+
+def test_a_viewer_that_was_told_nothing_by_its_start_says_so(start_node, free_port):
+    server = f"127.0.0.1:{free_port()}"
+    start_node("token_server", "--listen", server)
+    asked = ("--client", "c1", "--schemes", "grpc", "--server", server, "--session-seconds", 0.3)
+    viewer = start_node("viewer", *asked, "--start-on-order")
+    viewer.process.stdin.write(json.dumps({"start_at": time.monotonic() - 2.5}).encode() + b"\n")
+    viewer.process.stdin.flush()
+    first = json.loads(viewer.line())
+    assert first["event"] == "order_taken"
+    assert first["late_s"] >= 2.5
 
 
 def test_prometheus_and_the_log_say_the_same(start_node, free_port, tmp_path):

@@ -113,7 +113,7 @@ def test_every_panel_is_answered_whether_there_is_data_or_not(board, dashboard):
 
 
 def test_what_runs_is_told_with_what_it_warns_of(board, facts):
-    (facts.folder / "manifest.json").write_text(json.dumps({"warnings": ["too <b>slow</b>"]}))
+    (facts.folder / "manifest.json").write_text(json.dumps({"warnings": ["too <b>slow</b>"], "flaws": ["links late"]}))
     run = board.get("/api/run").json()
     assert run["clients"] == ["c1", "c2"]
     assert [scheme["label"] for scheme in run["schemes"]] == ["TCP (gRPC)", "TCP (HTTP SSE)", "Eloquent"]
@@ -121,6 +121,7 @@ def test_what_runs_is_told_with_what_it_warns_of(board, facts):
     assert run["load"] is False
     assert run["problem"] is None
     assert run["warnings"] == ["too <b>slow</b>"]
+    assert run["flaws"] == ["links late"]
 
 
 def test_without_prometheus_the_run_is_told_and_a_chat_goes_on(open_board):

@@ -176,6 +176,10 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     orders = await _open_orders() if flags.start_on_order else None
     if orders is not None:
         start_at = await _start_order(orders)
+        late_s = max(0.0, time.monotonic() - start_at)
+        if late_s:
+            _logger.warning("the order to start came %.3f s after the start", late_s)
+        _print_event(event="order_taken", late_s=late_s)
     else:
         start_at = time.monotonic() if flags.start_at is None else flags.start_at
     round_length = flags.round_seconds or flags.session_seconds + _BREAK

@@ -119,6 +119,7 @@ class _Board:
                 "clients": list(facts.clients),
                 "schemes": [describe_scheme(name) for name in facts.schemes],
                 "warnings": facts.warnings,
+                "flaws": facts.flaws,
                 "urls": facts.urls,
                 **await self._measured(),
             }

@@ -61,6 +61,11 @@ function showNotices() {
     const list = element("ul", {}, ...firing.map((alert) => element("li", {}, alert.summary)));
     shown.push(element("details", { className: "notice bad", open: isOpen }, element("summary", {}, element("b", {}, "Alerts"), ` ${title}`), list));
   }
+  if (run?.flaws.length) {
+    const list = element("ul", {}, ...run.flaws.map((text) => element("li", {}, text)));
+    const title = element("b", {}, "This run's rounds are not valid, and compare nothing");
+    shown.push(element("div", { className: "notice bad" }, title, list));
+  }
   if (run?.warnings.length) {
     const isRead = box.querySelector("details.warning")?.open ?? false;
     const list = element("ul", {}, ...run.warnings.map((text) => element("li", {}, text)));

@@ -1,0 +1,71 @@
+"""Whether a run's figures say something of the schemes, or of the machine that it ran on.
+
+Rules of this file: it is the one place where that is decided, from what the manifest and the lag logs hold, for rounds and load
+tests alike. A run that is not valid says why, and shows no comparison: in the terminal, the summary, the report and on the board.
+What a manifest does not hold is no reason, but for what it says itself should have been measured.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+LATENESS_BOUND = 0.005  # seconds, p99 of the links' changes of state
+LAG_BOUND = 0.020  # seconds, p99 of those who render: one who is starved invents stalls
+BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
+PROCESS_BOUND = 0.95  # of one processor, which is all that a relay, a switch's thread or a carrier can use
+STEAL_WARNING = 0.05  # share of the processor time that a hypervisor takes, from which one has to look at the rest
+STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
+
+
+def flaws(made: Mapping[str, Any], *, lag_p99_s: float | None) -> tuple[str, ...]:
+    """Tell why a run is not valid; nothing for one that is.
+
+    Args:
+        made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`,
+            `socket_losses`, `unmeasured`.
+        lag_p99_s: 99th percentile of the lag of those who render, in seconds; None where it was not measured.
+    """
+    return tuple(_flaws(made, lag_p99_s))
+
+
+def _flaws(made: Mapping[str, Any], lag: float | None) -> Iterator[str]:
+    late = _number(made, "lateness", "p99_s")
+    if late is not None and late > LATENESS_BOUND:
+        yield f"the links changed their state late, by {late * 1e3:.1f} ms at p99: more than {LATENESS_BOUND * 1e3:g} ms"
+    if lag is not None and lag > LAG_BOUND:
+        yield (
+            f"those who render lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
+            " they are starved, and some of the stalls are their own"
+        )
+    unmeasured = made.get("unmeasured")
+    for what in unmeasured if isinstance(unmeasured, list) else ():
+        yield f"{what} was not measured"
+    used = {name: share for name, share in _mapping(made, "processors_used").items() if isinstance(share, int | float)}
+    processors = _number(made, "processors")
+    if processors is not None and sum(used.values()) > BUSY_BOUND * processors:
+        yield (
+            f"the lab used {sum(used.values()):.2f} of {processors:g} processors: tokens waited for its relays and switches"
+        )
+    for name, share in used.items():
+        if share > PROCESS_BOUND:
+            yield f"{name} kept a whole processor busy ({share:.0%}), and what it serves waited for it"
+    losses = {
+        host: lost for host, lost in _mapping(made, "socket_losses").items() if isinstance(lost, int) and lost > 0
+    }
+    if losses:
+        counts = ", ".join(f"{host} {lost}" for host, lost in losses.items())
+        yield f"packets were lost in full socket buffers, which no link has done: {counts}"
+    stolen = _number(made, "processor", "stolen")
+    if stolen is not None and stolen > STEAL_BOUND:
+        yield f"the hypervisor took {stolen:.0%} of this machine's processor time: more than {STEAL_BOUND:.0%}"
+
+
+def _mapping(made: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = made.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(made: Mapping[str, Any], *keys: str) -> float | None:
+    value: Any = made
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,92 @@
+"""A run whose machine did not keep up is told, and compares nothing, wherever one looks at it."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from eloquent.records.rows import LagRow
+from eloquent.records.run_directory import RunDirectory
+from eloquent.report.compare import Verdict, compare
+from eloquent.report.figures import compute
+from eloquent.report.html import write_report
+from eloquent.report.run_data import load
+from eloquent.report.story import headline
+from eloquent.report.summary import summarise
+from eloquent.report.table import NOTHING_COMPARED, render
+from eloquent.report.validity import flaws
+
+GOOD = {
+    "lateness": {"changes": 90, "p50_s": 0.0001, "p99_s": 0.0027, "max_s": 0.01},
+    "processor": {"busy": 0.8, "stolen": 0.08},
+    "processors": 2,
+    "processors_used": {"Open vSwitch": 0.6, "the wire carrier": 0.4},
+    "socket_losses": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("made", "lag", "words"),
+    [
+        (GOOD, 0.011, None),
+        ({}, None, None),  # of an older or a foreign run, nothing is known
+        (GOOD | {"lateness": {"p99_s": 0.0051}}, 0.011, "changed their state late, by 5.1 ms"),
+        (GOOD | {"lateness": {"p99_s": None}}, 0.011, None),  # a loss that never changes
+        (GOOD, 0.070, "lagged by 70 ms"),
+        (GOOD | {"unmeasured": ["the lag of those who render"]}, None, "the lag of those who render was not measured"),
+        (GOOD | {"processors_used": {"a": 0.9, "b": 0.9}}, 0.011, "used 1.80 of 2 processors"),
+        (GOOD | {"processors_used": {"the origin relay": 0.97}}, 0.011, "the origin relay kept a whole processor busy"),
+        (GOOD | {"socket_losses": {"c1": 3, "origin": 0}}, 0.011, "full socket buffers, which no link has done: c1 3"),
+        (GOOD | {"processor": {"stolen": 0.2}}, 0.011, "the hypervisor took 20%"),
+        ({"lateness": "x", "processor": [1], "processors_used": 3, "socket_losses": None, "unmeasured": 1}, None, None),
+    ],
+)
+def test_each_cause_is_named(made, lag, words):
+    found = flaws(made, lag_p99_s=lag)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+@pytest.fixture
+def starved(run) -> RunDirectory:
+    """A run as `make up CLIENTS=50` leaves it on two processors: viewers late by 70 ms."""
+    with run.lag_writer("client9") as lags:
+        for number in range(500):
+            lags.write(LagRow(100 + number / 100, 0.070))
+    return run
+
+
+def test_a_starved_run_compares_nothing_anywhere(starved: RunDirectory, tmp_path: Path):
+    summary = summarise(starved.path)
+    assert not summary.is_valid
+    assert all(figures.relative_stall_ratio is None for figures in summary.schemes.values())
+    written = json.loads((starved.path / "summary.json").read_text())
+    assert all(figures["relative_stall_ratio"] is None for figures in written["schemes"].values())
+    page = (starved.path / "summary.md").read_text()
+    assert page.index("Not valid: those who render lagged by 70 ms") < page.index("| scheme |")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render(compute(starved)))
+    shown = console.export_text()
+    assert shown.startswith("not valid: those who render lagged by 70 ms")
+    for text in (page, shown):
+        assert NOTHING_COMPARED in text
+        assert "against" not in text
+    assert headline(load(starved.path)).startswith("This run is not valid")
+    report = write_report(starved.path).read_text()
+    assert "lagged by 70 ms" in report
+    assert "paired session" not in report
+    assert "Comparisons with" not in report
+
+
+def test_a_run_that_is_not_valid_is_not_compared_with_another(starved: RunDirectory):
+    differences = compare(starved.path, starved.path).differences
+    assert differences
+    assert {one.verdict for one in differences} == {Verdict.UNKNOWN}
+    assert "not valid: run A and run B" in {one.why for one in differences}
+
+
+def test_a_valid_run_compares(run: RunDirectory):
+    assert compute(run).is_valid
+    assert compute(run).schemes["grpc"].relative_stall_ratio is not None
