@@ -93,11 +93,6 @@ class Stack:
         found: dict[str, Any] = json.loads((self.runs / "latest" / "summary.json").read_text())
         return found
 
-    def links(self, runs: Path) -> list[dict[str, Any]]:
-        """Give what the latest run's manifest says of each link."""
-        found: list[dict[str, Any]] = json.loads((runs / "latest" / "manifest.json").read_text())["links"]
-        return found
-
     def own_things(self) -> dict[str, list[str]]:
         """Give what the engine has of this project."""
         mine = ("--filter", f"label=com.docker.compose.project={self.project}")

@@ -1,5 +1,7 @@
 """The testbed in containers, from its images to its end; the tests follow each other, as a user's day does.
 
+Only runs that call themselves valid are compared, and those that do not are made again, three times at most.
+
 Odds: sessions start at the same offsets and meet the same link states in both runs that are compared, so that their stall ratios
 differ by what a few milliseconds decide at the edges of states. Of nine ratios of pairs of runs with 4 sessions one was 0.13 apart
 and all others less than 0.12; those with 12 sessions were 0.02 apart. With 0.06 as the spread for 4 sessions, 12 have 0.035, and
@@ -12,7 +14,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +27,8 @@ SIZE_BOUND = 800e6  # bytes
 CLIENTS = {f"c{number}" for number in range(1, 7)}
 SMALL = (f"CLIENTS={len(CLIENTS)}", "SESSION=10", "ROUNDS=2", "SEED=3")
 SAME_WITHIN = 0.2
+ATTEMPTS = 3  # of a run that is to be valid
+PROMETHEUS_TIMEOUT = 120.0  # seconds until Prometheus has seen every page of a busy machine
 # The bits of Linux's capabilities (linux/capability.h).
 BITS = {
     "CHOWN": 0,
@@ -104,7 +110,8 @@ def test_a_testbed_that_is_killed_in_mid_run_leaves_nothing(stack):
 
 
 def test_it_comes_up_again_and_streams(stack):
-    said = stack.make("up", *SMALL)
+    """How well this machine does is asked only where two runs are compared."""
+    said = stack.make("up", *SMALL, "ALLOW_INVALID=1")
     summary = stack.summary()
     assert {name: figures["failed"] for name, figures in summary["schemes"].items()} == {
         "grpc": 0,
@@ -165,52 +172,91 @@ def test_no_container_has_more_than_it_needs(stack):
 
 
 def test_prometheus_is_read_from_the_host(stack):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def labels(query: str, name: str) -> set[str]:
+        return {one["metric"][name] for one in stack.query(query)}
+
+    def missing() -> dict[str, object]:
+        """What is not there yet; each page is looked at in its own time."""
         up = {(one["metric"]["role"], one["metric"]["host"]): one["value"][1] for one in stack.query("up")}
-        clients = {host for role, host in up if role == "viewer"}
-        if clients == CLIENTS and set(up.values()) == {"1"}:
-            break
+        wanted = {("controller", "lab"), ("carrier", "lab"), ("origin_relay", "origin")}
+        wanted |= {("viewer", client) for client in CLIENTS}
+        return {
+            "pages": {page for page in wanted | set(up) if up.get(page) != "1"},
+            "viewers": CLIENTS ^ {host for role, host in up if role == "viewer"},
+            "switches": {"s1", "s2"} ^ labels("eloquent_switch_port_packets_total", "switch"),
+            "schemes": {"grpc", "duplicate-2", "eloquent"}
+            ^ labels("sum by (scheme) (eloquent_stream_seconds_total)", "scheme"),
+        }
+
+    deadline = time.monotonic() + PROMETHEUS_TIMEOUT
+    while any((found := missing()).values()) and time.monotonic() < deadline:
         time.sleep(1)
-    assert clients == CLIENTS
-    assert set(up.values()) == {"1"}, up
-    assert {("controller", "lab"), ("carrier", "lab"), ("origin_relay", "origin")} <= set(up)
-    assert {one["metric"]["switch"] for one in stack.query("eloquent_switch_port_packets_total")} == {"s1", "s2"}
-    schemes = {one["metric"]["scheme"] for one in stack.query("sum by (scheme) (eloquent_stream_seconds_total)")}
-    assert schemes == {"grpc", "duplicate-2", "eloquent"}
+    assert not any(found.values()), found
 
 
 def test_a_short_load(stack):
-    stack.make("load", "USERS=4", "DURATION=8", "ALLOW_LAG=1")  # how well it does is not asked here
+    stack.make("load", "USERS=4", "DURATION=8", "ALLOW_INVALID=1")  # how well it does is not asked here
     (folder,) = stack.runs.glob("latest/load-1")
     summary = json.loads((folder / "summary.json").read_text())
     assert sum(figures["sessions"] for figures in summary["schemes"].values()) > 0
     assert {figures["failed"] for figures in summary["schemes"].values()} == {0}
 
 
+def valid_run(run: Callable[[], Path]) -> Path:
+    """Run until a run calls itself valid, a few times at most; give its directory.
+
+    A machine that does not keep up makes stalls of its own, which tell nothing of containers.
+    """
+    flaws = []
+    for _ in range(ATTEMPTS):
+        path = run()
+        flaws.append(json.loads((path / "manifest.json").read_text())["flaws"])
+        if not flaws[-1]:
+            return path
+    pytest.fail(f"this machine gave no valid run in {ATTEMPTS}: {flaws}")
+
+
+@pytest.mark.timeout(1800)
 def test_a_run_is_as_it_is_natively(stack, tmp_path):
     free = ("--prometheus-port", "0", "--board-port", "0", "--locust-port", "0")
     words = ("--clients", str(len(CLIENTS)), "--session", "10", "--rounds", "2", "--seed", "3", "--no-background")
     eloquent = [sys.executable, "-m", "eloquent.cli"]
     environment = {**os.environ, "ELOQUENT_STATE": str(tmp_path / "state")}
+
+    def contained() -> Path:
+        stack.make("down")
+        stack.make("up", *SMALL, "ALLOW_INVALID=1")
+        return (stack.runs / "latest").resolve()
+
+    def native() -> Path:
+        up = [*eloquent, "up", "--runs", str(tmp_path / "runs"), *free, *words, "--allow-invalid"]
+        done = subprocess.run(up, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        subprocess.run([*eloquent, "down"], env=environment, check=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return (tmp_path / "runs" / "latest").resolve()
+
+    first = iter([(stack.runs / "latest").resolve()])  # the run of the tests before
+    one = valid_run(lambda: next(first, None) or contained())
     stack.make("down")  # two labs at once would be in each other's way
-    up = [*eloquent, "up", "--runs", str(tmp_path / "runs"), *free, *words]
-    done = subprocess.run(up, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    subprocess.run([*eloquent, "down"], env=environment, check=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    natively = json.loads((tmp_path / "runs" / "latest" / "summary.json").read_text())
-    contained = stack.summary()
-    assert set(contained["schemes"]) == set(natively["schemes"])
-    for name, figures in contained["schemes"].items():
-        other = natively["schemes"][name]
-        assert figures["sessions"] == other["sessions"] == 12
-        assert figures["tokens"] == other["tokens"]
-        assert figures["stall_ratio_210"] == pytest.approx(other["stall_ratio_210"], abs=SAME_WITHIN), name
-    assert contained["loss_rate"] == pytest.approx(natively["loss_rate"], abs=0.05)
-    for one, other in zip(stack.links(stack.runs), stack.links(tmp_path / "runs"), strict=True):
+    other = valid_run(native)
+    ours, theirs = (json.loads((path / "summary.json").read_text()) for path in (one, other))
+    assert set(ours["schemes"]) == set(theirs["schemes"])
+    for name, figures in ours["schemes"].items():
+        natively = theirs["schemes"][name]
+        assert figures["sessions"] == natively["sessions"] == 12
+        assert figures["tokens"] == natively["tokens"]
+        assert figures["stall_ratio_210"] == pytest.approx(natively["stall_ratio_210"], abs=SAME_WITHIN), name
+    assert ours["loss_rate"] == pytest.approx(theirs["loss_rate"], abs=0.05)
+    for link, its_like in zip(links_of(one), links_of(other), strict=True):
         for direction in ("down", "up"):  # the last stretch ends with the run
-            stretches = [link["schedule"][direction]["stretches"][:-1] for link in (one, other)]
+            stretches = [found["schedule"][direction]["stretches"][:-1] for found in (link, its_like)]
             assert all(a == b for a, b in zip(*stretches, strict=False))
+
+
+def links_of(run: Path) -> list[dict[str, Any]]:
+    """Give what a run's manifest says of each link."""
+    found: list[dict[str, Any]] = json.loads((run / "manifest.json").read_text())["links"]
+    return found
 
 
 def test_words_that_need_no_testbed_run_without_one(stack):
