@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from eloquent.calls.chat_stream import Kind
 from eloquent.cli import app
 from eloquent.measure.study import Study
 from eloquent.measure.study import run as run_study
@@ -82,10 +83,9 @@ def test_a_measurement_of_a_real_network_has_a_report_too(tmp_path: Path, tokens
     class Talker:
         scheme = "sse"
 
-        def ask(self, on_token) -> str:
+        def ask(self, on_token) -> None:
             for _ in range(tokens):
-                on_token(None)
-            return "ok"
+                on_token(Kind.TEXT, None)
 
     about = {"endpoint": "http://198.51.100.7/v1", "model": "m"}
     study = Study(asker=Talker(), sessions=4, pause=0.0, port=1, capture=False, about=about)
