@@ -128,3 +128,19 @@ def test_the_end_is_acknowledged_at_once() -> None:
     receiver.receive_datagram(data, now=0.2)
     assert receiver.next_event() == StreamFinished(b"")
     assert len(receiver.datagrams_to_send(now=0.2)) == 1
+
+
+def test_a_receiver_with_room_again_says_so_until_something_new_comes() -> None:
+    receiver = SspReceiver()
+    for index in range(0, 2048, 128):
+        data = encode_payload(Data(tuple(Fragment(index + i, b"x") for i in range(128))))
+        receiver.receive_datagram(b"\0\0" + data, now=0.0)
+    receiver.datagrams_to_send(now=ACK_DELAY)
+    for _ in range(2048):
+        assert isinstance(receiver.next_event(), TokenReceived)
+    for _ in range(3):
+        now = receiver.get_timer()
+        assert now is not None
+        receiver.handle_timer(now=now + ACK_DELAY)
+        (again,) = receiver.datagrams_to_send(now=now + ACK_DELAY)
+        assert decode_payload(again[2:]) == Ack(2048)

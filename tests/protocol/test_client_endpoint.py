@@ -281,6 +281,33 @@ def test_a_reader_who_pauses_for_minutes_costs_little_and_goes_on(net: Any) -> N
     assert talk.ends()[-1] == StreamEnded(0, b"")
 
 
+@pytest.mark.parametrize("scheme", ["eloquent", "fec-8-1", "ssp"])
+def test_a_reader_who_goes_on_while_his_word_of_it_is_lost_gets_the_rest(net: Any, scheme: str) -> None:
+    """For a second from then on no acknowledgement arrives, and what came last comes once more."""
+    tokens = [b"%d" % i for i in range(3000)]
+    path = net.Path(judge=lambda side, _count, data: side == "a" and data[0] & 15 == 3 and 9.99 < talk.now < 11.0)
+    talk = net.Talk(path, answers={b"q": tokens})
+    talk.gap = 0.001
+    base = talk.pair.on_event
+
+    def on_event(side: str, event: Any) -> None:
+        if isinstance(event, StreamToken) and event.index == 100:
+            talk.client.pause(0)
+            talk.pair.at(10.0, lambda: talk.client.resume(0))
+        base(side, event)
+
+    def again() -> None:
+        last = [data for _, data in talk.pair.sent["b"] if data[0] & 15 == 10][-1]
+        talk.client.receive_datagram(last, now=talk.now)
+
+    talk.pair.on_event = on_event
+    talk.pair.at(10.1, again)
+    talk.ask(b"q", scheme)
+    talk.pair.run(until=120.0)
+    assert talk.text(0) == b"".join(tokens)
+    assert talk.ends()[0] == StreamEnded(0, b"")
+
+
 def test_misuse_is_the_callers_fault(net: Any) -> None:
     talk = net.Talk()
     talk.client.cancel_stream(7, now=0.0)

@@ -133,6 +133,66 @@ def test_a_reader_who_turns_away_or_back_is_told_at_once_but_not_to_a_sender_tha
     assert answer(receiver, 0.0) is None
 
 
+def fill(receiver: Receiver) -> int:
+    """Send as long as there is room, nothing being read, and return how many fragments that was."""
+    limit, index = WINDOW, 0
+    while index < limit:
+        ack = take(receiver, *(Fragment(index + i, b"x") for i in range(min(128, limit - index))))
+        assert ack is not None
+        index, limit = ack.next_index, max(limit, ack.next_index + ack.credit)
+    assert ack.credit == 0
+    return index
+
+
+def told_again(receiver: Receiver, now: float) -> Ack | None:
+    """Let the timer come, and return what the sender is told."""
+    timer = receiver.get_timer()
+    assert timer is not None
+    receiver.handle_timer(now=max(now, timer))
+    return answer(receiver, max(now, timer))
+
+
+def test_room_is_told_again_although_something_old_comes_late() -> None:
+    """A repetition that was long under way shows nothing of what the sender has heard."""
+    receiver = Receiver()
+    sent = fill(receiver)
+    events(receiver)
+    assert answer(receiver, 1.0) == Ack(sent)
+    assert take(receiver, Fragment(7, b"x")) == Ack(sent)
+    assert told_again(receiver, 1.0) == Ack(sent)
+    assert take(receiver, Fragment(sent, b"new")) == Ack(sent + 1)
+    assert receiver.get_timer() is None
+
+
+def test_room_is_told_again_although_some_of_it_was_told_meanwhile() -> None:
+    """A report in the middle of reading tells half of the room; it may have been lost, as any datagram."""
+    receiver = Receiver()
+    receiver.report(ReaderState(looking=True), now=0.0)
+    sent = fill(receiver)
+    for _ in range(sent // 2):
+        receiver.next_event()
+    receiver.report(ReaderState(looking=False), now=0.0)
+    half = answer(receiver, 0.0)
+    assert half is not None
+    assert WINDOW // 4 < half.credit < WINDOW
+    events(receiver)
+    for _ in range(2):
+        assert told_again(receiver, 1.0) == Ack(sent, reader=ReaderState(looking=False))
+
+
+def test_a_stream_that_is_finished_tells_nothing_of_room() -> None:
+    receiver = Receiver()
+    sent = fill(receiver)
+    events(receiver)
+    assert told_again(receiver, 0.0) is not None
+    checksum = 0
+    for _ in range(sent):
+        checksum = extend_checksum(checksum, b"x")
+    take(receiver, end=End(sent, checksum))
+    assert receiver.finished
+    assert receiver.get_timer() is None
+
+
 def test_an_acknowledgement_is_not_for_receivers() -> None:
     with pytest.raises(RemoteProtocolError):
         Receiver().receive_datagram(encode_payload(Ack(0)), now=0.0)

@@ -219,8 +219,8 @@ class SspReceiver(Receiver):
         return [stamp.to_bytes(_STAMP_SIZE) + ack for ack in super().datagrams_to_send(now=now)]
 
     def get_timer(self) -> float | None:
-        """Return when the acknowledgement is due."""
-        return self._ack_at if self._ack_due and not self._broken else None
+        """Return when the acknowledgement is due, or the news that there is room again."""
+        return self._ack_at if self._ack_due and not self._broken else super().get_timer()
 
 
 def _stamp(now: float) -> int:

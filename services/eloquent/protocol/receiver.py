@@ -8,8 +8,8 @@ Rules of this file
 - What the application reports of its reader goes with every acknowledgement from then on; a reader who turns away or
   comes back is worth one of its own, unless nothing has come yet: a peer that has sent nothing may not know the stream.
 - A token is read when its event is taken. While a thousand fragments or more are unread the sender is told how much room
-  is left, at the end none; when there is room again, it is told so until something comes. What comes beyond the room is
-  dropped, so that a receiver's memory has a bound whatever its peer does.
+  is left, at the end none; when there is room again, it is told so until something new comes (a repetition shows only that
+  it has not heard). What comes beyond the room is dropped, so that a receiver's memory has a bound whatever its peer does.
 - The stream is finished only when every fragment below the end's count was released, no token is half joined, and the
   checksum agrees. Otherwise it is broken; a broken receiver is silent, for its acknowledgement would read as success.
 """
@@ -89,7 +89,7 @@ class Receiver:
         self._unread: deque[tuple[int, int]] = deque()  # fragments and bytes of each token among the events
         self._unread_fragments = 0
         self._unread_bytes = 0
-        self._told_credit = WINDOW
+        self._sender_may_wait = False  # it was told of little room, and nothing new has come since
         self._room_again: Repetition | None = None  # of the news that there is room again
 
     @property
@@ -120,7 +120,6 @@ class Receiver:
         if self._broken:
             return
         self._ack_due = self._heard = True
-        self._room_again = None
         if self._finished:
             return
         first, waiting = self._next, self._waiting
@@ -132,7 +131,8 @@ class Receiver:
                     waiting[index] = fragment
                     self._waiting_cost += cost
                     self._ranges.add(index, index + 1)
-                    self._ack = None
+                    self._ack = self._room_again = None
+                    self._sender_may_wait = False
         if payload.end is not None:
             self._take_end(payload.end)
         if self._ack is None:
@@ -160,7 +160,7 @@ class Receiver:
             reader = replace(reader, buffered_s=left)
         ranges = tuple(islice(self._ranges, MAX_RANGES))
         ack = Ack(self._next, ranges, end_seen=self._end is not None, reader=reader, credit=self._credit())
-        self._told_credit = ack.credit
+        self._sender_may_wait |= ack.credit < LITTLE_CREDIT
         self._ack = encode_payload(ack)
         return self._ack
 
@@ -197,8 +197,9 @@ class Receiver:
             fragments, size = self._unread.popleft()
             self._unread_fragments -= fragments
             self._unread_bytes -= size
-            if self._told_credit < LITTLE_CREDIT and self._credit() == WINDOW and not self._finished:
-                self._told_credit, self._ack, self._ack_due = WINDOW, None, True
+            waits = self._sender_may_wait and self._room_again is None and not self._finished
+            if waits and self._credit() == WINDOW:
+                self._ack, self._ack_due = None, True
                 self._room_again = Repetition(0.0, ROOM_AGAIN_TIMEOUT, ROOM_AGAIN_MAX_TIMEOUT)
         return event
 
@@ -246,6 +247,7 @@ class Receiver:
                 self._break("the checksum of the content does not agree")
             else:
                 self._finished = True
+                self._room_again = None
                 self._events.append(StreamFinished(end.trailer))
 
     def _break(self, reason: str) -> None:
