@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eloquent import schemes
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol.contract import StreamDelivered, StreamFinished, StreamSender, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamDelivered, StreamFinished, StreamSender, TokenReceived
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import MAX_TOKEN, Ack, Data, End, encode_payload
 from eloquent.protocol.sender import FLIGHT_LIMIT, MAX_BACKLOG
@@ -58,6 +58,25 @@ def test_what_is_under_way_is_bounded(sender: StreamSender) -> None:
     sender.send_token(bytes(MAX_TOKEN), now=0.0)
     assert len(sender.datagrams_to_send(now=0.0)) <= 3 * (FLIGHT_LIMIT // 1100)
     assert sender.datagrams_to_send(now=0.0) == []
+
+
+@pytest.mark.parametrize("size", [5, 1000])
+def test_a_peer_that_never_answers_gets_less_and_less(sender: StreamSender, size: int) -> None:
+    """All tokens at one instant, of which each fills a packet or hardly any of it: the path may have died."""
+    for _ in range(40):
+        sender.send_token(bytes(size), now=0.0)
+    sender.finish(now=0.0)
+    sent = {"at first": 0, "later": 0}
+    now, turns = 0.0, 0
+    while not isinstance(sender.next_event(), PeerLost):
+        sent["later" if now >= 10.0 else "at first"] += len(sender.datagrams_to_send(now=now))
+        timer = sender.get_timer()
+        assert timer is not None
+        now, turns = max(now, timer), turns + 1
+        sender.handle_timer(now=now)
+    assert sent["at first"] < 1500
+    assert sent["later"] < 700
+    assert turns < 600
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -204,7 +204,8 @@ class AdaptiveSender(Sender):
     def _pace_at(self) -> float:
         """Return when the next token would have come, had the source not paused or ended."""
         last_new = self._last_new if self._last_new is not None else self._last_packet
-        return max(last_new + (1.0 if self._end_sent else PAUSE) * self._gap, self._last_packet + self._gap)
+        gap = max(self._gap, MIN_SPACING)
+        return max(last_new + (1.0 if self._end_sent else PAUSE) * gap, self._last_packet + gap)
 
     def _repeat_at(self) -> float:
         """Return when the unacknowledged ones are to be repeated, or are found overdue; infinite for not at all."""
@@ -214,7 +215,7 @@ class AdaptiveSender(Sender):
         if spare >= 0 or not self._path.is_lossy(overdue):
             instant = min(instant, overdue)
         if spare >= SURPLUS * self.bucket.quantum:
-            instant = min(instant, self._last_packet + self._gap / 2)
+            instant = min(instant, self._last_packet + max(self._gap / 2, MIN_SPACING))
         instant = max(instant, self._calm_until())
         if self._limits.packets_per_s is not None:
             last_new = self._last_new if self._last_new is not None else self._last_packet

@@ -15,11 +15,13 @@ Beyond the paper
 - It resends every 200 ms for ever. Here the interval doubles once the peer has been silent for `SILENCE_TIMEOUT`.
 - Its tokens are small. A token that fills a third of a packet or more leaves no room for step 4, so that one packet every
   200 ms would be all that repairs a long answer. Such large fragments are sent again, each in a packet of its own, when
-  three that were sent later have been acknowledged or the path's timeout has passed (as `retransmit` does).
+  three that were sent later have been acknowledged or the path's timeout has passed (as `retransmit` does); while the
+  peer is silent, step 5 alone goes on.
 """
 
 import re
 from dataclasses import dataclass
+from math import inf
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
@@ -86,18 +88,20 @@ class EloquentSender(Sender):
         return packets
 
     def _repair(self, now: float) -> list[bytes]:
-        """Send the large fragments again that seem to be lost; only the oldest while the peer is silent."""
+        """Send the large fragments again that seem to be lost."""
         lost = [index for index, large in self._large.items() if self._is_lost(large, now)]
-        return [self._send_alone(index, now) for index in (lost[:1] if self._is_silent(now) else lost)]
+        return [self._send_alone(index, now) for index in lost]
 
     def _is_lost(self, large: _Large, now: float) -> bool:
-        return large.order <= self._large_acked - LATER_ACKS or now >= large.sent_at + self._repair_timeout()
+        return large.order <= self._large_acked - LATER_ACKS or now >= self._repair_at(large.sent_at)
+
+    def _repair_at(self, sent_at: float) -> float:
+        """Return when a large fragment's timeout passes; never where the peer will be silent by then: step 5 will do."""
+        due = sent_at + max(self._rtt.timeout(), self._interval)
+        return inf if self._is_silent(due) else due
 
     def _is_silent(self, now: float) -> bool:
         return now - self._silent_since >= SILENCE_TIMEOUT
-
-    def _repair_timeout(self) -> float:
-        return max(self._rtt.timeout(), self._interval)
 
     def _send_alone(self, index: int, now: float) -> bytes:
         fragment = self._unacked[index]
@@ -140,7 +144,7 @@ class EloquentSender(Sender):
         resend = self._last_sent + self._interval
         if not self._large:
             return resend
-        return min(resend, min(large.sent_at for large in self._large.values()) + self._repair_timeout())
+        return min(resend, self._repair_at(min(large.sent_at for large in self._large.values())))
 
     def _deadline_passed(self, now: float) -> None:
         self._resend_due = now >= self._last_sent + self._interval
