@@ -221,6 +221,7 @@ def test_a_receivers_own_timer_lets_its_acknowledgement_go() -> None:
     server.handle_timer(now=due)
     for datagram in server.datagrams_to_send(now=due):
         client.receive_datagram(datagram, now=due)
+    assert client.datagrams_to_send(now=due) == []
     backlog = server.backlog(stream)
     timer = client.get_timer()
     assert timer is not None

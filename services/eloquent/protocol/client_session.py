@@ -241,14 +241,14 @@ class ClientSession(SessionBase):
             self._ping(now)
 
     def _handle_stream_timers(self, now: float) -> None:
-        for stream_id, stream in list(self._streams.items()):
+        while (stream_id := self._stream_timers.pop(now)) is not None:
+            stream = self._streams[stream_id]
             if stream.request is not None and (due := stream.request.get_timer()) is not None and due <= now:
                 stream.request.handle_timer(now=now)
                 self._take_request_events(stream_id, stream, now)
-                self._touch(stream_id)
             if (due := stream.answer.get_timer()) is not None and due <= now:
                 stream.answer.handle_timer(now=now)
-                self._touch(stream_id)
+            self._touch(stream_id)
 
     @property
     def _ping_due(self) -> float:
@@ -281,10 +281,14 @@ class ClientSession(SessionBase):
         if self._hello is not None:
             timers.append(self._hello.due)
         timers += [repetition.due for repetition in self._cancelling.values()]
-        streams = self._streams.values()
-        timers += [due for stream in streams if stream.request and (due := stream.request.get_timer()) is not None]
-        timers += [due for stream in streams if (due := stream.answer.get_timer()) is not None]
-        return timers
+        return timers + self._first_stream_timer()
+
+    def _stream_timer(self, stream_id: int) -> float | None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return None
+        sides = (stream.request, stream.answer)
+        return min((due for side in sides if side is not None and (due := side.get_timer()) is not None), default=None)
 
     def _await_server(self, now: float) -> None:
         """Count the server's silence from now on, if nothing was awaited before."""
@@ -422,6 +426,7 @@ class ClientSession(SessionBase):
     def _end(self, stream_id: int, *, last_ack: bytes | None = None, failure: str | None = None) -> None:
         """Note that a stream is over for the protocol, and keep what its reader has not seen."""
         stream = self._streams.pop(stream_id)
+        self._stream_timers.set(stream_id, None)
         stream.failure = failure
         self._unread[stream_id] = stream
         self._readable[stream_id] = None
@@ -436,6 +441,7 @@ class ClientSession(SessionBase):
             self._unheard = [stream_id for stream_id, stream in self._streams.items() if stream.request is not None]
             for stream_id in self._unheard:
                 del self._streams[stream_id]
+                self._stream_timers.set(stream_id, None)
         for stream_id in list(self._streams):
             self._end(stream_id, failure=reason)
         self._events.append(SessionLost(reason))

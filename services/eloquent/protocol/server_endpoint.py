@@ -11,9 +11,7 @@ Rules of this file
   address tokens issued so far are refused, so that a repeated datagram cannot bring it back.
 """
 
-import heapq
 import ipaddress
-import itertools
 from collections import Counter, OrderedDict, deque
 
 from eloquent.errors import RemoteProtocolError
@@ -37,6 +35,7 @@ from eloquent.protocol.limits import ByteBudget, EndpointLimits
 from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import SchemeLookup, Tally
 from eloquent.protocol.session_events import ServerEvent
+from eloquent.protocol.timer_queue import TimerQueue
 
 AMPLIFICATION = 3  # bytes sent for each byte received, before an address is validated (RFC 9000 §8.1)
 _IPV6_NETWORK = 64  # bits that name who uses an IPv6 address
@@ -69,9 +68,7 @@ class ServerEndpoint:
         self._sources: Counter[str] = Counter()  # sessions by source
         self._over: OrderedDict[bytes, None] = OrderedDict()  # connection ids that do not begin again
         self._touched: dict[ServerSession, None] = {}
-        self._timers: list[tuple[float, int, ServerSession]] = []  # a heap; an entry that `_due` contradicts is stale
-        self._due: dict[ServerSession, float] = {}
-        self._order = itertools.count()
+        self._timers: TimerQueue[ServerSession] = TimerQueue()
         self._replies: list[tuple[bytes, Address]] = []
         self._events: deque[tuple[ServerSession, ServerEvent]] = deque()
 
@@ -116,7 +113,7 @@ class ServerEndpoint:
             if session.closed:
                 self._retire(session, now)
             else:
-                self._arm(session)
+                self._timers.set(session, session.get_timer())
         return datagrams
 
     def next_event(self) -> tuple[ServerSession, ServerEvent] | None:
@@ -125,15 +122,11 @@ class ServerEndpoint:
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
-        while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        return self._timers.first()
 
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now`."""
-        while (timer := self.get_timer()) is not None and timer <= now:
-            session = heapq.heappop(self._timers)[2]
-            del self._due[session]
+        while (session := self._timers.pop(now)) is not None:
             session.handle_timer(now=now)
             self.touch(session)
 
@@ -202,21 +195,11 @@ class ServerEndpoint:
             self.tally.sent[kind_name(body)] += 1
             self._replies.append((reply, source))
 
-    def _arm(self, session: ServerSession) -> None:
-        due = session.get_timer()
-        if due is None:
-            self._due.pop(session, None)
-        elif self._due.get(session) != due:
-            self._due[session] = due
-            heapq.heappush(self._timers, (due, next(self._order), session))
-            if len(self._timers) > 4 * len(self._due) + 64:  # mostly stale
-                self._timers = [entry for entry in self._timers if self._due.get(entry[2]) == entry[0]]
-                heapq.heapify(self._timers)
-
     def _retire(self, session: ServerSession, now: float) -> None:
-        self._due.pop(session, None)
-        if self._sessions.pop(session.connection_id, None) is None:
+        self._timers.set(session, None)
+        if self._sessions.get(session.connection_id) is not session:  # its owner has touched it after its end
             return
+        del self._sessions[session.connection_id]
         source = _source(session.address)
         self._sources[source] -= 1
         if not self._sources[source]:

@@ -187,13 +187,13 @@ class ServerSession(SessionBase):
         if self._session_ends <= now:
             self._give_up(now)
             return
-        for stream_id, stream in list(self._streams.items()):
-            if stream.answer is None:
-                if self._request_ends(stream) <= now:
-                    self._refuse(stream_id, "the request did not arrive whole in time", now)
-            elif (due := stream.answer.get_timer()) is not None and due <= now:
-                stream.answer.handle_timer(now=now)
-                self._take_answer_events(stream_id, stream.answer, now)
+        while (stream_id := self._stream_timers.pop(now)) is not None:
+            answer = self._streams[stream_id].answer
+            if answer is None:
+                self._refuse(stream_id, "the request did not arrive whole in time", now)
+            else:
+                answer.handle_timer(now=now)
+                self._take_answer_events(stream_id, answer, now)
                 self._touch(stream_id)
 
     @property
@@ -202,18 +202,16 @@ class ServerSession(SessionBase):
             return self._idle_since + self._limits.idle
         return float("inf") if self._last_heard is None else self._last_heard + self._limits.silence
 
-    def _request_ends(self, stream: _Stream) -> float:
-        return stream.began + self._limits.request_time
-
     def _timers(self) -> list[float]:
         if self._last_heard is None:
             return []
-        timers = [self._session_ends]
-        for stream in self._streams.values():
-            timer = self._request_ends(stream) if stream.answer is None else stream.answer.get_timer()
-            if timer is not None:
-                timers.append(timer)
-        return timers
+        return [self._session_ends, *self._first_stream_timer()]
+
+    def _stream_timer(self, stream_id: int) -> float | None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return None
+        return stream.began + self._limits.request_time if stream.answer is None else stream.answer.get_timer()
 
     def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
         stream = self._streams.get(stream_id)
@@ -359,6 +357,7 @@ class ServerSession(SessionBase):
 
     def _forget(self, stream_id: int, now: float, *, delivered: bool = False, reason: str = "") -> None:
         stream = self._streams.pop(stream_id, None)
+        self._stream_timers.set(stream_id, None)
         if stream is not None:
             self._release(stream)
         answer = None if stream is None else stream.answer

@@ -2,7 +2,8 @@
 
 Rules of this file
 - A datagram speaks of one stream, so that the loss of one delays no other stream.
-- Only streams that were touched since the last `datagrams_to_send` are asked for datagrams, in the order of touching.
+- Only streams that were touched since the last `datagrams_to_send` are asked for datagrams, in the order of touching, and
+  for their timers: what others wait for costs a datagram nothing.
 - Once closed, a session sends what was queued, ignores what comes, and has no timer.
 """
 
@@ -16,6 +17,7 @@ from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.datagram import Body, Datagram, decode_datagram, encode_datagram, kind_name
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Scheme
+from eloquent.protocol.timer_queue import TimerQueue
 
 MAX_GONE = 1024  # streams remembered when they are over, so that late datagrams are answered rightly
 SILENCE_LIMIT = 40.0  # seconds without a datagram while one is due, after which a session is lost; as for a stream
@@ -60,6 +62,7 @@ class SessionBase(ABC):
         self._last_heard: float | None = None  # seconds
         self._control: list[Body] = []
         self._touched: dict[int, None] = {}  # stream ids, in order
+        self._stream_timers: TimerQueue[int] = TimerQueue()  # by stream id
         self._rtt = RttEstimator()  # one path, shared by all streams
 
     @property
@@ -97,6 +100,7 @@ class SessionBase(ABC):
         touched, self._touched = self._touched, {}
         for stream_id in touched:
             datagrams += self._stream_datagrams(stream_id, now)
+            self._stream_timers.set(stream_id, self._stream_timer(stream_id))
         return datagrams
 
     def get_timer(self) -> float | None:
@@ -116,8 +120,16 @@ class SessionBase(ABC):
         """Return the framed datagrams of a touched stream, which may be over by now."""
 
     @abstractmethod
+    def _stream_timer(self, stream_id: int) -> float | None:
+        """Return the instant at which a stream, which may be over by now, wants something, or None."""
+
+    @abstractmethod
     def _timers(self) -> list[float]:
         """Return every instant at which something is due."""
+
+    def _first_stream_timer(self) -> list[float]:
+        due = self._stream_timers.first()
+        return [] if due is None else [due]
 
     def _frame(self, body: Body) -> bytes:
         datagram = encode_datagram(Datagram(self.connection_id, self._number, body))

@@ -52,11 +52,13 @@ class _Flight:
         first: Seconds.
         last: Seconds.
         repeated: When it was last sent in a packet without newer ones; before that, the same as `first`.
+        size: Bytes that it takes in a packet beside its neighbours.
     """
 
     first: float
     last: float
     repeated: float
+    size: int
 
 
 class AdaptiveSender(Sender):
@@ -77,6 +79,7 @@ class AdaptiveSender(Sender):
         self._path = PathState(self._rtt)
         self.bucket = TokenBucket(self._limits)
         self._flights: dict[int, _Flight] = {}  # of _unacked, in the same order
+        self._flights_size = 0  # bytes, of all of them in one packet
         self._gap = FIRST_GAP
         self._last_new: float | None = None  # seconds
         self._last_packet = 0.0  # seconds
@@ -119,7 +122,10 @@ class AdaptiveSender(Sender):
         new = DataBuilder(self._budget)
         self._take_new(new)
         is_calm = now < self._calm_until()
-        self._flights.update((fragment.index, _Flight(now, now, now)) for fragment in new.fragments)
+        for fragment in new.fragments:
+            size = varint_size(len(fragment.data) << 2) + len(fragment.data)
+            self._flights[fragment.index] = _Flight(now, now, now, size)
+            self._flights_size += size
         self.bucket.refill(
             alone=IP_UDP_HEADERS + len(new.build()),
             token_bytes=sum(len(fragment.data) for fragment in new.fragments),
@@ -229,9 +235,7 @@ class AdaptiveSender(Sender):
         quantum = self.bucket.quantum
         if self._end_sent:
             return self.bucket.credit - quantum
-        fragments = self._unacked.values()
-        full = _FIXED_SIZE + sum(varint_size(len(item.data) << 2) + len(item.data) for item in fragments)
-        full = min(full, self._budget + IP_UDP_HEADERS)
+        full = min(_FIXED_SIZE + self._flights_size, self._budget + IP_UDP_HEADERS)
         return self.bucket.credit - self.bucket.reserve - NEXT_PACKETS * max(full - quantum, 0.0) - quantum
 
     def _deadline_passed(self, now: float) -> None:
@@ -251,6 +255,7 @@ class AdaptiveSender(Sender):
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:  # noqa: ARG002 - the end tells no more
         self._timeouts = 0
         flights = [self._flights.pop(index) for index in newly]
+        self._flights_size -= sum(flight.size for flight in flights)
         if not flights:
             return
         late = [self._path.acknowledged(first_sent=flight.first, now=now) for flight in flights]

@@ -14,6 +14,7 @@ Rules of this file
 """
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import inf
 
@@ -174,8 +175,9 @@ class RetransmitSender(Sender):
         if not once:
             return
         self._rtt.sample(now - max(packet.sent_at for packet in once))
+        orders = sorted(packet.order for packet in once)
         for packet in self._packets:
-            packet.later_acks += sum(later.order > packet.order for later in once)
+            packet.later_acks += len(orders) - bisect_right(orders, packet.order)
             packet.lost |= packet.later_acks >= LATER_ACKS
 
 
