@@ -5,8 +5,21 @@ from typing import Any
 
 import pytest
 
-from eloquent.errors import LocalProtocolError
-from eloquent.protocol.datagram import Leave, Open, Ping, decode_datagram
+from eloquent import schemes
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.datagram import (
+    Answer,
+    Datagram,
+    Hello,
+    Leave,
+    Open,
+    Ping,
+    RequestAck,
+    decode_datagram,
+    encode_datagram,
+)
+from eloquent.protocol.frames import Ack, encode_payload
 from eloquent.protocol.session import SessionLost, StreamEnded, StreamFailed, StreamToken
 
 
@@ -177,6 +190,15 @@ def test_nobody_listens(net: Any) -> None:
     assert talk.ends()[0] == StreamFailed(0, "nobody listens at the server's address")
 
 
+def test_a_refusal_of_long_ago_says_nothing_of_a_new_question(net: Any) -> None:
+    """Nobody listened an hour ago; since then a server has come up, and the first three seconds of the path are down."""
+    talk = net.Talk(net.Path(blackouts=[(0.0, 3603.0)]))
+    talk.pair.at(0.0, lambda: talk.client.path_refused(now=0.0))
+    talk.ask(b"q", at=3600.0)
+    talk.pair.run(until=3620.0)
+    assert talk.ends() == [StreamEnded(0, b"")]
+
+
 def test_a_refusal_that_is_followed_by_an_answer_harms_nothing(net: Any) -> None:
     talk = net.Talk(net.Path(blackouts=[(0.0, 1.0)]))
     talk.ask(b"q")
@@ -306,6 +328,37 @@ def test_a_reader_who_goes_on_while_his_word_of_it_is_lost_gets_the_rest(net: An
     talk.pair.run(until=120.0)
     assert talk.text(0) == b"".join(tokens)
     assert talk.ends()[0] == StreamEnded(0, b"")
+
+
+@pytest.mark.parametrize("scheme", ["eloquent", "ssp", "tcp"])
+def test_an_answer_to_what_was_not_asked_is_refused(scheme: str) -> None:
+    """The session is not open yet: the client could not even acknowledge."""
+    client = ClientEndpoint(schemes.get, new_id=lambda: bytes(8))
+    client.open_stream(b"q", scheme=scheme, now=0.0)
+    assert [type(decode_datagram(data).body) for data in client.datagrams_to_send(now=0.0)] == [Hello]
+    sender = schemes.get(scheme).make_sender()
+    sender.send_token(b"forged", now=0.0)
+    sender.datagrams_to_send(now=0.0)
+    (payload,) = sender.datagrams_to_send(now=0.1) or [None]
+    for body in (Answer(0, payload or bytes(3)), RequestAck(0, encode_payload(Ack(0)))):
+        with pytest.raises(RemoteProtocolError, match="not asked"):
+            client.receive_datagram(encode_datagram(Datagram(bytes(8), 0, body)), now=0.1)
+    assert client.next_event() is None
+    timer = client.get_timer()
+    assert timer is not None
+    assert timer > 0.1
+
+
+def test_a_server_that_refuses_every_address_token_is_given_up(net: Any) -> None:
+    """As behind a NAT that takes another port for each datagram, or before many servers with a secret each."""
+    talk = net.Talk()
+    talk.ask(b"q")
+    receive = talk.server.receive_datagram
+    talk.server.receive_datagram = lambda data, *, now: (move(talk), receive(data, now=now))
+    talk.pair.run(until=60.0)
+    failed = next(event for event in talk.ends() if isinstance(event, StreamFailed))
+    assert "address token" in failed.reason
+    assert not talk.server.sessions
 
 
 def test_misuse_is_the_callers_fault(net: Any) -> None:

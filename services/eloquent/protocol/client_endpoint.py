@@ -78,7 +78,8 @@ class ClientEndpoint:
         self._left: OrderedDict[bytes, None] = OrderedDict()
         self._streams: dict[int, _Stream] = {}
         self._next_stream = 0
-        self._refused_at: float | None = None  # seconds; since when nobody listens
+        self._refused_from: float | None = None  # seconds; since when nobody listens
+        self._refused_at = 0.0  # seconds; when that was last said
         self._replies: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
         self._closed = False
@@ -146,8 +147,9 @@ class ClientEndpoint:
 
     def path_refused(self, *, now: float) -> None:
         """Take the network's word that nobody listens at the server's address (ICMP)."""
-        if self._refused_at is None:
-            self._refused_at = now
+        self._refused_at = now
+        if self._refused_from is None:
+            self._refused_from = now
 
     def close(self, *, now: float) -> None:
         """Give up all streams and tell the server; no further event follows."""
@@ -176,7 +178,7 @@ class ClientEndpoint:
                 self._replies.append(encode_datagram(reply))
         else:
             raise RemoteProtocolError("a datagram of another's session")
-        self.heard_at, self._refused_at = now, None
+        self.heard_at, self._refused_from = now, None
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now, in order."""
@@ -207,20 +209,27 @@ class ClientEndpoint:
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
         timers = [due for session in self._sessions.values() if (due := session.get_timer()) is not None]
-        if self._refused_at is not None and self._streams:
-            oldest = min(stream.asked_at for stream in self._streams.values())
-            timers.append(max(oldest, self._refused_at) + REFUSED_LIMIT)
+        timers += [due for _, due in self._refusals()]
         return min(timers, default=None)
 
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now`."""
-        if self._refused_at is not None and now >= self._refused_at + REFUSED_LIMIT:
-            refused = [key for key, stream in self._streams.items() if now >= stream.asked_at + REFUSED_LIMIT]
-            for stream_id in refused:
+        for stream_id, due in self._refusals():
+            if due <= now:
                 self.cancel_stream(stream_id, now=now)
                 self._events.append(StreamFailed(stream_id, "nobody listens at the server's address"))
         for session in self._sessions.values():
             session.handle_timer(now=now)
+
+    def _refusals(self) -> list[tuple[int, float]]:
+        """Return the streams since which the network has said that nobody listens, and when they fail of it."""
+        since, said_at = self._refused_from, self._refused_at
+        if since is None:
+            return []
+        streams = self._streams.items()
+        return [
+            (key, max(stream.asked_at, since) + REFUSED_LIMIT) for key, stream in streams if stream.asked_at <= said_at
+        ]
 
     def _session_of(self, scheme: str) -> ClientSession:
         session = self._current.get(scheme)

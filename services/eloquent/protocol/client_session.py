@@ -316,6 +316,8 @@ class ClientSession(SessionBase):
 
     def _handle(self, datagram: Datagram, now: float) -> None:
         match datagram.body:
+            case RequestAck() | Answer() if not self._opened:
+                raise RemoteProtocolError("a server answered what it was not asked")
             case Retry(number, token):
                 if number < self._number:
                     self._take_token(token, now)
@@ -342,7 +344,10 @@ class ClientSession(SessionBase):
         if not self._established and now >= self._reopened_at + REOPEN_INTERVAL:
             # Whatever was sent of the requests was refused with the token: all of it is sent anew.
             self._reopened_at = now
-            for stream_id, stream in self._streams.items():
+            for stream_id, stream in list(self._streams.items()):
+                if now >= stream.heard_at + SILENCE_LIMIT:
+                    self._drop(stream_id, now, failure="the server refuses each address token that it has given")
+                    continue
                 stream.request = self._make_request(stream.scheme, stream.body, now)
                 self._touch(stream_id)
         self._note_idle(now)
