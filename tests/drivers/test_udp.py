@@ -282,11 +282,12 @@ def test_malformed_input_to_a_client_is_counted(virtual: Any) -> None:
             b"garbage",
             encode_datagram(Datagram(b"another!", 0, Close(0, ""))),
             encode_datagram(Datagram(ID, 0, Ping())),
+            encode_datagram(Datagram(ID, 0, Answer(0, b"\x00\x00"))),  # nothing was asked yet
         ):
             client.datagram_received(data, SERVER)
-        assert client.malformed == 4
-        client.datagram_received(encode_datagram(Datagram(ID, 0, Answer(3, b"\x02\x00"))), SERVER)  # no such stream
-        assert client.malformed == 4
+        assert client.malformed == 5
+        client.datagram_received(encode_datagram(Datagram(ID, 0, Pong(0))), SERVER)
+        assert client.malformed == 5
         client.close()
 
     virtual.run(main, lambda _sender, _data: [0.05])

@@ -281,6 +281,8 @@ def test_a_wrong_digest_is_a_failure_and_never_an_end(net: Any) -> None:
 
 def test_an_unknown_stream_is_answered_with_its_cancellation() -> None:
     client, server = client_session(), server_session()
+    client.open_stream(0, b"q", scheme="eloquent", now=0.0)
+    client.datagrams_to_send(now=0.0)
     answer = Answer(7, encode_payload(Data((Fragment(0, b"x"),))))
     for session, said, reply in (
         (client, answer, Cancel(7)),
