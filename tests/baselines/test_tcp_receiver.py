@@ -1,6 +1,6 @@
 import pytest
 
-from eloquent.baselines.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
+from eloquent.baselines.tcp_receiver import MAX_PIECES, RECEIVE_WINDOW, TcpReceiver
 from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment, encode_end, encode_segment
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
@@ -109,3 +109,14 @@ def test_memory_is_bounded_and_acknowledgements_are_not_for_receivers() -> None:
     assert decode_segment(receiver.datagrams_to_send(now=0.0)[0]) == SegmentAck(0)
     with pytest.raises(RemoteProtocolError):
         receiver.receive_datagram(encode_segment(SegmentAck(0)), now=0.0)
+
+
+def test_overlapping_segments_and_single_bytes_take_no_more_than_the_window() -> None:
+    overlapping, single = TcpReceiver(), TcpReceiver()
+    for offset in range(1, 4000):
+        overlapping.receive_datagram(encode_segment(Segment(offset, bytes(1100))), now=0.0)
+    for offset in range(1, 10_000, 2):
+        single.receive_datagram(encode_segment(Segment(offset, b"x")), now=0.0)
+    assert sum(map(len, overlapping._waiting.values())) < 4000 + 1100
+    assert len(single._waiting) == MAX_PIECES
+    assert take(single, 0, stream=bytes(2)) == SegmentAck(2, ((1, 2), (4095, 4096), (4093, 4094)))

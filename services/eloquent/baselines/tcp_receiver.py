@@ -11,6 +11,7 @@ Rules of this file
 - The checksum of the content is checked at the end, as in every scheme; a broken stream is not acknowledged further.
 """
 
+import itertools
 from collections import deque
 
 from eloquent.baselines.tcp_segment import (
@@ -27,6 +28,7 @@ from eloquent.protocol.contract import Event, StreamBroken, StreamFinished, Toke
 from eloquent.protocol.ranges import RangeSet
 
 RECEIVE_WINDOW = 1 << 20  # bytes beyond the next expected one; never what limits a token stream
+MAX_PIECES = 2048  # kept beyond gaps; what comes then is dropped, as if it had been lost
 
 
 class TcpReceiver:
@@ -39,7 +41,7 @@ class TcpReceiver:
     def __init__(self, *, ack_delay: float = 0.0) -> None:
         self._ack_delay = ack_delay
         self._next = 0  # offset of the first byte that was not released
-        self._waiting: dict[int, bytes] = {}  # segments beyond a gap, by offset
+        self._waiting: dict[int, bytes] = {}  # bytes beyond a gap, in pieces that do not overlap, by offset
         self._ranges = RangeSet()  # their bytes
         self._newest = 0  # offset of the segment that came last
         self._repeated: tuple[int, int] | None = None  # bytes that came once more, and were not told yet
@@ -87,7 +89,8 @@ class TcpReceiver:
             return []
         self._ack_at = None
         self._unanswered = 0
-        blocks = sorted(self._ranges, key=lambda block: (not block[0] <= self._newest < block[1], -block[0]))
+        blocks = list(self._ranges)[::-1]
+        blocks.sort(key=lambda block: not block[0] <= self._newest < block[1])
         if self._repeated is not None:
             blocks.insert(0, self._repeated)
             self._repeated = None
@@ -108,28 +111,24 @@ class TcpReceiver:
         stop = segment.offset + len(segment.data)
         if segment.offset < self._next:
             return segment.offset, min(stop, self._next)
-        overlaps = ((max(start, segment.offset), min(end, stop)) for start, end in self._ranges)
-        return next(((start, end) for start, end in overlaps if start < end), None)
+        gaps = [(segment.offset, segment.offset), *self._ranges.gaps(segment.offset, stop), (stop, stop)]
+        between = ((left[1], right[0]) for left, right in itertools.pairwise(gaps))
+        return next(((start, end) for start, end in between if start < end), None)
 
     def _store(self, segment: Segment) -> None:
         stop = segment.offset + len(segment.data)
         if self._finished or stop <= self._next or stop > self._next + RECEIVE_WINDOW:
             return
-        start = max(segment.offset, self._next)
-        self._newest = start
-        if len(self._waiting.get(start, b"")) < stop - start:
-            self._waiting[start] = segment.data[start - segment.offset :]
-            self._ranges.add(start, stop)
+        self._newest = start = max(segment.offset, self._next)
+        for first, last in list(self._ranges.gaps(start, stop)):
+            if first == self._next or len(self._waiting) < MAX_PIECES:
+                self._waiting[first] = segment.data[first - segment.offset : last - segment.offset]
+                self._ranges.add(first, last)
 
     def _release(self, now: float) -> None:
-        covered = next(iter(self._ranges), None)
-        if covered is None or covered[0] > self._next:
-            return
-        for offset in sorted(offset for offset in self._waiting if offset < covered[1]):
-            data = self._waiting.pop(offset)
-            if offset + len(data) > self._next:
-                self._parser.feed(data[self._next - offset :])
-                self._next = offset + len(data)
+        while (data := self._waiting.pop(self._next, None)) is not None:
+            self._parser.feed(data)
+            self._next += len(data)
         self._ranges.discard_below(self._next)
         try:
             while not self._finished and (record := self._parser.next_token()) is not None:
