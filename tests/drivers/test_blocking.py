@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import queue
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.drivers import blocking
-from eloquent.drivers.blocking import BlockingUdpClient, StreamLost
+from eloquent.drivers.blocking import PAUSE_AT, BlockingUdpClient, Stream, StreamLost
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol.datagram import Datagram, Ping, encode_datagram
@@ -367,3 +368,24 @@ def test_greenlets_read_streams_of_one_session() -> None:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "50"
+
+
+class ReadMeanwhile(queue.SimpleQueue[Any]):
+    """A queue whose reader takes everything as soon as somebody has looked how much it is."""
+
+    def qsize(self) -> int:
+        size = super().qsize()
+        while not self.empty():
+            self.get()
+        return size
+
+
+def test_a_stream_whose_reader_catches_up_while_it_is_paused_is_not_paused() -> None:
+    client = BlockingUdpClient(("127.0.0.1", 9), schemes.get)
+    stream = Stream(client, 0)
+    stream._waiting = ReadMeanwhile()
+    for index in range(PAUSE_AT - 1):
+        stream._waiting.put(StreamToken(0, index, b"x"))
+    assert not stream.put(StreamToken(0, PAUSE_AT, b"x"))
+    assert not stream._paused
+    client.close()

@@ -93,7 +93,10 @@ class Stream:
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> bool:
         """Queue an event, and return whether the stream is to be paused."""
         self._waiting.put(event)
-        self._paused = self._waiting.qsize() >= PAUSE_AT
+        if self._waiting.qsize() >= PAUSE_AT:
+            self._paused = True
+            if self._waiting.qsize() <= RESUME_AT:  # read meanwhile, by somebody who did not see that it is paused
+                self._paused = False
         return self._paused
 
 
