@@ -47,6 +47,11 @@ unknown:
 	@docker/install-packages $*
 	@touch $@
 
+.build/packages-clients.stamp: docker/debian-packages.txt docker/install-packages
+	@mkdir -p .build
+	@command -v npm >/dev/null || docker/install-packages clients # other packages of Node.js bring it too, and Debian's would not bear them
+	@touch $@
+
 .build/venv.stamp: requirements/testbed.lock .build/packages-native.stamp .build/packages-lab.stamp
 	@echo "Making the virtual environment .venv"
 	@$(PYTHON) -m venv --clear --system-site-packages .venv
@@ -183,3 +188,4 @@ LOCK := uv pip compile pyproject.toml --quiet --no-header --generate-hashes --un
 lock: ## Refresh the lock files of .venv (needs uv)
 	@$(LOCK) --upgrade --extra build --output-file requirements/testbed.lock
 	@$(LOCK) --upgrade --constraint requirements/testbed.lock --extra build --extra dev --output-file requirements/dev.lock
+	@$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --upgrade --output-file requirements/clients.lock

@@ -61,6 +61,14 @@ def _no_browser() -> str | None:
     )
 
 
+def _no_npm() -> str | None:
+    return (
+        None
+        if shutil.which("npm")
+        else "npm is missing: make .build/packages-clients.stamp installs it (Debian's nodejs)"
+    )
+
+
 def _no_engine() -> str | None:
     if os.geteuid() != 0:
         return _not_root()
@@ -88,6 +96,12 @@ LANES = (
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
     Lane("browser", "the board, in headless Chromium", (*PYTEST, "-m", "browser"), _no_browser),
+    Lane(
+        "clients",
+        "OpenAI's clients and Vercel's, unmodified, ask the token server",
+        (sys.executable, "tests/clients/run.py", "openai", "openai-js", "vercel"),
+        _no_npm,
+    ),
     Lane(
         "containers",
         "the testbed in containers, on a real Docker engine",
