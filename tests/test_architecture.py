@@ -188,3 +188,13 @@ def test_the_tests_mirror_the_sources(folder: str):
         assert any(stem == module or stem.startswith(f"{module}_") for module in modules), (
             f"{path.name} mirrors no module"
         )
+
+
+def test_no_two_public_classes_share_a_name():
+    """One noun, one thing: whoever reads a class's name knows which one is meant."""
+    homes: dict[str, list[str]] = {}
+    for path in sources():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

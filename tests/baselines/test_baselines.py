@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eloquent import schemes
-from eloquent.protocol.contract import StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.contract import StreamAcknowledged, StreamFinished, TokenReceived
 
 VARIANTS = ["tcp", "tcp-bbr", "red-1", "red-10", "fec-1-1", "fec-8-1", "fec-64-8", "ssp", "kcp"]
 
@@ -40,6 +40,6 @@ def test_bursts_blackouts_and_half_of_everything_lost(
     pair.at(len(tokens) * gap, lambda: sender.finish(trailer=b"bye", now=pair.now))
     pair.run()
     assert pair.events["b"] == [*(TokenReceived(i, token) for i, token in enumerate(tokens)), StreamFinished(b"bye")]
-    assert pair.events["a"] == [StreamDelivered()]
+    assert pair.events["a"] == [StreamAcknowledged()]
     assert sender.account.original_bytes == sum(map(len, tokens))
     assert sender.account.wire_bytes == sum(len(data) + 28 for _, data in pair.sent["a"])

@@ -12,7 +12,7 @@ from eloquent.baselines.tcp_loss import Reordering
 from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment, encode_segment
 from eloquent.baselines.tcp_window import INITIAL_WINDOW
 from eloquent.errors import LocalProtocolError
-from eloquent.protocol.contract import PeerLost, StreamDelivered, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamAcknowledged, TokenReceived
 from eloquent.protocol.rtt import RttEstimator
 
 RECORD = 6  # bytes of a token of five in the stream
@@ -208,7 +208,7 @@ def test_an_acknowledgement_within_a_retransmission() -> None:
     sender.finish(now=1.3)
     assert len(sender.datagrams_to_send(now=1.3)) == 1
     sender.receive_datagram(encode_segment(SegmentAck(6 * RECORD + 6)), now=1.7)
-    assert sender.next_event() == StreamDelivered()
+    assert sender.next_event() == StreamAcknowledged()
 
 
 def paper_channel(seed: int, duration: float) -> list[bool]:

@@ -1,19 +1,19 @@
 import pytest
 
-from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token, one_line
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, AnswerToken, one_line
 
 
 def test_tokens_in_order_are_an_answer():
     check = AnswerCheck()
     for index in range(3):
-        assert check.take(Token(index, "x", 0.0)).index == index
+        assert check.take(AnswerToken(index, "x", 0.0)).index == index
     check.finish()
 
 
 def test_a_token_out_of_order_and_an_answer_without_any_are_data_loss():
     check = AnswerCheck()
     with pytest.raises(AnswerFailed, match="token 1 came in the place of 0") as caught:
-        check.take(Token(1, "x", 0.0))
+        check.take(AnswerToken(1, "x", 0.0))
     assert caught.value.outcome == "data_loss"
     with pytest.raises(AnswerFailed, match="without a token") as caught:
         AnswerCheck().finish()

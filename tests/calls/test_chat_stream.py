@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eloquent.calls import chat
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerFailed, AnswerToken
 from eloquent.calls.chat_stream import DeltaReader, Kind, TokenReader, refusal
 
 DONE = "data: [DONE]\n\n"
@@ -191,7 +191,7 @@ def stamped(index: int, text: str) -> bytes:
 STRANGE = "\n\ndata: x \u2028 \u0085"
 END = chat.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}) + chat.DONE
 WHOLE = ROLE.encode() + stamped(0, "né") + b": a comment\n\n" + stamped(1, STRANGE) + stamped(2, "") + END
-TOKENS = [Token(0, "né", 1e-6), Token(1, STRANGE, 1.001e-6), Token(2, "", 1.002e-6)]
+TOKENS = [AnswerToken(0, "né", 1e-6), AnswerToken(1, STRANGE, 1.001e-6), AnswerToken(2, "", 1.002e-6)]
 
 
 @pytest.mark.parametrize("body", [WHOLE, WHOLE.replace(b"\n", b"\r\n")], ids=["LF", "CRLF"])

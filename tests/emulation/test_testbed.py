@@ -1,4 +1,4 @@
-"""The lock that says whether a testbed is up, and what the front door refuses."""
+"""The lock that says whether a testbed is up, and what options are refused."""
 
 import fcntl
 import subprocess

@@ -51,8 +51,8 @@ def servers() -> Iterator[SimpleNamespace]:
     names = ("grpc", "http", "metrics", "origin", "edge")
     addresses = SimpleNamespace(**{name: f"127.0.0.1:{_free_port()}" for name in names})
     with ExitStack() as nodes:
-        doors = ("--listen", addresses.grpc, "--http", addresses.http, "--metrics", addresses.metrics)
-        nodes.enter_context(_node("token_server", *doors, "--max-streams", 20))
+        listeners = ("--listen", addresses.grpc, "--http", addresses.http, "--metrics", addresses.metrics)
+        nodes.enter_context(_node("token_server", *listeners, "--max-streams", 20))
         nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc))
         nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin))
         yield addresses

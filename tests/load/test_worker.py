@@ -17,7 +17,7 @@ from pathlib import Path
 import gevent
 from locust.env import Environment
 
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerFailed, AnswerToken
 from eloquent.load import worker as module
 from eloquent.load.job import read_job
 
@@ -27,18 +27,18 @@ worker = module.Worker(read_job(), "c1", folder / "prompts.txt")
 module.PATIENCE = 0.2
 
 class Broken:
-    def ask(self, question, *, client, session, leave):
+    def ask(self, question, *, client, session, cancellation):
         if kind == "bug":
             raise KeyError("a mistake of ours")
         if kind == "failed":
             raise AnswerFailed("unavailable", "no way")
         if kind in ("silent", "stopped"):
             left = threading.Event()
-            with leave.by(left.set):
+            with cancellation.on_cancel(left.set):
                 left.wait()
             raise AnswerFailed("cancelled", "left")
         for index in range(0 if kind == "full_at_the_end" else question.max_tokens):
-            yield Token(index, "x", 0.0)
+            yield AnswerToken(index, "x", 0.0)
 
 worker._ways["grpc"] = Broken()
 module.ChatUser.worker = worker

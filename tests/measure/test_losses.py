@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.measure.flows import Direction, Vantage, directions
+from eloquent.measure.flows import FlowDirection, Vantage, directions
 from eloquent.measure.losses import fates, loss_trace
 from eloquent.measure.packets import read_capture
 from eloquent.measure.transmissions import Fate
@@ -14,7 +14,7 @@ from eloquent.measure.transmissions import Fate
 from .conftest import EPOCH, Story
 
 
-def only_direction(path: Path) -> Direction:
+def only_direction(path: Path) -> FlowDirection:
     (direction,) = directions(read_capture(path))
     return direction
 

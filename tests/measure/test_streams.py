@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.measure.flows import Direction, Vantage, directions
+from eloquent.measure.flows import FlowDirection, Vantage, directions
 from eloquent.measure.losses import fates
 from eloquent.measure.packets import read_capture
 from eloquent.measure.streams import choose, doubts
@@ -13,18 +13,18 @@ from .conftest import CLIENT, Story
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Direction:
+def seen(tmp_path: Path) -> FlowDirection:
     (direction,) = directions(read_capture(Story(lambda number, now: False, tokens=5).write(tmp_path / "a", "sender")))
     return direction
 
 
-def pick(found: list[Direction], **choice) -> tuple[list[Direction], list[str]]:
+def pick(found: list[FlowDirection], **choice) -> tuple[list[FlowDirection], list[str]]:
     warnings: list[str] = []
     values = {"vantage": None, "port": None, "server": "", "sockets": (), "warn": warnings.append}
     return choose(found, **(values | choice)), warnings
 
 
-def test_connections_without_a_handshake_are_left_out_and_counted(seen: Direction):
+def test_connections_without_a_handshake_are_left_out_and_counted(seen: FlowDirection):
     open_before = replace(seen, vantage=None, receiver=(CLIENT[0], 9))
     assert pick([seen, open_before, open_before])[0] == [seen]
     assert "2 connections were left out" in pick([seen, open_before, open_before])[1][0]
@@ -32,7 +32,7 @@ def test_connections_without_a_handshake_are_left_out_and_counted(seen: Directio
     assert pick([open_before]) == ([open_before], [])
 
 
-def test_several_servers_are_not_put_together(seen: Direction):
+def test_several_servers_are_not_put_together(seen: FlowDirection):
     other = replace(seen, sender=("10.0.0.9", 8000), receiver=(CLIENT[0], 9))
     with pytest.raises(ConfigurationError, match="2 servers"):
         pick([seen, other])
@@ -41,7 +41,7 @@ def test_several_servers_are_not_put_together(seen: Direction):
     assert pick([seen, other], sockets={other.receiver}) == ([other], [])
 
 
-def test_a_capture_that_missed_packets_or_joined_them_is_doubted(seen: Direction):
+def test_a_capture_that_missed_packets_or_joined_them_is_doubted(seen: FlowDirection):
     warnings: list[str] = []
     doubts([fates(seen)], warnings.append)
     assert warnings == []
@@ -53,7 +53,7 @@ def test_a_capture_that_missed_packets_or_joined_them_is_doubted(seen: Direction
 @pytest.mark.parametrize(
     ("rtt", "shorter", "is_amid"), [(0.4, 0.001, False), (0.4, 0.15, True), (0.02, 0.009, False), (0.02, 0.011, True)]
 )
-def test_a_capture_in_the_middle_of_the_path_is_doubted(seen: Direction, rtt: float, shorter: float, is_amid: bool):
+def test_a_capture_in_the_middle_of_the_path_is_doubted(seen: FlowDirection, rtt: float, shorter: float, is_amid: bool):
     warnings: list[str] = []
     doubts([fates(replace(seen, rtt_s=rtt, shorter_wait_s=shorter))], warnings.append)
     assert [("in the middle of their path" in one) for one in warnings] == [True] * is_amid

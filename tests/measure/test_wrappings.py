@@ -5,7 +5,7 @@ import struct
 import dpkt
 import pytest
 
-from eloquent.measure.wrappings import Datagram, Undecoded, unwrap
+from eloquent.measure.wrappings import CapturedDatagram, Undecoded, unwrap
 
 TCP = struct.pack(">HHIIBBHHH", 8000, 40000, 5, 6, 5 << 4, 0x10, 100, 0, 0)
 DATA = b"abc"
@@ -89,7 +89,7 @@ DECODED = {
 def test_decoded(name: str):
     link_type, frame = DECODED[name]
     found = unwrap(link_type, frame, len(frame))
-    assert isinstance(found, Datagram)
+    assert isinstance(found, CapturedDatagram)
     assert found.tcp == TCP + DATA
     assert found.total - found.headers == len(TCP + DATA)
     assert found.source in {b"\x0a\0\0\2", b"\0" * 15 + b"\1"}
@@ -104,7 +104,7 @@ def test_less_than_the_headers_is_said_and_malformed_is_none(name: str):
         with pytest.raises(Undecoded, match="less was kept"):
             unwrap(link_type, frame[:kept], len(frame))
     short = unwrap(link_type, frame[: first + 20], len(frame))
-    assert isinstance(short, Datagram)
+    assert isinstance(short, CapturedDatagram)
     assert short.total - short.headers == len(TCP + DATA)
 
 
@@ -160,11 +160,11 @@ def test_what_has_no_tcp_is_none(link_type: int, frame: bytes):
 def test_a_length_that_segmentation_offload_left_out_is_the_frames():
     frame = ethernet(0x0800, ipv4(TCP + DATA, total=0))
     found = unwrap(1, frame[:60], 70_000)
-    assert isinstance(found, Datagram)
+    assert isinstance(found, CapturedDatagram)
     assert found.total - found.headers == 70_000 - 14 - 20
     frame = ethernet(0x86DD, ipv6(TCP + DATA, size=0))
     found = unwrap(1, frame, 70_000)
-    assert isinstance(found, Datagram)
+    assert isinstance(found, CapturedDatagram)
     assert found.total - found.headers == 70_000 - 14 - 40
 
 
@@ -173,5 +173,5 @@ def test_another_encoder_says_the_same():
     packet.len = 40
     frame = bytes(dpkt.ethernet.Ethernet(data=packet))
     found = unwrap(1, frame, len(frame))
-    assert isinstance(found, Datagram)
+    assert isinstance(found, CapturedDatagram)
     assert found.tcp == bytes(packet.data)

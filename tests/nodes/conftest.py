@@ -119,9 +119,9 @@ async def _server(*, limits=None, library=None, log=None, clients=(), http=False
     metrics = telemetry.ServerMetrics(counts.registry)
     recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
     server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
-    port = Port(await server.door.open("127.0.0.1:0"))
+    port = Port(await server.grpc_frontend.open("127.0.0.1:0"))
     if http:
-        port.http = await server.chat_door.open("127.0.0.1:0")
+        port.http = await server.http_frontend.open("127.0.0.1:0")
     try:
         yield port, counts
     finally:
@@ -143,11 +143,11 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         origin.address = server.address  # for tests that speak to it themselves
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
         await edge.open()
-        port = await edge.door.open("127.0.0.1:0")
+        port = await edge.grpc_frontend.open("127.0.0.1:0")
         try:
             yield port, counts, edge_counts, origin
         finally:
-            await edge.door.drain(1.0)
+            await edge.grpc_frontend.drain(1.0)
             edge.close()
             await origin.drain(1.0)
             server.close()

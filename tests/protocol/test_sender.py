@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eloquent import schemes
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol.contract import PeerLost, StreamDelivered, StreamFinished, StreamSender, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamAcknowledged, StreamFinished, StreamSender, TokenReceived
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import MAX_TOKEN, Ack, Data, End, encode_payload
 from eloquent.protocol.sender import FLIGHT_LIMIT, MAX_BACKLOG
@@ -95,7 +95,7 @@ def test_exactly_the_tokens_once_in_order(net: Any, name: str, tokens: list[byte
     pair.at(len(tokens) * gap, lambda: sender.finish(trailer=b"bye", now=pair.now))
     pair.run()
     assert pair.events["b"] == [*(TokenReceived(i, token) for i, token in enumerate(tokens)), StreamFinished(b"bye")]
-    assert pair.events["a"] == [StreamDelivered()]
+    assert pair.events["a"] == [StreamAcknowledged()]
     assert all(len(data) <= PAYLOAD_BUDGET for _, data in pair.sent["a"] + pair.sent["b"])
     account = sender.account
     assert (account.tokens, account.original_bytes) == (len(tokens), sum(map(len, tokens)))

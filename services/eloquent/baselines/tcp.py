@@ -43,7 +43,7 @@ from eloquent.baselines.tcp_segment import (
 from eloquent.baselines.tcp_window import BbrWindow, CongestionWindow, CubicWindow, Progress
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
-from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamAcknowledged
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import MAX_TOKEN, MAX_TRAILER
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, RttEstimator
@@ -192,7 +192,7 @@ class TcpSender:
         if self._acked >= self._probed_to + self._probed_again:
             self._probed_to = -1
         if self._ended and not self._buffer:
-            self._stop(StreamDelivered())
+            self._stop(StreamAcknowledged())
         else:
             self._adapt(newly, now, advanced=advanced)
             if self._flight and (advanced or any(segment.sent_at < self._flight[0].sent_at for segment in newly)):

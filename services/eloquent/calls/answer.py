@@ -8,7 +8,7 @@ _LONGEST_MESSAGE = 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class AnswerToken:
     """A token as it comes.
 
     Attributes:
@@ -41,7 +41,7 @@ class AnswerCheck:
     def __init__(self) -> None:
         self._next = 0
 
-    def take(self, token: Token) -> Token:
+    def take(self, token: AnswerToken) -> AnswerToken:
         """Return the token.
 
         Raises:

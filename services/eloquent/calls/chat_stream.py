@@ -19,7 +19,7 @@ import grpc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from eloquent.calls.answer import AnswerFailed, Token, one_line
+from eloquent.calls.answer import AnswerFailed, AnswerToken, one_line
 from eloquent.calls.sse import EventReader, ServerSentEvent
 
 _DONE = "[DONE]"
@@ -87,7 +87,7 @@ class _Chunk(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class ChoiceDelta:
     """A token of an answer.
 
     Attributes:
@@ -124,7 +124,7 @@ class DeltaReader:
         """Whether the answer is whole."""
         return self._has_token and (self.is_done or (self._has_finished and not self._open))
 
-    def feed(self, data: bytes) -> Iterator[Delta]:
+    def feed(self, data: bytes) -> Iterator[ChoiceDelta]:
         """Take some bytes of the body and yield the tokens that they complete.
 
         Raises:
@@ -150,13 +150,13 @@ class DeltaReader:
         if not self.ended_well:
             raise AnswerFailed("data_loss", "the answer ended without a finish_reason or [DONE]")
 
-    def _take(self, chunk: _Chunk) -> Iterator[Delta]:
+    def _take(self, chunk: _Chunk) -> Iterator[ChoiceDelta]:
         pieces = [_piece(choice) for choice in chunk.choices]
         kind, text = next((piece for piece in pieces if piece is not None), (Kind.TEXT, ""))
         if chunk.eloquent is not None:
-            yield Delta(kind, text, chunk.eloquent.index, chunk.eloquent.generated_at_ns / 1e9)
+            yield ChoiceDelta(kind, text, chunk.eloquent.index, chunk.eloquent.generated_at_ns / 1e9)
         elif any(pieces):
-            yield Delta(kind, text)
+            yield ChoiceDelta(kind, text)
         self._has_token |= chunk.eloquent is not None or any(pieces)
         for choice in chunk.choices:
             self._open.add(choice.index)
@@ -172,7 +172,7 @@ class TokenReader:
     def __init__(self) -> None:
         self._deltas = DeltaReader()
 
-    def feed(self, data: bytes) -> Iterator[Token]:
+    def feed(self, data: bytes) -> Iterator[AnswerToken]:
         """Take some bytes of the body and yield the tokens that they complete.
 
         Raises:
@@ -181,7 +181,7 @@ class TokenReader:
         for delta in self._deltas.feed(data):
             if delta.index is None or delta.generated_s is None:
                 raise AnswerFailed("data_loss", "a token without its index: this is not the testbed's token server")
-            yield Token(delta.index, delta.text, delta.generated_s)
+            yield AnswerToken(delta.index, delta.text, delta.generated_s)
 
     def finish(self) -> None:
         """Take the end of the body.

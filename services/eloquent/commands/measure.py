@@ -18,7 +18,7 @@ from eloquent.terminal import Output
 from eloquent.units import parse_duration
 
 if TYPE_CHECKING:
-    from eloquent.measure.asking import Answer, Asker
+    from eloquent.measure.asking import Asker, ObservedAnswer
     from eloquent.measure.flows import Vantage
     from eloquent.measure.losses import StreamFates
     from eloquent.measure.sessions import LoggedSession
@@ -81,7 +81,7 @@ def run(
         about=about,
     )
 
-    def show(number: int, answer: "Answer") -> None:
+    def show(number: int, answer: "ObservedAnswer") -> None:
         length = answer.ended_s - answer.requested_s
         why = f": {answer.message}" if answer.message else ""
         console.print(

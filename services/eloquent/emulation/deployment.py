@@ -70,8 +70,8 @@ class Deployment:
         names = ",".join(client.name for client in clients)
         labels = ("--known-clients", names, "--known-schemes", ",".join(self._options.schemes))
         logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
-        doors = ("--listen", self._server_address, "--http", self._chat_address)
-        self._plan(self._server, "token_server", *doors, *labels, *logs, *grace)
+        listeners = ("--listen", self._server_address, "--http", self._chat_address)
+        self._plan(self._server, "token_server", *listeners, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
         listen = ("--listen", self._origin_address, "--schemes", "any")  # a load test may ask for others than the run

@@ -15,17 +15,17 @@ from eloquent.channel.scenario import Scenario
 from eloquent.emulation.carriers.carrier import CARRIERS, Carrier
 from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
-from eloquent.emulation.doors import LOCUST, PROMETHEUS
+from eloquent.emulation.inbound_forwards import LOCUST, PROMETHEUS
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.loads import LoadTest, Place, next_number
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
 from eloquent.emulation.options import REPOSITORY, Options
+from eloquent.emulation.outbound_forwards import OutboundForward, Outside, start_outbound_forwards
 from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import start_open_vswitch
-from eloquent.emulation.windows import Outside, Window, open_windows
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.records.run_directory import RunDirectory
@@ -44,7 +44,7 @@ class Lab:
         scenario: The scenario of the links.
         ledger: Where everything is noted.
         folder: The run directory, which exists.
-        urls: Where the doors of the lab are, by name.
+        urls: Where the services of the lab are reached, by name.
         outside: The namespaces that the lab was started from.
 
     Attributes:
@@ -87,7 +87,7 @@ class Lab:
         """
         self._ledger.note_machine()
         run_command("ip", "link", "set", "lo", "up")
-        await self._open_windows()
+        await self._start_outbound_forwards()
         self._ledger.stage("building the network")
         await self._build_network()
         self._ledger.stage("testing each link")
@@ -106,12 +106,12 @@ class Lab:
         await self._start_board()
         self._ledger.write()
 
-    async def _open_windows(self) -> None:
+    async def _start_outbound_forwards(self) -> None:
         """Let the lab reach what it was told to find outside."""
         wanted = {OPENFLOW_PORT: self._options.controller, PROMETHEUS.inner_port: self._options.prometheus}
-        windows = [Window(port, address) for port, address in wanted.items() if address is not None]
-        if windows:
-            self._infrastructure.append(await open_windows(windows, self._outside, logs=self._logs))
+        forwards = [OutboundForward(port, address) for port, address in wanted.items() if address is not None]
+        if forwards:
+            self._infrastructure.append(await start_outbound_forwards(forwards, self._outside, logs=self._logs))
 
     async def _build_network(self) -> None:
         database = self._folder / "openvswitch"

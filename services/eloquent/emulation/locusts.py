@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT
-from eloquent.emulation.doors import LOCUST
+from eloquent.emulation.inbound_forwards import LOCUST
 from eloquent.emulation.network import LAB_ADDRESS, LabHost
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from eloquent.emulation.doors import BOARD, METRICS, PROMETHEUS
+from eloquent.emulation.inbound_forwards import BOARD, METRICS, PROMETHEUS
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
 from eloquent.watch.facts import RunFacts

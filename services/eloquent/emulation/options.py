@@ -17,7 +17,7 @@ from pydantic import (
 from eloquent import scenarios, schemes
 from eloquent.addresses import parse_address
 from eloquent.channel.scenario import Scenario
-from eloquent.emulation.doors import BOARD, LOCUST, METRICS, PROMETHEUS, Door
+from eloquent.emulation.inbound_forwards import BOARD, LOCUST, METRICS, PROMETHEUS, InboundForward
 from eloquent.settings import check_settings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -98,8 +98,8 @@ class Options(BaseModel):
         return 1.0 / self.token_rate
 
     @property
-    def door_ports(self) -> dict[Door, int]:
-        """The port of each door."""
+    def forwarded_ports(self) -> dict[InboundForward, int]:
+        """The port outside of each inbound forward."""
         watched = {PROMETHEUS: self.prometheus_port} if self.prometheus is None else {METRICS: METRICS.inner_port}
         return {**watched, BOARD: self.board_port, LOCUST: self.locust_port}
 

@@ -3,8 +3,9 @@
     unshare --net --mount --pid --fork --kill-child --mount-proc python -m eloquent.emulation.supervisor
 
 Standard input brings one JSON object: the options, the choice of carrier and datapath, the run directory, the path of the control
-socket, the descriptors of the sockets of the doors (doors.py) and of the namespaces outside (windows.py). Standard output takes
-events, one JSON object a line, until the rounds are over; if its other end is closed before that, the lab ends.
+socket, the descriptors of the sockets of the inbound forwards (inbound_forwards.py) and of the namespaces outside
+(outbound_forwards.py). Standard output takes events, one JSON object a line, until the rounds are over; if its other end is
+closed before that, the lab ends.
 """
 
 import asyncio
@@ -19,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from eloquent.emulation.capabilities import Choice
-from eloquent.emulation.doors import DOORS
 from eloquent.emulation.events import EventWriter
+from eloquent.emulation.inbound_forwards import INBOUND_FORWARDS
 from eloquent.emulation.lab import Lab
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.options import Options
-from eloquent.emulation.windows import Outside
+from eloquent.emulation.outbound_forwards import Outside
 from eloquent.errors import EloquentError
 from eloquent.load.options import LoadOptions
 
@@ -38,8 +39,8 @@ class Orders:
         choice: Which carrier and datapath to use.
         folder: The run directory.
         control: Path of the control socket.
-        urls: Where the user finds what is behind the doors, by name.
-        doors: Descriptors of the listening sockets of the doors, by name.
+        urls: Where the user reaches the services of the lab, by name.
+        inbound: Descriptors of the listening sockets of the inbound forwards, by name.
         outside: The namespaces that the lab is started from.
     """
 
@@ -48,13 +49,13 @@ class Orders:
     folder: Path
     control: Path
     urls: dict[str, str]
-    doors: dict[str, int]
+    inbound: dict[str, int]
     outside: Outside
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The open files that the lab needs."""
-        return (*self.doors.values(), self.outside.network, self.outside.mount)
+        return (*self.inbound.values(), self.outside.network, self.outside.mount)
 
     def to_json(self) -> str:
         """Write the orders on one line."""
@@ -70,7 +71,7 @@ class Orders:
                 "folder": str(self.folder),
                 "control": str(self.control),
                 "urls": self.urls,
-                "doors": self.doors,
+                "inbound": self.inbound,
                 "outside": [self.outside.network, self.outside.mount],
             }
         )
@@ -85,7 +86,7 @@ class Orders:
             folder=Path(values["folder"]),
             control=Path(values["control"]),
             urls=values["urls"],
-            doors=values["doors"],
+            inbound=values["inbound"],
             outside=Outside(*values["outside"]),
         )
 
@@ -97,8 +98,8 @@ class Supervisor:
         self._orders = orders
         scenario = orders.options.scenario
         ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
-        by_name = {door.name: door for door in DOORS}
-        self._doors = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.doors.items()]
+        by_name = {forward.name: forward for forward in INBOUND_FORWARDS}
+        self._inbound = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.inbound.items()]
         self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls=orders.urls, outside=orders.outside)
         self._stop = asyncio.Event()
         self._events: EventWriter  # to the one who started the lab
@@ -121,7 +122,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         self._events = await EventWriter.on_pipe(sys.stdout, on_lost=self._starter_gone)
         control = await asyncio.start_unix_server(self._answer, path=self._orders.control)
-        doors = [await door.carry(outside) for door, outside in self._doors]
+        servers = [await forward.serve(outside) for forward, outside in self._inbound]
         work = asyncio.create_task(self._work())
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -131,8 +132,8 @@ class Supervisor:
         else:
             work.cancel()
         control.close()
-        for door in doors:
-            door.close()
+        for server in servers:
+            server.close()
         await self._lab.stop()
         self._orders.control.unlink(missing_ok=True)
         await self._events.close()

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from eloquent.emulation import capabilities
-from eloquent.emulation.doors import METRICS, PROMETHEUS
+from eloquent.emulation.inbound_forwards import METRICS, PROMETHEUS
 from eloquent.emulation.options import Options
+from eloquent.emulation.outbound_forwards import Outside
 from eloquent.emulation.processes import in_namespace
 from eloquent.emulation.supervisor import Orders
-from eloquent.emulation.windows import Outside
 from eloquent.errors import ConfigurationError, EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.records.run_directory import RunDirectory
@@ -55,7 +55,7 @@ class Testbed:
 
         Yields:
             What happens, as the lab tells it: `chosen`, `stage`, `streaming`, `session_ended`, `warning`, `summary`, `up`; before
-            them `run` with the run directory and the URLs of the doors.
+            them `run` with the run directory and the URLs of its services.
 
         Raises:
             ConfigurationError: A testbed is up already, or a port is in use.
@@ -65,14 +65,17 @@ class Testbed:
         lock = self._take_lock()
         with contextlib.ExitStack() as open_files:
             open_files.callback(lock.close)
-            doors = {
-                door: open_files.enter_context(door.open_outside(port)) for door, port in options.door_ports.items()
+            forwards = {
+                forward: open_files.enter_context(forward.listen_outside(port))
+                for forward, port in options.forwarded_ports.items()
             }
             choice = capabilities.choose(options)
             yield {"event": "chosen", "what": "carrier", "name": choice.carrier, "why": choice.carrier_why}
             yield {"event": "chosen", "what": "switch datapath", "name": choice.datapath, "why": choice.datapath_why}
             run = RunDirectory.create(options.runs, datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-            urls = {door.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for door, outside in doors.items()}
+            urls = {
+                forward.name: f"http://127.0.0.1:{outside.getsockname()[1]}" for forward, outside in forwards.items()
+            }
             if urls.pop(METRICS.name, None) is not None:
                 urls[PROMETHEUS.name] = f"http://127.0.0.1:{options.prometheus_port}"
             yield {"event": "run", "folder": str(run.path), "urls": urls}
@@ -83,7 +86,7 @@ class Testbed:
                 run.path.resolve(),
                 self._control,
                 urls,
-                {door.name: outside.fileno() for door, outside in doors.items()},
+                {forward.name: outside.fileno() for forward, outside in forwards.items()},
                 Outside(*(namespace.fileno() for namespace in namespaces)),
             )
             yield from self._start(orders, keep_open=(lock.fileno(), *orders.descriptors))

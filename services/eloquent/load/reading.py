@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from eloquent.calls.answer import AnswerFailed
-from eloquent.load.clients import Client, Leave, Question
+from eloquent.load.clients import CancellationToken, LoadClient, LoadRequest
 from eloquent.records.rows import LEFT, SUCCESS
 from eloquent.screen import Screen
 
@@ -55,8 +55,8 @@ class Reading:
 
     def __init__(
         self,
-        client: Client,
-        question: Question,
+        client: LoadClient,
+        question: LoadRequest,
         screen: Screen,
         *,
         leave_after: int | None,
@@ -70,7 +70,7 @@ class Reading:
         self._screen = screen
         self._leave_after = leave_after
         self._on_end = on_end
-        self._leave = Leave()
+        self._cancellation = CancellationToken()
 
     @property
     def has_begun(self) -> bool:
@@ -88,7 +88,7 @@ class Reading:
             failure: Why that is a failure; `None` where it is none.
         """
         self.failure = failure
-        self._leave.take()
+        self._cancellation.cancel()
 
     def _run(self) -> None:
         stream_s = 0.0
@@ -112,7 +112,9 @@ class Reading:
     def _read(self, started: float) -> float:
         """Read to the end, whichever that is, and note it; return the length of the stream in seconds."""
         screen, stream_s = self._screen, 0.0
-        tokens = self._client.ask(self._question, client=screen.client, session=screen.session, leave=self._leave)
+        tokens = self._client.ask(
+            self._question, client=screen.client, session=screen.session, cancellation=self._cancellation
+        )
         try:
             with closing(tokens):
                 for token in tokens:
@@ -129,7 +131,7 @@ class Reading:
                         return stream_s
             self.outcome = SUCCESS
         except AnswerFailed as error:
-            if not self._leave.taken:
+            if not self._cancellation.cancelled:
                 self.failure = error
             if isinstance(self.failure, AnswerFailed):
                 self.outcome = self.failure.outcome

@@ -24,7 +24,7 @@ from locust.env import Environment
 from eloquent import telemetry
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
-from eloquent.load.clients import Leave, Question, connect
+from eloquent.load.clients import CancellationToken, LoadRequest, connect
 from eloquent.load.conversation import Turn, read_prompts, turns
 from eloquent.load.job import THREADS_VARIABLE, LoadJob
 from eloquent.load.lag import LagSampler
@@ -75,10 +75,12 @@ class Worker:
             readers.map(self._ask_once, [scheme for scheme in options.schemes for _ in range(each)])
 
     def _ask_once(self, scheme: str) -> None:
-        question = Question(self.prompts[0], max_tokens=1, token_gap_s=0.1, timeout_s=WARM_UP_TIME)
+        question = LoadRequest(self.prompts[0], max_tokens=1, token_gap_s=0.1, timeout_s=WARM_UP_TIME)
         with contextlib.suppress(AnswerFailed):
             session = f"{self.client}.{scheme}.r0"
-            list(self._ways[scheme].ask(question, client=self.client, session=session, leave=Leave()))
+            list(
+                self._ways[scheme].ask(question, client=self.client, session=session, cancellation=CancellationToken())
+            )
 
     def start(self) -> None:
         """Show the metrics and begin to measure the lag."""
@@ -122,7 +124,7 @@ class Worker:
             metrics=self.scheme_metrics[scheme],
             log=self.log,
         )
-        question = Question(
+        question = LoadRequest(
             prompt=turn.prompt,
             max_tokens=turn.tokens,
             token_gap_s=options.token_gap_s,

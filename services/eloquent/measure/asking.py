@@ -14,7 +14,7 @@ import grpc
 import httpx
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
-from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token, one_line
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, AnswerToken, one_line
 from eloquent.calls.chat_stream import DeltaReader, Kind, refusal
 from eloquent.calls.names import GENERATE
 from eloquent.errors import ConfigurationError
@@ -159,7 +159,7 @@ class GrpcAsker:
             call = generate(GenerateRequest(prompt=self.prompt), timeout=self.patience)
             try:
                 for token in call:
-                    made = check.take(Token(token.index, token.text, token.generated_at_ns / 1e9))
+                    made = check.take(AnswerToken(token.index, token.text, token.generated_at_ns / 1e9))
                     on_token(Kind.TEXT, made.generated_s if self.same_clock else None)
             except grpc.RpcError as error:
                 code: grpc.StatusCode = error.code()
@@ -185,7 +185,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ObservedAnswer:
     """One session.
 
     Attributes:
@@ -203,7 +203,7 @@ class Answer:
     tokens: tuple[Arrival, ...]
 
 
-def ask_once(asker: Asker, on_token: Callable[[Arrival], None] | None = None) -> Answer:
+def ask_once(asker: Asker, on_token: Callable[[Arrival], None] | None = None) -> ObservedAnswer:
     """Ask once and note the times.
 
     Args:
@@ -223,4 +223,4 @@ def ask_once(asker: Asker, on_token: Callable[[Arrival], None] | None = None) ->
         asker.ask(note)
     except AnswerFailed as failure:
         outcome, message = failure.outcome, one_line(str(failure))
-    return Answer(requested_s, time.monotonic(), outcome, message, tuple(tokens))
+    return ObservedAnswer(requested_s, time.monotonic(), outcome, message, tuple(tokens))

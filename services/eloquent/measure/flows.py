@@ -67,7 +67,7 @@ class AckPacket:
 
 
 @dataclass(frozen=True, slots=True)
-class Direction:
+class FlowDirection:
     """One direction of a connection that carried data.
 
     Attributes:
@@ -107,7 +107,7 @@ class Direction:
         return max(0, min(up_to, self.payload_bytes) - covered) + (beyond if beyond > 1 else 0)  # a FIN counts 1
 
 
-def directions(packets: Iterable[TcpPacket]) -> list[Direction]:
+def directions(packets: Iterable[TcpPacket]) -> list[FlowDirection]:
     """Return, of each connection, the direction in which the server sent data, in the order of appearance.
 
     Of a connection whose SYN was not seen it is the direction that carried more data.
@@ -127,7 +127,7 @@ def directions(packets: Iterable[TcpPacket]) -> list[Direction]:
     return found
 
 
-def _direction(connection: Connection) -> Direction | None:
+def _direction(connection: Connection) -> FlowDirection | None:
     packets = connection.packets
     ends = _ends(packets)
     if ends is None:
@@ -147,7 +147,7 @@ def _direction(connection: Connection) -> Direction | None:
         vantage = Vantage.SENDER if to_server < to_client else Vantage.RECEIVER
         rtt_s, shorter_s = to_server + to_client, min(to_server, to_client)
     opened = [packet for packet in packets if packet.syn]
-    return Direction(
+    return FlowDirection(
         sender,
         receiver,
         vantage,

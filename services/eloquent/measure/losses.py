@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from eloquent.addresses import format_address
 from eloquent.channel.loss_trace import LossTrace, PacketFate
 from eloquent.errors import ConfigurationError
-from eloquent.measure.flows import Direction, Vantage
+from eloquent.measure.flows import FlowDirection, Vantage
 from eloquent.measure.near_receiver import near_receiver
 from eloquent.measure.near_sender import near_sender
 from eloquent.measure.transmissions import Fate, Transmission
@@ -36,7 +36,7 @@ class StreamFates:
         rtt_s: Shortest round-trip time seen, in seconds; None where none was.
     """
 
-    direction: Direction
+    direction: FlowDirection
     vantage: Vantage
     transmissions: tuple[Transmission, ...]
     delivered: tuple[tuple[float, int], ...]
@@ -58,7 +58,7 @@ class StreamFates:
         return self.lost / self.known if self.known else None
 
 
-def fates(direction: Direction, vantage: Vantage | None = None) -> StreamFates:
+def fates(direction: FlowDirection, vantage: Vantage | None = None) -> StreamFates:
     """Tell the fate of each packet of a stream.
 
     Args:

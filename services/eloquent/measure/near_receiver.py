@@ -12,7 +12,7 @@ Rules of this file:
 from dataclasses import dataclass, field
 from statistics import median
 
-from eloquent.measure.flows import DataPacket, Direction
+from eloquent.measure.flows import DataPacket, FlowDirection
 from eloquent.measure.transmissions import Fate, Transmission
 from eloquent.protocol.ranges import RangeSet
 
@@ -49,7 +49,7 @@ class _Hole:
         return was_overtaken
 
 
-def near_receiver(direction: Direction) -> list[Transmission]:
+def near_receiver(direction: FlowDirection) -> list[Transmission]:
     """Return the packets that arrived, and those that are missing, with their fates, in the order of sending.
 
     Args:

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from eloquent.measure.flows import AckPacket, DataPacket, Direction
+from eloquent.measure.flows import AckPacket, DataPacket, FlowDirection
 from eloquent.measure.transmissions import Fate, Transmission
 
 _ASSUMED_RTT = 0.020  # seconds; where neither the handshake nor an acknowledgement tells it
@@ -43,7 +43,7 @@ class _Piece:
         return told, {number for number in others if number > chosen} - told
 
 
-def near_sender(direction: Direction) -> tuple[list[Transmission], float | None]:
+def near_sender(direction: FlowDirection) -> tuple[list[Transmission], float | None]:
     """Return the packets with their fates, and the shortest round-trip time seen, in seconds.
 
     Args:
@@ -87,7 +87,7 @@ def near_sender(direction: Direction) -> tuple[list[Transmission], float | None]
     return found, shortest
 
 
-def _acknowledge(direction: Direction, bounds: Sequence[int], pieces: Sequence[_Piece]) -> None:
+def _acknowledge(direction: FlowDirection, bounds: Sequence[int], pieces: Sequence[_Piece]) -> None:
     """Enter what each acknowledgement tells of the pieces."""
     acknowledged = 0  # pieces
     for ack in direction.acks:
@@ -106,7 +106,7 @@ def _acknowledge(direction: Direction, bounds: Sequence[int], pieces: Sequence[_
             pieces[one].ack = pieces[one].ack or ack
 
 
-def _shortest_round_trip(direction: Direction, pieces: Iterable[_Piece]) -> float | None:
+def _shortest_round_trip(direction: FlowDirection, pieces: Iterable[_Piece]) -> float | None:
     """Return it from the handshake and from what was sent once; None where nothing tells."""
     trips = [
         piece.ack.at_s - direction.data[piece.carriers[0]].at_s

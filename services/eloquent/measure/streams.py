@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from eloquent.addresses import format_address
 from eloquent.errors import ConfigurationError
 from eloquent.measure.capture_file import Warn
-from eloquent.measure.flows import Direction, Vantage
+from eloquent.measure.flows import FlowDirection, Vantage
 from eloquent.measure.losses import StreamFates
 from eloquent.measure.tcp_packet import Address
 
@@ -22,14 +22,14 @@ _FAR_SHARE = 0.2  # of the round trip
 
 
 def choose(
-    found: Sequence[Direction],
+    found: Sequence[FlowDirection],
     *,
     vantage: Vantage | None,
     port: int | None,
     server: str,
     sockets: Collection[Address],
     warn: Warn,
-) -> list[Direction]:
+) -> list[FlowDirection]:
     """Choose the connections that are meant.
 
     Args:
@@ -108,7 +108,7 @@ def doubts(streams: Sequence[StreamFates], warn: Warn) -> None:
         )
 
 
-def _is_amid(direction: Direction) -> bool:
+def _is_amid(direction: FlowDirection) -> bool:
     """Tell whether both ends are far from where the capture was made."""
     if direction.shorter_wait_s is None or direction.rtt_s is None:
         return False

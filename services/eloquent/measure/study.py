@@ -13,7 +13,7 @@ from pathlib import Path
 from eloquent.addresses import format_address
 from eloquent.calls.chat_stream import Kind
 from eloquent.errors import ConfigurationError
-from eloquent.measure.asking import Answer, Arrival, Asker, ask_once
+from eloquent.measure.asking import Arrival, Asker, ObservedAnswer, ask_once
 from eloquent.measure.capture import capturing
 from eloquent.measure.own_sockets import own_sockets
 from eloquent.records.rows import KindRow, SessionRow, TokenRow
@@ -59,7 +59,7 @@ def clock_offset() -> float:
     return best[1]
 
 
-def run(study: Study, runs: Path, run_id: str, on_session: Callable[[int, Answer], None]) -> RunDirectory:
+def run(study: Study, runs: Path, run_id: str, on_session: Callable[[int, ObservedAnswer], None]) -> RunDirectory:
     """Run the sessions.
 
     Args:
@@ -100,7 +100,9 @@ def run(study: Study, runs: Path, run_id: str, on_session: Callable[[int, Answer
     return directory
 
 
-def _sessions(study: Study, directory: RunDirectory, on_session: Callable[[int, Answer], None]) -> dict[str, str]:
+def _sessions(
+    study: Study, directory: RunDirectory, on_session: Callable[[int, ObservedAnswer], None]
+) -> dict[str, str]:
     """Run the sessions; return this end of each one's connection, by the session's name."""
     scheme = study.asker.scheme
     sockets: dict[str, str] = {}

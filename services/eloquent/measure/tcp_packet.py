@@ -4,7 +4,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from eloquent.measure.wrappings import Datagram
+from eloquent.measure.wrappings import CapturedDatagram
 
 _SYN, _FIN, _RST, _ACK = 0x02, 0x01, 0x04, 0x10
 _OPTION_END, _OPTION_PADDING = 0, 1
@@ -55,12 +55,12 @@ class TcpPacket:
     ts_echo: int | None = None
 
 
-def header_length(datagram: Datagram) -> int:
+def header_length(datagram: CapturedDatagram) -> int:
     """Return how many bytes the TCP header of a datagram says to have."""
     return (datagram.tcp[12] >> 4) * 4
 
 
-def parse_tcp(at_s: float, datagram: Datagram) -> TcpPacket | None:
+def parse_tcp(at_s: float, datagram: CapturedDatagram) -> TcpPacket | None:
     """Return the TCP packet of a datagram; None where its header is malformed.
 
     Args:

@@ -26,7 +26,7 @@ class _TooShort(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Datagram:
+class CapturedDatagram:
     """An IP packet with TCP in a frame.
 
     Attributes:
@@ -51,10 +51,10 @@ class _Frame(NamedTuple):
     length: int  # on the wire
 
 
-_Step = Callable[["_Frame", int], "tuple[_Step, int] | Datagram | None"]
+_Step = Callable[["_Frame", int], "tuple[_Step, int] | CapturedDatagram | None"]
 
 
-def unwrap(link_type: int, frame: bytes, length: int) -> Datagram | None:
+def unwrap(link_type: int, frame: bytes, length: int) -> CapturedDatagram | None:
     """Return the IP packet with TCP in a frame; None where there is none.
 
     Args:
@@ -76,7 +76,7 @@ def unwrap(link_type: int, frame: bytes, length: int) -> Datagram | None:
             if len(frame) >= length:
                 return None  # a malformed frame, and no TCP
             raise Undecoded("packets of which less was kept than their headers") from None
-        if found is None or isinstance(found, Datagram):
+        if found is None or isinstance(found, CapturedDatagram):
             return found
         step, place = found
     raise Undecoded(f"more than {_DEEPEST} wrappings in one another")
@@ -117,7 +117,7 @@ def _ip(frame: _Frame, place: int) -> tuple[_Step, int] | None:
     return (_ipv4, place) if version == 4 else (_ipv6, place) if version == 6 else None
 
 
-def _ipv4(frame: _Frame, place: int) -> tuple[_Step, int] | Datagram | None:
+def _ipv4(frame: _Frame, place: int) -> tuple[_Step, int] | CapturedDatagram | None:
     if _number(frame, place, 1) >> 4 != 4:
         return None
     headers = (_number(frame, place, 1) & 0xF) * 4
@@ -143,7 +143,7 @@ def _ipv4(frame: _Frame, place: int) -> tuple[_Step, int] | Datagram | None:
     )
 
 
-def _ipv6(frame: _Frame, place: int) -> tuple[_Step, int] | Datagram | None:
+def _ipv6(frame: _Frame, place: int) -> tuple[_Step, int] | CapturedDatagram | None:
     if _number(frame, place, 1) >> 4 != 6:
         return None
     protocol, headers = _number(frame, place + 6, 1), 40
@@ -169,14 +169,14 @@ def _ipv6(frame: _Frame, place: int) -> tuple[_Step, int] | Datagram | None:
 
 def _datagram(
     frame: _Frame, place: int, *, addresses: tuple[bytes, bytes], identification: int | None, total: int, headers: int
-) -> Datagram | None:
+) -> CapturedDatagram | None:
     total = total or frame.length - place
     if total < headers + _TCP_HEADER:
         return None  # malformed
     kept = frame.data[place + headers : place + total]
     if len(kept) < _TCP_HEADER:
         raise _TooShort
-    return Datagram(*addresses, identification, total, headers, kept)
+    return CapturedDatagram(*addresses, identification, total, headers, kept)
 
 
 def _gre(frame: _Frame, place: int) -> tuple[_Step, int]:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.contract import (
     PeerLost,
+    StreamAcknowledged,
     StreamBroken,
-    StreamDelivered,
     StreamFinished,
     StreamReceiver,
     StreamSender,
@@ -365,7 +365,7 @@ class ClientSession(SessionBase):
     def _take_request_events(self, stream_id: int, stream: _Stream, now: float) -> None:
         while stream.request is not None and (event := stream.request.next_event()) is not None:
             match event:
-                case StreamDelivered():
+                case StreamAcknowledged():
                     stream.request = None
                 case PeerLost(reason):
                     self._drop(stream_id, now, failure=reason)

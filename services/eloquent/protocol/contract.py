@@ -41,7 +41,7 @@ class StreamBroken:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamDelivered:
+class StreamAcknowledged:
     """Sender: the peer acknowledged every token and the end."""
 
 
@@ -52,7 +52,7 @@ class PeerLost:
     reason: str
 
 
-Event = TokenReceived | StreamFinished | StreamBroken | StreamDelivered | PeerLost
+Event = TokenReceived | StreamFinished | StreamBroken | StreamAcknowledged | PeerLost
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from collections import deque
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
-from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamDelivered
+from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamAcknowledged
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import (
     FRAGMENT_OVERHEAD,
@@ -153,7 +153,7 @@ class Sender(ABC):
         end_newly = ack.end_seen and not self._end_acked
         self._end_acked |= ack.end_seen
         if self._end_acked and not self._fresh and not self._unacked:
-            self._stop(StreamDelivered())
+            self._stop(StreamAcknowledged())
         else:
             self._acknowledged(newly, end=end_newly, now=now)
 

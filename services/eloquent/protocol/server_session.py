@@ -18,12 +18,12 @@ from eloquent.protocol.address_token import Address
 from eloquent.protocol.contract import (
     PeerLost,
     StreamAccount,
+    StreamAcknowledged,
     StreamBroken,
     StreamFinished,
     StreamSender,
     TokenReceived,
 )
-from eloquent.protocol.contract import StreamDelivered as Delivered
 from eloquent.protocol.datagram import (
     Answer,
     AnswerAck,
@@ -341,7 +341,7 @@ class ServerSession(SessionBase):
     def _take_answer_events(self, stream_id: int, answer: StreamSender, now: float) -> None:
         while (event := answer.next_event()) is not None:
             match event:
-                case Delivered():
+                case StreamAcknowledged():
                     self._events.append(StreamDelivered(stream_id, answer.account))
                     self._forget(stream_id, now, delivered=True)
                 case PeerLost(reason):

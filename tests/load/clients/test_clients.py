@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerFailed, AnswerToken
 from eloquent.errors import ConfigurationError
-from eloquent.load.clients import Client, Leave, Question, connect
+from eloquent.load.clients import CancellationToken, LoadClient, LoadRequest, connect
 from eloquent.load.clients.base import Deadline, Pool, in_order
 from eloquent.load.clients.grpc import GrpcClient
 from eloquent.load.clients.library import LibraryClient
@@ -34,19 +34,21 @@ def job(addresses: Any, via: str = "edge") -> Any:
     )
 
 
-def question(prompt: str = "Count to 3", *, most: int = 100, gap: float = 0.01, timeout: float = 20.0) -> Question:
-    return Question(prompt, most, gap, timeout)
+def question(prompt: str = "Count to 3", *, most: int = 100, gap: float = 0.01, timeout: float = 20.0) -> LoadRequest:
+    return LoadRequest(prompt, most, gap, timeout)
 
 
 @pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest, servers: Any) -> Iterator[Client]:
+def way(request: pytest.FixtureRequest, servers: Any) -> Iterator[LoadClient]:
     scheme, _, via = request.param.partition("/")
     with closing(connect(scheme, job(servers, via or "edge"))) as client:
         yield client
 
 
-def ask(way: Client, asked: Question, leave: Leave | None = None) -> Generator[Token, None, None]:
-    return way.ask(asked, client="c1", session="c1.x.r0", leave=leave or Leave())
+def ask(
+    way: LoadClient, asked: LoadRequest, cancellation: CancellationToken | None = None
+) -> Generator[AnswerToken, None, None]:
+    return way.ask(asked, client="c1", session="c1.x.r0", cancellation=cancellation or CancellationToken())
 
 
 def generating(addresses: Any) -> float:
@@ -62,7 +64,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_sessions_one_after_the_other_and_side_by_side(way: Client) -> None:
+def test_sessions_one_after_the_other_and_side_by_side(way: LoadClient) -> None:
     def ask_by(_: int) -> list[tuple[int, str]]:
         before = time.monotonic()
         tokens = list(ask(way, question()))
@@ -75,11 +77,11 @@ def test_sessions_one_after_the_other_and_side_by_side(way: Client) -> None:
     assert answers == [list(enumerate(COUNT_TO_3))] * 12
 
 
-def test_the_answer_is_as_long_as_was_asked_for(way: Client) -> None:
+def test_the_answer_is_as_long_as_was_asked_for(way: LoadClient) -> None:
     assert len(list(ask(way, question("Tell me a story", most=17, gap=0)))) == 17
 
 
-def test_an_answer_that_is_closed_is_cancelled_at_the_server(way: Client, servers: Any) -> None:
+def test_an_answer_that_is_closed_is_cancelled_at_the_server(way: LoadClient, servers: Any) -> None:
     tokens = ask(way, question("Count to 1000", most=2000, gap=0.1))
     assert next(tokens).text == "1"
     assert generating(servers) == 1
@@ -88,8 +90,8 @@ def test_an_answer_that_is_closed_is_cancelled_at_the_server(way: Client, server
     assert [token.text for token in ask(way, question())] == COUNT_TO_3
 
 
-def test_another_thread_has_an_answer_left_at_once(way: Client, servers: Any) -> None:
-    leave, failures = Leave(), []
+def test_another_thread_has_an_answer_left_at_once(way: LoadClient, servers: Any) -> None:
+    leave, failures = CancellationToken(), []
 
     def read() -> None:
         with pytest.raises(AnswerFailed) as caught:
@@ -99,7 +101,7 @@ def test_another_thread_has_an_answer_left_at_once(way: Client, servers: Any) ->
     reader = threading.Thread(target=read)
     reader.start()
     until(lambda: generating(servers) == 1)
-    leave.take()
+    leave.cancel()
     reader.join(5)
     assert failures
     until(lambda: generating(servers) == 0)
@@ -114,7 +116,7 @@ def test_an_attempt_to_connect_is_left_at_once() -> None:
         for one in crowd:  # nobody accepts them, so that a further one waits for its SYN to be answered
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        leave, failures = Leave(), []
+        leave, failures = CancellationToken(), []
 
         def read() -> None:
             with closing(SseClient(full.getsockname(), "sse")) as client, pytest.raises(AnswerFailed) as caught:
@@ -124,21 +126,21 @@ def test_an_attempt_to_connect_is_left_at_once() -> None:
         reader = threading.Thread(target=read)
         reader.start()
         time.sleep(0.2)  # for the likelier of two ways: that it waits by now; it has to be left in both
-        leave.take()
+        leave.cancel()
         reader.join(5)
         assert failures
         for one in crowd:
             one.close()
 
 
-def test_a_deadline_that_passes_is_an_outcome(way: Client, servers: Any) -> None:
+def test_a_deadline_that_passes_is_an_outcome(way: LoadClient, servers: Any) -> None:
     with pytest.raises(AnswerFailed) as caught:
         list(ask(way, question("Count to 1000", most=2000, gap=0.05, timeout=0.4)))
     assert caught.value.outcome == "deadline_exceeded"
     until(lambda: generating(servers) == 0)
 
 
-def test_what_the_server_refuses_has_the_same_outcome_by_every_way(way: Client, servers: Any) -> None:
+def test_what_the_server_refuses_has_the_same_outcome_by_every_way(way: LoadClient, servers: Any) -> None:
     with pytest.raises(AnswerFailed) as caught:
         list(ask(way, question(gap=11.0)))
     assert caught.value.outcome == "invalid_argument"
@@ -162,7 +164,7 @@ def test_what_the_server_refuses_has_the_same_outcome_by_every_way(way: Client, 
     ],
     ids=["grpc", "sse", "library"],
 )
-def test_nobody_there(make: Callable[[int], Client], free_port: Callable[[], int]) -> None:
+def test_nobody_there(make: Callable[[int], LoadClient], free_port: Callable[[], int]) -> None:
     with closing(make(free_port())) as client, pytest.raises(AnswerFailed) as caught:
         list(ask(client, question(timeout=0.5)))
     assert caught.value.outcome in {"unavailable", "deadline_exceeded"}  # a relay may yet come up
@@ -176,14 +178,14 @@ def test_a_scheme_that_does_not_exist_and_an_address_that_is_none(servers: Any) 
         connect("sse", job(servers))
 
 
-def test_an_answer_without_a_token_has_not_come(way: Client) -> None:
+def test_an_answer_without_a_token_has_not_come(way: LoadClient) -> None:
     with pytest.raises(AnswerFailed, match="without a token") as caught:
         list(ask(way, question("Count to 0")))
     assert caught.value.outcome == "data_loss"
 
 
 def test_a_token_out_of_order_is_data_loss() -> None:
-    tokens = (Token(index, "x", 0.0) for index in (0, 1, 3))
+    tokens = (AnswerToken(index, "x", 0.0) for index in (0, 1, 3))
     with pytest.raises(AnswerFailed) as caught:
         list(in_order(tokens))
     assert caught.value.outcome == "data_loss"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.sources.base import Token
+from eloquent.nodes.sources.base import SourceToken
 from eloquent.nodes.sources.recorded import RecordedSource
 
 
@@ -11,7 +11,7 @@ def test_a_recording_gives_its_texts_and_times(tmp_path):
     path = tmp_path / "gpt.jsonl"
     path.write_text('{"at_s": 0, "text": "Hi"}\n{"at_s": 0.25, "text": " there"}\n{"at_s": 0.25, "text": "!"}\n')
     tokens = list(RecordedSource.read(path).tokens("whatever"))
-    assert tokens == [Token("Hi", 0.0), Token(" there", 0.25), Token("!", 0.25)]
+    assert tokens == [SourceToken("Hi", 0.0), SourceToken(" there", 0.25), SourceToken("!", 0.25)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from eloquent.nodes.sources import Library
-from eloquent.nodes.token_server.chat_door import USUAL_TOKENS
+from eloquent.nodes.token_server.http_frontend import USUAL_TOKENS
 from eloquent.nodes.token_server.model import Limits
 
 PATH = "/v1/chat/completions"

@@ -23,8 +23,8 @@ def start_server(start_node, free_port):
 
     def start(*flags):
         http, metrics = free_port(), free_port()
-        doors = ("--listen", "127.0.0.1:0", "--http", f"127.0.0.1:{http}", "--metrics", f"127.0.0.1:{metrics}")
-        start_node("token_server", *doors, *flags)
+        listeners = ("--listen", "127.0.0.1:0", "--http", f"127.0.0.1:{http}", "--metrics", f"127.0.0.1:{metrics}")
+        start_node("token_server", *listeners, *flags)
 
         def connect():
             return socket.create_connection(("127.0.0.1", http), timeout=LATE)

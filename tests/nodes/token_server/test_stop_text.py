@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eloquent.nodes.sources import Token
+from eloquent.nodes.sources import SourceToken
 from eloquent.nodes.token_server.stop_text import until_stop
 
 
 def run(texts, stops):
     """Return the texts of the tokens that are left, and whether a stop was found."""
-    tokens = until_stop((Token(text, index / 10) for index, text in enumerate(texts)), stops)
+    tokens = until_stop((SourceToken(text, index / 10) for index, text in enumerate(texts)), stops)
     kept = []
     while True:
         try:
@@ -58,7 +58,7 @@ def test_a_token_leaves_as_soon_as_it_cannot_belong_to_a_stop():
     def source():
         for text in ["a", "b", "b", "c"]:
             taken.append(text)
-            yield Token(text)
+            yield SourceToken(text)
 
     tokens = until_stop(source(), ["bc"])
     assert next(tokens).text == "a"
@@ -70,7 +70,7 @@ def test_a_token_leaves_as_soon_as_it_cannot_belong_to_a_stop():
 def test_a_text_without_end_is_not_searched_to_its_end():
     def forever():
         while True:
-            yield Token(" word")
+            yield SourceToken(" word")
 
     tokens = until_stop(forever(), ["word words", "x" * 256])
     assert [next(tokens).text for _ in range(100)] == [" word"] * 100

@@ -12,8 +12,8 @@ from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.common.stream_record import StreamRecorder
-from eloquent.nodes.sources import Library, Token
-from eloquent.nodes.token_server.model import Answer, Limits, Model
+from eloquent.nodes.sources import Library, SourceToken
+from eloquent.nodes.token_server.model import Generation, Limits, Model
 from eloquent.records.rows import StreamRow, read_rows
 
 COUNT_TO_3 = [(0, "1"), (1, ","), (2, " 2"), (3, ","), (4, " 3")]
@@ -40,8 +40,11 @@ class SlowContext:
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
-        ([Token("a"), Token("b"), Token("c")], [1.5, 1.6, 1.7]),
-        ([Token("a", 0.0), Token("b", 0.5), Token("c", 0.51), Token("d", 0.9)], [1.5, 2.0, 2.03, 2.4]),
+        ([SourceToken("a"), SourceToken("b"), SourceToken("c")], [1.5, 1.6, 1.7]),
+        (
+            [SourceToken("a", 0.0), SourceToken("b", 0.5), SourceToken("c", 0.51), SourceToken("d", 0.9)],
+            [1.5, 2.0, 2.03, 2.4],
+        ),
     ],
     ids=["at the request's gap", "as recorded"],
 )
@@ -51,7 +54,7 @@ def test_tokens_are_due_on_the_clock_and_lateness_does_not_add_up(run_virtually,
     async def run():
         model = Model(Library(), Limits(), metrics, StreamRecorder(metrics))
         context = SlowContext()
-        await model.produce(Answer(iter(tokens), 100, 0.1, 1.5), context.write)
+        await model.produce(Generation(iter(tokens), 100, 0.1, 1.5), context.write)
         return context.written
 
     written = run_virtually(run())

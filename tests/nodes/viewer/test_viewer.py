@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from eloquent import telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.nodes.common.lanes import Ask, GrpcLane
+from eloquent.nodes.common.clients import Ask, AsyncGrpcClient
 from eloquent.nodes.viewer.viewer import Viewer, keep_background
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory
@@ -49,10 +49,10 @@ def view(counts):
             server.add_generic_rpc_handlers([service])
             port = server.add_insecure_port("127.0.0.1:0")
             await server.start()
-            seen, lane = counts(), GrpcLane(f"127.0.0.1:{port}")
-            viewer = Viewer("c1", {"grpc": lane}, telemetry.ViewerMetrics(seen.registry), None)
+            seen, client = counts(), AsyncGrpcClient(f"127.0.0.1:{port}")
+            viewer = Viewer("c1", {"grpc": client}, telemetry.ViewerMetrics(seen.registry), None)
             outcome = await viewer.view("grpc", 0, ask or Ask(0.05, 0.01))
-            await lane.close()
+            await client.close()
             await server.stop(0)
             return outcome, seen
 
@@ -173,8 +173,8 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
     server, chat, origin, edge = (f"127.0.0.1:{free_port()}" for _ in range(4))
     viewer_page, server_page, origin_page = free_port(), free_port(), free_port()
     books = ("--known-clients", "c1", "--run-dir", tmp_path)
-    doors = ("--listen", server, "--http", chat)
-    model = start_node("token_server", *doors, "--metrics", f"127.0.0.1:{server_page}", *books)
+    listeners = ("--listen", server, "--http", chat)
+    model = start_node("token_server", *listeners, "--metrics", f"127.0.0.1:{server_page}", *books)
     relay = start_node(
         "origin_relay", "--listen", origin, "--upstream", server, "--metrics", f"127.0.0.1:{origin_page}", *books
     )

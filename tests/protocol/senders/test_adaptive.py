@@ -12,7 +12,7 @@ from eloquent import scenarios, schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.contract import PeerLost, StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamAcknowledged, StreamFinished, TokenReceived
 from eloquent.protocol.frames import Ack, Data, ReaderState, decode_payload, encode_payload
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
@@ -65,7 +65,7 @@ def test_exactly_once_in_order_on_a_terrible_network(net: Any, name: str, seed: 
     assert [event.index for event in tokens] == list(range(120))
     assert [event.data for event in tokens] == [b"%0*d" % (size, i) for i in range(120)]
     assert pair.events["b"][-1] == StreamFinished(b"end")
-    assert pair.events["a"] == [StreamDelivered()]
+    assert pair.events["a"] == [StreamAcknowledged()]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -324,7 +324,7 @@ def test_exactly_once_in_order_whatever_the_reader_does(net: Any, name: str, see
     pair.at(12.0, lambda: sender.finish(trailer=b"end", now=pair.now))
     pair.run(until=200.0)
     assert pair.events["b"] == [*(TokenReceived(i, b"%d" % i) for i in range(120)), StreamFinished(b"end")]
-    assert pair.events["a"] == [StreamDelivered()]
+    assert pair.events["a"] == [StreamAcknowledged()]
     assert sender.bucket.spent <= sender.bucket.credited + sender.bucket.overdrawn + 1e-6
 
 

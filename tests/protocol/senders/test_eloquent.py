@@ -7,7 +7,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.contract import PeerLost, StreamDelivered
+from eloquent.protocol.contract import PeerLost, StreamAcknowledged
 from eloquent.protocol.frames import Ack, Data, decode_payload, encode_payload
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
@@ -132,7 +132,7 @@ def test_stops_when_the_end_is_acknowledged() -> None:
     assert sender.next_event() is None
     assert fire(sender)[1] == [([0], False)]
     ack(sender, 1, now=0.4, end=True)
-    assert sender.next_event() == StreamDelivered()
+    assert sender.next_event() == StreamAcknowledged()
     assert sender.get_timer() is None
     assert sender.datagrams_to_send(now=1.0) == []
 

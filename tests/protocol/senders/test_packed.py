@@ -9,7 +9,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.contract import PeerLost, StreamDelivered, StreamFinished, TokenReceived
+from eloquent.protocol.contract import PeerLost, StreamAcknowledged, StreamFinished, TokenReceived
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.packed import read_packed
 from eloquent.protocol.senders.packed import MAX_HOLD, MIN_SPACING, TCP_HEADERS
@@ -51,7 +51,7 @@ def test_each_packet_alone_brings_the_reader_up_to_date(net: Any, name: str) -> 
     made.run(until=30.0)
     assert received(made) == data
     assert isinstance(made.events["b"][-1], StreamFinished)
-    assert isinstance(made.events["a"][-1], StreamDelivered)
+    assert isinstance(made.events["a"][-1], StreamAcknowledged)
 
 
 @pytest.mark.parametrize(("gap", "slowest"), [(0.02, MAX_HOLD), (0.005, MAX_HOLD), (0.1, 0.1)])

@@ -76,7 +76,7 @@ class ImpairedLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ImpairmentPlan:
     """What a carrier is to impair.
 
     Attributes:
@@ -88,7 +88,7 @@ class Plan:
     links: list[ImpairedLink]
 
     @classmethod
-    def read(cls) -> "Plan":
+    def read(cls) -> "ImpairmentPlan":
         """Read the first line of standard input."""
         plan = json.loads(_read_line())
         return cls(plan["id"], [ImpairedLink(**link) for link in plan["links"]])

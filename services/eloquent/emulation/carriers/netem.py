@@ -15,7 +15,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.carriers.impairment import STDIN, Plan, Steering, prefer_this_process
+from eloquent.emulation.carriers.impairment import STDIN, ImpairmentPlan, Steering, prefer_this_process
 from eloquent.emulation.processes import run_command
 from eloquent.errors import EmulationError
 
@@ -74,7 +74,7 @@ def count(netlink: IPRoute, devices: Sequence[NetemDevice]) -> list[dict[str, in
     return [{"carried": one["packets"], "lost": one["drop"], "overflowed": 0} for one in counters]
 
 
-def run(plan: Plan) -> None:
+def run(plan: ImpairmentPlan) -> None:
     """Impair the links until standard input ends."""
     with IPRoute() as netlink:
         devices = []
@@ -101,7 +101,7 @@ def run(plan: Plan) -> None:
 def main() -> None:
     """Run the carrier process."""
     prefer_this_process()
-    run(Plan.read())
+    run(ImpairmentPlan.read())
 
 
 if __name__ == "__main__":

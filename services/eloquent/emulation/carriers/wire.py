@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from eloquent.channel.link import LinkModel
 from eloquent.channel.schedule import Direction
-from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, Plan, Steering, prefer_this_process
+from eloquent.emulation.carriers.impairment import STDIN, ImpairedLink, ImpairmentPlan, Steering, prefer_this_process
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP = 0x0002
@@ -175,7 +175,7 @@ def connect(link: ImpairedLink) -> list[OneWay]:
 def main() -> None:
     """Run the carrier process."""
     prefer_this_process()
-    plan = Plan.read()
+    plan = ImpairmentPlan.read()
     wire = Wire(plan.links)
     gc.freeze()
     gc.disable()  # no cycles are made in the loop, and a collection would be lateness

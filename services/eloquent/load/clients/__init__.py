@@ -1,20 +1,20 @@
 """The ways to the answers, one file each. They block: each answer is read by a thread of its own.
 
-`connect` gives the way of a scheme. Many users share a `Client`; a session that the kernel carries has a connection to itself.
+`connect` gives the way of a scheme. Many users share a `LoadClient`; a session that the kernel carries has a connection to itself.
 """
 
 from eloquent import schemes
 from eloquent.addresses import parse_address
-from eloquent.load.clients.base import Client, Leave, Question
+from eloquent.load.clients.base import CancellationToken, LoadClient, LoadRequest
 from eloquent.load.clients.grpc import GrpcClient
 from eloquent.load.clients.library import LibraryClient
 from eloquent.load.clients.sse import SseClient
 from eloquent.load.job import LoadJob
 
-__all__ = ["Client", "Leave", "Question", "connect"]
+__all__ = ["CancellationToken", "LoadClient", "LoadRequest", "connect"]
 
 
-def connect(scheme: str, job: LoadJob) -> Client:
+def connect(scheme: str, job: LoadJob) -> LoadClient:
     """Return the way to the answers by a scheme; nothing is sent yet.
 
     Args:

@@ -1,8 +1,8 @@
-"""What every way to the answers has in common.
+"""What all clients of the load test have in common.
 
-Rules of this file: an answer is read by one thread, and may be left by any. Tokens come in order from index 0, or the session has
-failed. Whoever stops reading closes the iterator, which cancels the answer at the server. Outcomes are gRPC statuses in lower case,
-as in all logs.
+Rules of this file: an answer is read by one thread, and may be cancelled by any. Tokens come in order from index 0, or the session
+has failed. Whoever stops reading closes the iterator, which cancels the answer at the server. Outcomes are gRPC statuses in lower
+case, as in all logs.
 """
 
 import threading
@@ -12,14 +12,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, AnswerToken
 
 Connection = TypeVar("Connection")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a user asks.
+class LoadRequest:
+    """What a user asks for.
 
     Attributes:
         prompt: The words.
@@ -34,27 +34,27 @@ class Question:
     timeout_s: float
 
 
-class Leave:
-    """How a thread has another one leave the answer that it reads, wherever that one waits."""
+class CancellationToken:
+    """Cancels, from any thread, the reading of an answer in another one, wherever that waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hang_up: Callable[[], object] | None = None
-        self.taken = False
+        self.cancelled = False
 
-    def take(self) -> None:
-        """Leave: the reader's iterator fails at once."""
+    def cancel(self) -> None:
+        """Cancel: the reader's iterator fails at once."""
         with self._lock:
-            self.taken = True
+            self.cancelled = True
             if self._hang_up is not None:
                 self._hang_up()
 
     @contextmanager
-    def by(self, hang_up: Callable[[], object]) -> Iterator[None]:
-        """Say what ends the waiting from here on; called at once where the leave was taken before."""
+    def on_cancel(self, hang_up: Callable[[], object]) -> Iterator[None]:
+        """Have `hang_up` called on cancellation while the context lasts, and at once if that came before."""
         with self._lock:
             self._hang_up = hang_up
-            if self.taken:
+            if self.cancelled:
                 hang_up()
         try:
             yield
@@ -63,27 +63,29 @@ class Leave:
                 self._hang_up = None
 
 
-class Client(Protocol):
-    """A way to the answers, shared by any number of users, each in a thread of its own."""
+class LoadClient(Protocol):
+    """A client for answers, shared by any number of users, each in a thread of its own."""
 
-    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
+    def ask(
+        self, request: LoadRequest, *, client: str, session: str, cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
         """Ask, and yield the tokens as they come.
 
         Args:
-            question: What to ask.
+            request: What to ask for.
             client: Name of the client host.
             session: Name of the session.
-            leave: How other threads end it.
+            cancellation: Lets other threads cancel it.
 
         Raises:
-            AnswerFailed: The answer does not come, does not end well, or was left.
+            AnswerFailed: The answer does not come, does not end well, or was cancelled.
         """
 
     def close(self) -> None:
         """Close the connections; sessions that are still open fail."""
 
 
-def in_order(tokens: Generator[Token, None, None]) -> Generator[Token, None, None]:
+def in_order(tokens: Generator[AnswerToken, None, None]) -> Generator[AnswerToken, None, None]:
     """Yield the tokens on, and fail at one that is not the next, and at an end without any."""
     check = AnswerCheck()
     with closing(tokens):
@@ -110,7 +112,7 @@ class Deadline:
         raise self.passed()
 
     def passed(self) -> AnswerFailed:
-        """Make the error of a deadline that has passed."""
+        """Return the error of a deadline that has passed."""
         return AnswerFailed("deadline_exceeded", f"no end after {self._seconds:g} s")
 
 

@@ -7,8 +7,8 @@ from grpc.experimental import ChannelOptions
 
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.calls.answer import AnswerFailed, Token
-from eloquent.load.clients.base import Leave, Pool, Question, in_order
+from eloquent.calls.answer import AnswerFailed, AnswerToken
+from eloquent.load.clients.base import CancellationToken, LoadRequest, Pool, in_order
 
 _OPTIONS = (
     # gRPC must not retry behind our back, nor share one connection between two channels.
@@ -35,42 +35,48 @@ class GrpcClient:
         self._pool: Pool[grpc.Channel] = Pool(self._connect, lambda channel: channel.close())
         self._shared = self._connect() if shared else None
 
-    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
-        """See `Client`."""
+    def ask(
+        self, request: LoadRequest, *, client: str, session: str, cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
+        """See `LoadClient`."""
         metadata = names.owner_metadata(client=client, scheme=self._scheme, session=session)
-        return in_order(self._tokens(question, metadata, leave))
+        return in_order(self._tokens(request, metadata, cancellation))
 
     def close(self) -> None:
-        """See `Client`."""
+        """See `LoadClient`."""
         self._pool.close()
         if self._shared is not None:
             self._shared.close()
 
     def _tokens(
-        self, question: Question, metadata: tuple[tuple[str, str], ...], leave: Leave
-    ) -> Generator[Token, None, None]:
+        self, request: LoadRequest, metadata: tuple[tuple[str, str], ...], cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
         if self._shared is not None:
-            yield from self._call(self._shared, question, metadata, leave)
+            yield from self._call(self._shared, request, metadata, cancellation)
         else:
             with self._pool.lend() as channel:
-                yield from self._call(channel, question, metadata, leave)
+                yield from self._call(channel, request, metadata, cancellation)
 
     def _call(
-        self, channel: grpc.Channel, question: Question, metadata: tuple[tuple[str, str], ...], leave: Leave
-    ) -> Generator[Token, None, None]:
-        request = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
-        request.token_gap.FromNanoseconds(round(question.token_gap_s * 1e9))
+        self,
+        channel: grpc.Channel,
+        request: LoadRequest,
+        metadata: tuple[tuple[str, str], ...],
+        cancellation: CancellationToken,
+    ) -> Generator[AnswerToken, None, None]:
+        body = GenerateRequest(prompt=request.prompt, max_tokens=request.max_tokens)
+        body.token_gap.FromNanoseconds(round(request.token_gap_s * 1e9))
         generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
             names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
         )
         try:
-            call = generate(request, metadata=metadata, timeout=question.timeout_s)
+            call = generate(body, metadata=metadata, timeout=request.timeout_s)
         except ValueError as error:
             raise AnswerFailed("cancelled", "the client is closed") from error
         try:
-            with leave.by(call.cancel):
+            with cancellation.on_cancel(call.cancel):
                 for token in call:
-                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+                    yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
         except grpc.RpcError as error:
             raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
         finally:

@@ -12,11 +12,11 @@ from eloquent import schemes
 from eloquent.addresses import Address, reason_of
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.calls.answer import AnswerFailed, Token
+from eloquent.calls.answer import AnswerFailed, AnswerToken
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
 from eloquent.errors import LocalProtocolError
-from eloquent.load.clients.base import Deadline, Leave, Question, in_order
+from eloquent.load.clients.base import CancellationToken, Deadline, LoadRequest, in_order
 from eloquent.protocol.session import StreamToken
 
 
@@ -34,25 +34,29 @@ class LibraryClient:
         self._lock = threading.Lock()
         self._udp: BlockingUdpClient | None = None
 
-    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
-        """See `Client`."""
+    def ask(
+        self, request: LoadRequest, *, client: str, session: str, cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
+        """See `LoadClient`."""
         metadata = names.owner_metadata(client=client, scheme=self._scheme, session=session)
-        return in_order(self._tokens(question, dict(metadata), leave))
+        return in_order(self._tokens(request, dict(metadata), cancellation))
 
     def close(self) -> None:
-        """See `Client`."""
+        """See `LoadClient`."""
         with self._lock:
             if self._udp is not None:
                 self._udp.close()
 
-    def _tokens(self, question: Question, metadata: dict[str, str], leave: Leave) -> Generator[Token, None, None]:
-        deadline = Deadline(question.timeout_s)
-        stream = self._open(question, metadata)
+    def _tokens(
+        self, request: LoadRequest, metadata: dict[str, str], cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
+        deadline = Deadline(request.timeout_s)
+        stream = self._open(request, metadata)
         try:
-            with leave.by(stream.close):
+            with cancellation.on_cancel(stream.close):
                 while isinstance(event := stream.next_event(deadline.left()), StreamToken):
                     token = GenerateResponse.FromString(event.data)
-                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+                    yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
             code, message = status_of_trailer(event.trailer)
         except StopIteration:
             raise AnswerFailed("cancelled", "its reader has left") from None
@@ -67,13 +71,13 @@ class LibraryClient:
         if code.value[0]:
             raise AnswerFailed(code.name.lower(), message)
 
-    def _open(self, question: Question, metadata: dict[str, str]) -> Stream:
-        body = GenerateRequest(prompt=question.prompt, max_tokens=question.max_tokens)
-        body.token_gap.FromNanoseconds(round(question.token_gap_s * 1e9))
-        request = generate_request(body.SerializeToString(), metadata, question.timeout_s)
+    def _open(self, request: LoadRequest, metadata: dict[str, str]) -> Stream:
+        body = GenerateRequest(prompt=request.prompt, max_tokens=request.max_tokens)
+        body.token_gap.FromNanoseconds(round(request.token_gap_s * 1e9))
+        message = generate_request(body.SerializeToString(), metadata, request.timeout_s)
         try:
             with self._lock:
-                return self._session().open(request, scheme=self._scheme)
+                return self._session().open(message, scheme=self._scheme)
         except LocalProtocolError as error:
             raise AnswerFailed("resource_exhausted", str(error)) from error
         except OSError as error:

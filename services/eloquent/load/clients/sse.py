@@ -7,8 +7,8 @@ from collections.abc import Generator
 
 from eloquent.addresses import Address, family_of
 from eloquent.calls import chat, chat_stream, names
-from eloquent.calls.answer import AnswerFailed, Token
-from eloquent.load.clients.base import Deadline, Leave, Pool, Question, in_order
+from eloquent.calls.answer import AnswerFailed, AnswerToken
+from eloquent.load.clients.base import CancellationToken, Deadline, LoadRequest, Pool, in_order
 
 _PIECE = 65536  # bytes read at most at once
 
@@ -26,25 +26,29 @@ class SseClient:
         self._scheme = scheme
         self._pool = Pool(lambda: http.client.HTTPConnection(*self._address), http.client.HTTPConnection.close)
 
-    def ask(self, question: Question, *, client: str, session: str, leave: Leave) -> Generator[Token, None, None]:
-        """See `Client`."""
+    def ask(
+        self, request: LoadRequest, *, client: str, session: str, cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
+        """See `LoadClient`."""
         headers = dict(names.owner_metadata(client=client, scheme=self._scheme, session=session))
-        return in_order(self._tokens(question, headers | {"content-type": "application/json"}, leave))
+        return in_order(self._tokens(request, headers | {"content-type": "application/json"}, cancellation))
 
     def close(self) -> None:
-        """See `Client`."""
+        """See `LoadClient`."""
         self._pool.close()
 
-    def _tokens(self, question: Question, headers: dict[str, str], leave: Leave) -> Generator[Token, None, None]:
-        deadline = Deadline(question.timeout_s)
-        body = chat.question(question.prompt, token_gap_s=question.token_gap_s, max_tokens=question.max_tokens)
+    def _tokens(
+        self, request: LoadRequest, headers: dict[str, str], cancellation: CancellationToken
+    ) -> Generator[AnswerToken, None, None]:
+        deadline = Deadline(request.timeout_s)
+        body = chat.question(request.prompt, token_gap_s=request.token_gap_s, max_tokens=request.max_tokens)
         try:
             with self._pool.lend() as connection:
                 is_new = connection.sock is None
                 if is_new:
                     connection.sock = _make_socket(self._address)
                 sock = connection.sock
-                with leave.by(lambda: _shut(sock)):
+                with cancellation.on_cancel(lambda: _shut(sock)):
                     sock.settimeout(deadline.left())
                     if is_new:
                         sock.connect(self._address)

@@ -23,30 +23,30 @@ from typing import Any
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.lanes import Ask, Lane, add_flags, make_lanes
+from eloquent.nodes.common.clients import Ask, AsyncClient, add_flags, make_clients
 
 _logger = logging.getLogger(__name__)
 
 
-async def ask_all(lanes: dict[str, Lane[Any]], ask: Ask, *, client: str) -> None:
+async def ask_all(clients: dict[str, AsyncClient[Any]], ask: Ask, *, client: str) -> None:
     """Ask by each scheme at once, until every answer has ended.
 
     Args:
-        lanes: Where to ask, by scheme; connected.
+        clients: Where to ask, by scheme; connected.
         ask: What to ask for.
         client: Name of the client.
     """
     _tell(event="asked", at_s=time.monotonic())
     async with asyncio.TaskGroup() as answers:
-        for scheme, lane in lanes.items():
-            answers.create_task(_follow(scheme, lane, ask, client))
+        for scheme, by in clients.items():
+            answers.create_task(_follow(scheme, by, ask, client))
 
 
-async def _follow(scheme: str, lane: Lane[Any], ask: Ask, client: str) -> None:
+async def _follow(scheme: str, by: AsyncClient[Any], ask: Ask, client: str) -> None:
     metadata = names.owner_metadata(client=client, scheme=scheme, session=f"{client}.{scheme}.chat.r0")
     outcome, message = "ok", ""
     try:
-        async with aclosing(lane.answer(ask, metadata)) as answer:
+        async with aclosing(by.answer(ask, metadata)) as answer:
             async for token in answer:
                 _tell(
                     event="token",
@@ -69,16 +69,18 @@ def _tell(**event: object) -> None:
 
 async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Connect, ask, and tell; leave the answers when told to stop."""
-    lanes = make_lanes(flags)
-    await asyncio.gather(*(lane.connect() for lane in lanes.values()))
-    asking = asyncio.create_task(ask_all(lanes, Ask(flags.seconds, flags.token_gap, flags.words), client=flags.client))
+    clients = make_clients(flags)
+    await asyncio.gather(*(by.connect() for by in clients.values()))
+    asking = asyncio.create_task(
+        ask_all(clients, Ask(flags.seconds, flags.token_gap, flags.words), client=flags.client)
+    )
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((asking, stopped), return_when=asyncio.FIRST_COMPLETED)
     asking.cancel()
     stopped.cancel()
     await asyncio.wait((asking,))
-    for lane in lanes.values():
-        await lane.close()
+    for by in clients.values():
+        await by.close()
     if not asking.cancelled():
         asking.result()  # raises what went wrong
 

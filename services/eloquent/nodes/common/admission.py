@@ -1,4 +1,4 @@
-"""Who may come in: one count of streams for all doors of a node, and its end.
+"""Who may come in: one count of streams for all frontends of a node, and its end.
 
 Rules of this file: a stream that is let in counts until its handler has ended; once draining, nobody is let in, and those
 inside get the grace time.

@@ -21,7 +21,7 @@ from eloquent.calls.relay import generate_request, status_of_loss, status_of_tra
 from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
-from eloquent.nodes.common.front_door import Context, FrontDoor
+from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.nodes.edge_relay.uplink import Uplink
 from eloquent.protocol.session import StreamFailed, StreamToken
 
@@ -54,7 +54,7 @@ class EdgeRelay:
         self._metrics = metrics
         self._default_scheme = default_scheme
         self._uplink: Uplink | None = None
-        self.door = FrontDoor(self._generate, admission=Admission(max_streams))
+        self.grpc_frontend = GrpcFrontend(self._generate, admission=Admission(max_streams))
 
     async def open(self) -> None:
         """Open the way to the origin relay.
@@ -140,11 +140,11 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         max_streams=flags.max_streams,
     )
     await relay.open()
-    await relay.door.open(flags.listen)
+    await relay.grpc_frontend.open(flags.listen)
     watching = asyncio.create_task(relay.watch())
     runtime.announce_ready()
     await stop.wait()
-    await relay.door.drain(flags.grace)
+    await relay.grpc_frontend.drain(flags.grace)
     watching.cancel()
     relay.close()
 

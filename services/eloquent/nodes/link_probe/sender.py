@@ -16,7 +16,7 @@ from eloquent.records.rows import ProbeRow, RowWriter
 from eloquent.records.run_directory import RunDirectory
 
 
-class Sender:
+class ProbeSender:
     """One link's socket, metrics and log.
 
     Args:
@@ -109,7 +109,7 @@ def send(to: Sequence[str], *, interval: float, metrics: str | None, run_dir: st
     counted = telemetry.ProbeMetrics()
     run = RunDirectory(Path(run_dir)) if run_dir else None
     senders = [
-        Sender(client, address, counted, run.probe_writer(client) if run else None)
+        ProbeSender(client, address, counted, run.probe_writer(client) if run else None)
         for client, address in addresses.items()
     ]
     if metrics:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.sources.base import Source, Token
+from eloquent.nodes.sources.base import Source, SourceToken
 from eloquent.nodes.sources.book import BookSource
 from eloquent.nodes.sources.counting import CountingSource
 from eloquent.nodes.sources.recorded import RecordedSource
 
-__all__ = ["Library", "Source", "Token"]
+__all__ = ["Library", "Source", "SourceToken"]
 
 _SOURCES: dict[str, type[CountingSource] | type[BookSource]] = {
     "counting": CountingSource,

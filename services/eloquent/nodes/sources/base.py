@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SourceToken:
     """One token of an answer.
 
     Attributes:
@@ -27,6 +27,6 @@ class Source(Protocol):
 
     is_endless: bool
 
-    def tokens(self, prompt: str) -> Iterator[Token]:
+    def tokens(self, prompt: str) -> Iterator[SourceToken]:
         """Yield the answer's tokens, for ever where it is endless."""
         ...

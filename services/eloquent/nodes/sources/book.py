@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from eloquent.content import book
-from eloquent.nodes.sources.base import Token
+from eloquent.nodes.sources.base import SourceToken
 
 
 @cache
@@ -19,9 +19,9 @@ class BookSource:
 
     is_endless = True
 
-    def tokens(self, prompt: str) -> Iterator[Token]:
+    def tokens(self, prompt: str) -> Iterator[SourceToken]:
         """Yield words from a place that follows from the prompt, back to the first after the last."""
         words = _words()
         start = zlib.crc32(prompt.encode()) % len(words)
         for word in book.round_from(words, start):
-            yield Token(word)
+            yield SourceToken(word)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from eloquent.nodes.sources.base import Token
+from eloquent.nodes.sources.base import SourceToken
 
 _PROMPT = re.compile(r"\s*count\s+to\s+(\d{1,9})\b", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ class CountingSource:
         """Tell whether the prompt asks to count."""
         return _PROMPT.match(prompt) is not None
 
-    def tokens(self, prompt: str) -> Iterator[Token]:
+    def tokens(self, prompt: str) -> Iterator[SourceToken]:
         """Yield the numbers and the commas between them.
 
         Raises:
@@ -38,7 +38,7 @@ class CountingSource:
             raise ValueError("not a counting prompt")
         for number in range(1, int(match[1]) + 1):
             if number == 1:
-                yield Token("1")
+                yield SourceToken("1")
             else:
-                yield Token(",")
-                yield Token(f" {number}")
+                yield SourceToken(",")
+                yield SourceToken(f" {number}")

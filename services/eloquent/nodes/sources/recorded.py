@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.sources.base import Token
+from eloquent.nodes.sources.base import SourceToken
 
 
 class RecordedSource:
@@ -18,7 +18,7 @@ class RecordedSource:
 
     is_endless = False
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[SourceToken]) -> None:
         self._tokens = tuple(tokens)
 
     @classmethod
@@ -35,7 +35,7 @@ class RecordedSource:
             raise ConfigurationError(f"cannot read the recording {path}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"cannot read the recording {path}: {error}") from error
-        tokens: list[Token] = []
+        tokens: list[SourceToken] = []
         for number, line in enumerate(lines, 1):
             try:
                 token = _read_token(line)
@@ -47,12 +47,12 @@ class RecordedSource:
             tokens.append(token)
         return cls(tokens)
 
-    def tokens(self, prompt: str) -> Iterator[Token]:  # noqa: ARG002  (a Source answers a prompt; this one always alike)
+    def tokens(self, prompt: str) -> Iterator[SourceToken]:  # noqa: ARG002  (a Source answers a prompt; this one always alike)
         """Yield the recorded tokens."""
         yield from self._tokens
 
 
-def _read_token(line: str) -> Token:
+def _read_token(line: str) -> SourceToken:
     """Read one line.
 
     Raises:
@@ -69,4 +69,4 @@ def _read_token(line: str) -> Token:
         raise TypeError(f"at_s is {json.dumps(at_s)[:40]}")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("the text holds half a character (a surrogate), which cannot be sent")
-    return Token(text, float(at_s) if abs(at_s) < 1e9 else float("inf"))
+    return SourceToken(text, float(at_s) if abs(at_s) < 1e9 else float("inf"))

@@ -14,7 +14,7 @@ from starlette.types import Send
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.calls import chat
 from eloquent.calls.chat_request import ChatRequest
-from eloquent.nodes.token_server.model import Answer, Caller, Model
+from eloquent.nodes.token_server.model import Caller, Generation, Model
 
 _CHUNK = "chat.completion.chunk"
 
@@ -32,7 +32,7 @@ class Completion:
         started: Whether the client has been sent anything.
     """
 
-    def __init__(self, asked: ChatRequest, answer: Answer, model: Model, caller: Caller) -> None:
+    def __init__(self, asked: ChatRequest, answer: Generation, model: Model, caller: Caller) -> None:
         self._asked = asked
         self._answer = answer
         self._model = model

@@ -1,4 +1,4 @@
-"""The model of the testbed: it answers questions from a token source at a steady pace, whichever door they come by.
+"""The model of the testbed: it answers questions from a token source at a steady pace, by whichever frontend they come.
 
 Rules of this file: token i is due at start + first-token delay + i × gap, on the clock and not after the token before,
 so that lateness never adds up. As in an engine that batches, all answers advance in common steps: what is due between two steps
@@ -18,7 +18,7 @@ from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder
-from eloquent.nodes.sources import Library, Token
+from eloquent.nodes.sources import Library, SourceToken
 from eloquent.nodes.token_server.stop_text import until_stop
 from eloquent.nodes.token_server.tcp_account import TcpAccountant, content_spent
 
@@ -46,7 +46,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GenerationParameters:
     """What a client asks.
 
     Attributes:
@@ -68,7 +68,7 @@ class Question:
     first_token_delay: float | None = None
 
 
-class InvalidQuestion(ConfigurationError):
+class InvalidParameter(ConfigurationError):
     """A question that this server does not take.
 
     Args:
@@ -98,7 +98,7 @@ class Caller:
 
 
 @dataclass(slots=True)
-class Answer:
+class Generation:
     """An answer on its way.
 
     Attributes:
@@ -111,7 +111,7 @@ class Answer:
         content_bytes: Length of their messages, as a relay counts them.
     """
 
-    source: Iterator[Token]
+    source: Iterator[SourceToken]
     limit: int
     gap: float
     delay: float
@@ -120,7 +120,7 @@ class Answer:
     content_bytes: int = 0
     _stopped: bool = False
 
-    def wanted(self) -> Iterator[Token]:
+    def wanted(self) -> Iterator[SourceToken]:
         """Yield the tokens that are wanted."""
         self._stopped = yield from until_stop(islice(self.source, self.limit), self.stops)
 
@@ -149,34 +149,36 @@ class Model:
         self._steps: dict[int, asyncio.Event] = {}  # those that somebody waits for, by number
         self._tcp = TcpAccountant(lambda reason: metrics.unaccounted_streams.labels(reason).inc())
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, parameters: GenerationParameters) -> Generation:
         """Begin an answer; nothing runs yet.
 
         Raises:
-            InvalidQuestion: The question is not one that this server takes.
+            InvalidParameter: The question is not one that this server takes.
         """
-        length, limits = len(question.prompt.encode()), self._limits
+        length, limits = len(parameters.prompt.encode()), self._limits
         if length > limits.prompt_bytes:
-            raise InvalidQuestion("prompt", f"has {length} bytes; this server takes {limits.prompt_bytes}")
-        if question.max_tokens > limits.tokens:
-            raise InvalidQuestion("max_tokens", f"is {question.max_tokens}; this server gives at most {limits.tokens}")
+            raise InvalidParameter("prompt", f"has {length} bytes; this server takes {limits.prompt_bytes}")
+        if parameters.max_tokens > limits.tokens:
+            raise InvalidParameter(
+                "max_tokens", f"is {parameters.max_tokens}; this server gives at most {limits.tokens}"
+            )
         try:
-            source = self._library.get(question.source, question.prompt)
+            source = self._library.get(parameters.source, parameters.prompt)
         except ConfigurationError as error:
-            raise InvalidQuestion("source", f"cannot be used: {error}") from error
-        tokens = source.tokens(question.prompt)
-        if source.is_endless and question.usual_tokens and not question.max_tokens:
-            tokens = islice(tokens, question.usual_tokens)
-        return Answer(
+            raise InvalidParameter("source", f"cannot be used: {error}") from error
+        tokens = source.tokens(parameters.prompt)
+        if source.is_endless and parameters.usual_tokens and not parameters.max_tokens:
+            tokens = islice(tokens, parameters.usual_tokens)
+        return Generation(
             source=tokens,
-            limit=question.max_tokens or limits.tokens,
-            gap=_within("token_gap", question.token_gap, DEFAULT_GAP, MAX_GAP),
-            delay=_within("first_token_delay", question.first_token_delay, 0.0, MAX_FIRST_TOKEN_DELAY),
-            stops=question.stops,
+            limit=parameters.max_tokens or limits.tokens,
+            gap=_within("token_gap", parameters.token_gap, DEFAULT_GAP, MAX_GAP),
+            delay=_within("first_token_delay", parameters.first_token_delay, 0.0, MAX_FIRST_TOKEN_DELAY),
+            stops=parameters.stops,
         )
 
     @contextmanager
-    def stream(self, answer: Answer, caller: Caller) -> Iterator[None]:
+    def stream(self, answer: Generation, caller: Caller) -> Iterator[None]:
         """Keep the books of an answer, from before its first byte is sent.
 
         Args:
@@ -197,7 +199,7 @@ class Model:
         """Wait until the streams that have ended are accounted, at most so many seconds."""
         await self._tcp.settle(patience)
 
-    async def produce(self, answer: Answer, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
+    async def produce(self, answer: Generation, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
         """Make the tokens of an answer, and have each written when it is due."""
         start = asyncio.get_running_loop().time() + answer.delay
         for index, token in enumerate(answer.wanted()):
@@ -223,7 +225,7 @@ class Model:
     def _take(self, step: int) -> None:
         self._steps.pop(step).set()
 
-    def _account(self, answer: Answer, caller: Caller) -> Callable[[], None]:
+    def _account(self, answer: Generation, caller: Caller) -> Callable[[], None]:
         """Have the kernel's counters read around a stream that goes straight to its client.
 
         Returns:
@@ -253,10 +255,10 @@ def _within(field: str, value: float | None, default: float, most: float) -> flo
     """Return a duration of a question in seconds.
 
     Raises:
-        InvalidQuestion: It is negative or longer than this server takes.
+        InvalidParameter: It is negative or longer than this server takes.
     """
     if value is None:
         return default
     if not 0 <= value <= most:
-        raise InvalidQuestion(field, f"is {value:g} s; this server takes 0 s to {most:g} s")
+        raise InvalidParameter(field, f"is {value:g} s; this server takes 0 s to {most:g} s")
     return value

@@ -1,7 +1,7 @@
 """Serve tokens over gRPC, and over HTTP as OpenAI does: the model server of the testbed.
 
 Rules of this file: what this server does not accept, it says with INVALID_ARGUMENT; what it has no room for, with
-RESOURCE_EXHAUSTED. Both doors let in as many streams as one limit says, and drain together.
+RESOURCE_EXHAUSTED. Both frontends let in as many streams as one limit says, and drain together.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
-from eloquent.nodes.common.front_door import Context, FrontDoor
+from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
 from eloquent.nodes.sources import Library
-from eloquent.nodes.token_server.chat_door import ChatDoor
-from eloquent.nodes.token_server.model import Caller, Limits, Model, Question
+from eloquent.nodes.token_server.http_frontend import HttpFrontend
+from eloquent.nodes.token_server.model import Caller, GenerationParameters, Limits, Model
 
 
 class TokenServer:
@@ -35,8 +35,8 @@ class TokenServer:
         recorder: Told what each direct stream cost the kernel's TCP.
 
     Attributes:
-        door: Where gRPC comes in.
-        chat_door: Where HTTP comes in, if it is opened.
+        grpc_frontend: Where gRPC comes in.
+        http_frontend: Where HTTP comes in, if it is opened.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class TokenServer:
     ) -> None:
         self._model = Model(library, limits, metrics, recorder)
         admission = Admission(limits.streams)
-        self.chat_door = ChatDoor(self._model, admission, request_time=limits.request_time)
-        self.door = FrontDoor(
+        self.http_frontend = HttpFrontend(self._model, admission, request_time=limits.request_time)
+        self.grpc_frontend = GrpcFrontend(
             self._generate,
             admission=admission,
             request=GenerateRequest,
@@ -54,11 +54,11 @@ class TokenServer:
 
     async def drain(self, grace: float) -> None:
         """Let the open streams end within the grace time, then account what they cost."""
-        await asyncio.gather(self.door.drain(grace), self.chat_door.drain(grace))
+        await asyncio.gather(self.grpc_frontend.drain(grace), self.http_frontend.drain(grace))
         await self._model.settle(grace)
 
     async def _generate(self, request: GenerateRequest, context: Context) -> None:
-        question = Question(
+        parameters = GenerationParameters(
             prompt=request.prompt,
             max_tokens=request.max_tokens,
             source=request.source,
@@ -66,10 +66,10 @@ class TokenServer:
             first_token_delay=_seconds(request, "first_token_delay"),
         )
         try:
-            answer = self._model.answer(question)
+            answer = self._model.answer(parameters)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(context.peer(), self.door.address, runtime.metadata_of(context.invocation_metadata()))
+        caller = Caller(context.peer(), self.grpc_frontend.address, runtime.metadata_of(context.invocation_metadata()))
         with self._model.stream(answer, caller):
             await self._model.produce(answer, context.write)
 
@@ -91,8 +91,8 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes, flags.request_time)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
     if flags.http:
-        await server.chat_door.open(flags.http)
-    await server.door.open(flags.listen)
+        await server.http_frontend.open(flags.http)
+    await server.grpc_frontend.open(flags.listen)
     runtime.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)

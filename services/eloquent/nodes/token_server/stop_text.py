@@ -7,10 +7,10 @@ for the rest of a stop makes no token late.
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
-from eloquent.nodes.sources import Token
+from eloquent.nodes.sources import SourceToken
 
 
-def until_stop(tokens: Iterable[Token], stops: Sequence[str]) -> Generator[Token, None, bool]:
+def until_stop(tokens: Iterable[SourceToken], stops: Sequence[str]) -> Generator[SourceToken, None, bool]:
     """Yield tokens up to the first stop; the one in which it begins is cut before it, or left out if nothing remains.
 
     Args:
@@ -20,7 +20,7 @@ def until_stop(tokens: Iterable[Token], stops: Sequence[str]) -> Generator[Token
     Returns:
         Whether a stop was found.
     """
-    held: list[Token] = []  # those whose text may belong to a stop
+    held: list[SourceToken] = []  # those whose text may belong to a stop
     for token in tokens:
         held.append(token)
         text = "".join(one.text for one in held)
@@ -36,7 +36,7 @@ def until_stop(tokens: Iterable[Token], stops: Sequence[str]) -> Generator[Token
     return False
 
 
-def _before(end: int, tokens: Iterable[Token]) -> Generator[Token, None, None]:
+def _before(end: int, tokens: Iterable[SourceToken]) -> Generator[SourceToken, None, None]:
     """Yield tokens as far as the first so many characters go."""
     for token in tokens:
         if end <= 0:

@@ -22,7 +22,7 @@ from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.lanes import Ask, Lane, add_flags, make_lanes
+from eloquent.nodes.common.clients import Ask, AsyncClient, add_flags, make_clients
 from eloquent.nodes.sources.counting import CountingSource
 from eloquent.records.rows import LagRow
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
@@ -38,18 +38,18 @@ class Viewer:
 
     Args:
         client: Its name.
-        lanes: Where to ask, by scheme.
+        clients: Where to ask, by scheme.
         metrics: Where it is counted.
         log: Where it is logged; `None` logs nothing.
     """
 
     def __init__(
-        self, client: str, lanes: dict[str, Lane[Any]], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
+        self, client: str, clients: dict[str, AsyncClient[Any]], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
     ) -> None:
         self._client = client
-        self._lanes = lanes
+        self._clients = clients
         self._log = log
-        self._metrics = {scheme: SchemeMetrics(metrics, client, scheme) for scheme in lanes}
+        self._metrics = {scheme: SchemeMetrics(metrics, client, scheme) for scheme in clients}
         self._lag = metrics.loop_lag.labels(client)
 
     async def rounds(self, ask: Ask, *, rounds: int, start_at: float, round_length: float) -> None:
@@ -63,16 +63,16 @@ class Viewer:
         """
         async with asyncio.TaskGroup() as sessions:
             for number in range(1, rounds + 1):
-                for scheme in self._lanes:
+                for scheme in self._clients:
                     start = start_at + (number - 1) * round_length
                     sessions.create_task(self._round(scheme, number, start, ask))
         _print_event(event="rounds_done")
 
     async def background(self, ask: Ask, *, pause: float) -> None:
         """Keep asking by each scheme, with a pause of so many seconds before each session, for ever."""
-        async with asyncio.TaskGroup() as lanes:
-            for scheme in self._lanes:
-                lanes.create_task(self._repeat(scheme, ask, pause))
+        async with asyncio.TaskGroup() as streams:
+            for scheme in self._clients:
+                streams.create_task(self._repeat(scheme, ask, pause))
 
     async def sample_lag(self, *, logged: bool) -> None:
         """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too."""
@@ -130,7 +130,7 @@ class Viewer:
         metadata = names.owner_metadata(client=self._client, scheme=scheme, session=session)
         expected = CountingSource().tokens(ask.prompt)
         try:
-            async with aclosing(self._lanes[scheme].answer(ask, metadata)) as answer:
+            async with aclosing(self._clients[scheme].answer(ask, metadata)) as answer:
                 async for token in answer:
                     rendered_s = time.monotonic()
                     right = next(expected, None)
@@ -149,12 +149,12 @@ def _print_event(**event: object) -> None:
 
 async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Run the rounds, then the background load if that is wanted; stop at once when told to."""
-    lanes = make_lanes(flags)
+    clients = make_clients(flags)
     log = ViewerLog(flags.run_dir, flags.client) if flags.run_dir else None
-    viewer = Viewer(flags.client, lanes, telemetry.ViewerMetrics(), log)
+    viewer = Viewer(flags.client, clients, telemetry.ViewerMetrics(), log)
     if flags.metrics:
         telemetry.serve(flags.metrics)
-    await asyncio.gather(*(lane.connect() for lane in lanes.values()))
+    await asyncio.gather(*(client.connect() for client in clients.values()))
     runtime.announce_ready()
     work = asyncio.create_task(_work(viewer, flags))
     stopped = asyncio.create_task(stop.wait())
@@ -163,8 +163,8 @@ async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     if not work.done():
         work.cancel()
     await asyncio.wait((work,))
-    for lane in lanes.values():
-        await lane.close()
+    for client in clients.values():
+        await client.close()
     if log is not None:
         log.close()
     if not work.cancelled():

@@ -1,4 +1,4 @@
-"""Serve the board: started by the lab, in its own namespace; a door of the machine's 127.0.0.1 leads here."""
+"""Serve the board: started by the lab, in its own namespace; a port of the machine's 127.0.0.1 is forwarded here."""
 
 import argparse
 import asyncio

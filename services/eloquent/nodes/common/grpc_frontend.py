@@ -36,7 +36,7 @@ _SERVICES = tuple(service.full_name for service in token_service_pb2.DESCRIPTOR.
 _FLUSH_TIME = 1.0  # seconds for the last statuses to leave after the last handler has ended
 
 
-class FrontDoor:
+class GrpcFrontend:
     """A gRPC server that offers `Generate`, health and reflection.
 
     Args:

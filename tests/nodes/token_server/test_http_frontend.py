@@ -280,8 +280,8 @@ def test_the_measurement_study_can_ask_it(server):
 
 def test_as_a_process_it_drains_and_cuts_what_outlasts_the_grace_time(start_node, free_port):
     port = free_port()
-    doors = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
-    node = start_node("token_server", *doors, "--grace", 1.5)
+    listeners = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
+    node = start_node("token_server", *listeners, "--grace", 1.5)
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
         client.stream("POST", PATH, json=asking("Count to 900", gap=0.05)) as long,
@@ -303,8 +303,8 @@ def test_as_a_process_it_drains_and_cuts_what_outlasts_the_grace_time(start_node
 
 def test_as_a_process_that_ends_it_says_so_and_refuses_a_whole_answer_it_cannot_complete(start_node, free_port):
     port = free_port()
-    doors = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
-    node = start_node("token_server", *doors, "--grace", 1.5)
+    listeners = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
+    node = start_node("token_server", *listeners, "--grace", 1.5)
     with (
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
         ThreadPoolExecutor() as others,
@@ -331,8 +331,8 @@ def test_as_a_process_that_ends_it_says_so_and_refuses_a_whole_answer_it_cannot_
 def test_a_port_in_use_is_one_sentence_and_exit_status_2(start_node, free_port):
     port = free_port()
     start_node("token_server", "--listen", f"127.0.0.1:{port}")
-    doors = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
-    status, error = start_node("token_server", *doors, ready=False).wait()
+    listeners = ("--listen", f"127.0.0.1:{free_port()}", "--http", f"127.0.0.1:{port}")
+    status, error = start_node("token_server", *listeners, ready=False).wait()
     assert status == 2
     assert f"cannot listen on 127.0.0.1:{port}" in error
     assert "Traceback" not in error

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from eloquent.emulation.doors import PROMETHEUS, Door
+from eloquent.emulation.inbound_forwards import PROMETHEUS, InboundForward
 from eloquent.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("inner_is_up", [True, False])
-def test_the_door_carries_a_connection_through(inner_is_up):
+def test_a_connection_is_forwarded_inwards(inner_is_up):
     async def echo(reader, writer):
         writer.write((await reader.read(100)).upper())
         await writer.drain()
@@ -23,19 +23,19 @@ def test_the_door_carries_a_connection_through(inner_is_up):
 
     async def scenario() -> bytes:
         inner = await asyncio.start_server(echo, "127.0.0.1", 0)
-        front = Door("echo", "ECHO_PORT", inner.sockets[0].getsockname()[1])
+        front = InboundForward("echo", "ECHO_PORT", inner.sockets[0].getsockname()[1])
         if not inner_is_up:
             inner.close()
             await inner.wait_closed()
-        outside = front.open_outside(0)
+        outside = front.listen_outside(0)
         port = outside.getsockname()[1]
-        door = await front.carry(outside)
+        server = await front.serve(outside)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"metrics")
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()
-        door.close()
+        server.close()
         inner.close()
         return answer
 
@@ -47,20 +47,20 @@ End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def through_a_door() -> AsyncIterator[tuple[End, End]]:
-    """Connect a caller and a service, through a door; both keep their ends open."""
+async def through_a_forward() -> AsyncIterator[tuple[End, End]]:
+    """Connect a caller and a service, through a forward; both keep their ends open."""
     reached: asyncio.Queue[End] = asyncio.Queue()
     inner = await asyncio.start_server(lambda *end: reached.put(end), "127.0.0.1", 0)
-    front = Door("the service", "SERVICE_PORT", inner.sockets[0].getsockname()[1])
-    outside = front.open_outside(0)
+    front = InboundForward("the service", "SERVICE_PORT", inner.sockets[0].getsockname()[1])
+    outside = front.listen_outside(0)
     port = outside.getsockname()[1]
-    door = await front.carry(outside)
+    server = await front.serve(outside)
     caller = await asyncio.open_connection("127.0.0.1", port)
     service = await reached.get()
     yield caller, service
     for _, writer in (caller, service):
         writer.transport.abort()
-    door.close()
+    server.close()
     inner.close()
 
 
@@ -82,7 +82,7 @@ def open_sockets() -> int:
 @pytest.mark.parametrize("is_waiting_to_write", [False, True])
 def test_a_reset_of_one_side_resets_the_other_and_keeps_no_socket(who: str, is_waiting_to_write: bool):
     async def run() -> None:
-        async with through_a_door() as (caller, service):
+        async with through_a_forward() as (caller, service):
             before = open_sockets()
             (one, other) = (caller, service) if who == "caller" else (service, caller)
             if is_waiting_to_write:  # more than all buffers hold, to one who does not read
@@ -105,7 +105,7 @@ def test_one_side_may_end_before_the_other():
     """As a caller does who has asked, and waits for the answer."""
 
     async def run() -> bytes:
-        async with through_a_door() as (caller, service):
+        async with through_a_forward() as (caller, service):
             caller[1].write(b"question")
             caller[1].write_eof()
             assert await service[0].read() == b"question"
@@ -120,7 +120,7 @@ def test_what_nobody_takes_is_not_kept():
     """A caller who does not read stops the service, instead of filling the memory of the lab."""
 
     async def run() -> int:
-        async with through_a_door() as (caller, service):
+        async with through_a_forward() as (caller, service):
             caller[1].transport.pause_reading()
             service[1].transport.set_write_buffer_limits(0)
             sent, chunk = 0, bytes(65536)
@@ -135,7 +135,7 @@ def test_what_nobody_takes_is_not_kept():
 
 
 def test_a_port_in_use_is_refused_with_a_remedy():
-    with PROMETHEUS.open_outside(0) as taken:
+    with PROMETHEUS.listen_outside(0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port} .* Prometheus .*PROMETHEUS_PORT={port + 1}"):
-            PROMETHEUS.open_outside(port)
+            PROMETHEUS.listen_outside(port)

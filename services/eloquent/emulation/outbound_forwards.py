@@ -1,10 +1,10 @@
-"""Windows: ports in the lab that lead to services outside; the opposite of doors (doors.py).
+"""Outbound forwards: ports in the lab that lead to services outside, the opposite of inbound_forwards.py.
 
-In the lab a socket is opened on its own loopback and handed out, to a process that looks out: a child of the lab, which ends
+In the lab a socket is opened on its own loopback and handed out, to a process that forwards: a child of the lab, which ends
 with it, but in the network of those who started the lab, where it looks up names and connects. In containers the switches reach
 the controller so, and the board Prometheus.
 
-    nsenter --net=... --mount=... -- python -m eloquent.emulation.windows DESCRIPTOR=HOST:PORT ...
+    nsenter --net=... --mount=... -- python -m eloquent.emulation.outbound_forwards DESCRIPTOR=HOST:PORT ...
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eloquent.addresses import parse_address
-from eloquent.emulation.doors import carry_across
+from eloquent.emulation.inbound_forwards import forward
 from eloquent.emulation.processes import READY_LINE, LabProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class OutboundForward:
     """One service outside that processes of the lab reach.
 
     Attributes:
@@ -47,26 +47,28 @@ class Outside:
     mount: int
 
 
-async def open_windows(windows: Iterable[Window], outside: Outside, *, logs: Path) -> LabProcess:
-    """Open the windows' sockets and start the process that looks out, which alone keeps them.
+async def start_outbound_forwards(forwards: Iterable[OutboundForward], outside: Outside, *, logs: Path) -> LabProcess:
+    """Open the forwards' sockets in the lab and start the process that forwards, which alone keeps them.
 
     Args:
-        windows: What there is to be seen.
-        outside: Where it is.
+        forwards: Which services.
+        outside: Where they are.
         logs: Folder of the log files.
 
     Raises:
         EmulationError: It did not get ready.
     """
     with contextlib.ExitStack() as handed_out:
-        openings = [(handed_out.enter_context(_listen(window.inner_port)), window.address) for window in windows]
+        openings = [(handed_out.enter_context(_listen(forward.inner_port)), forward.address) for forward in forwards]
         words = [
             *("nsenter", f"--net=/proc/self/fd/{outside.network}", f"--mount=/proc/self/fd/{outside.mount}", "--"),
-            *(sys.executable, "-m", "eloquent.emulation.windows"),
+            *(sys.executable, "-m", "eloquent.emulation.outbound_forwards"),
             *(f"{inner.fileno()}={address}" for inner, address in openings),
         ]
         descriptors = (outside.network, outside.mount, *(inner.fileno() for inner, _ in openings))
-        process = LabProcess("the windows", words, log=logs / "windows.log", descriptors=descriptors)
+        process = LabProcess(
+            "the outbound forwards", words, log=logs / "outbound-forwards.log", descriptors=descriptors
+        )
         await process.start()
     await process.wait_ready()
     return process
@@ -80,21 +82,21 @@ def _listen(port: int) -> socket.socket:
     return inner
 
 
-async def look_out(inner: socket.socket, address: str) -> asyncio.Server:
-    """Carry each connection that comes from inside to the service outside.
+async def forward_outwards(inner: socket.socket, address: str) -> asyncio.Server:
+    """Forward each connection from inside to the service outside.
 
     Args:
         inner: A listening socket of the lab's network.
         address: HOST:PORT of the service.
     """
     host, port = parse_address(address)
-    return await asyncio.start_server(functools.partial(carry_across, host=host, port=port), sock=inner)
+    return await asyncio.start_server(functools.partial(forward, host=host, port=port), sock=inner)
 
 
 async def _main() -> None:
     for word in sys.argv[1:]:
         number, _, address = word.partition("=")
-        await look_out(socket.socket(fileno=int(number)), address)
+        await forward_outwards(socket.socket(fileno=int(number)), address)
     print(READY_LINE, flush=True)  # what the lab waits for
     await asyncio.Event().wait()
 

@@ -1,8 +1,8 @@
-"""Doors: ports of the machine's 127.0.0.1 that lead to services in the lab.
+"""Inbound forwards: ports of the machine's 127.0.0.1 that lead to services in the lab.
 
 Inside, a service listens on the loopback of the lab's own namespace. Outside, a socket is opened on the machine's 127.0.0.1 before
-the lab exists, and handed in; the lab carries each connection across. Nothing of the machine's network is changed, and the doors
-fall shut with the lab.
+the lab exists, and handed in; the lab forwards each connection. Nothing of the machine's network is changed, and the
+forwards end with the lab.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from eloquent.addresses import reason_of
 from eloquent.errors import ConfigurationError
 
 LISTEN_ADDRESS = os.environ.get("ELOQUENT_LISTEN", "127.0.0.1")
-"""Where doors are opened; only a container, whose own network nobody else shares, sets another address."""
+"""Where the forwards listen; only a container, whose own network nobody else shares, sets another address."""
 CHUNK = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class InboundForward:
     """One service of the lab that its user reaches.
 
     Attributes:
@@ -35,7 +35,7 @@ class Door:
     option: str
     inner_port: int
 
-    def open_outside(self, port: int) -> socket.socket:
+    def listen_outside(self, port: int) -> socket.socket:
         """Listen outside, where the user connects to.
 
         Args:
@@ -57,18 +57,18 @@ class Door:
         outside.listen()
         return outside
 
-    async def carry(self, outside: socket.socket) -> asyncio.Server:
-        """Carry each connection to the service; called inside the lab.
+    async def serve(self, outside: socket.socket) -> asyncio.Server:
+        """Forward each connection to the service; called inside the lab.
 
         Args:
-            outside: What `open_outside` gave.
+            outside: What `listen_outside` gave.
         """
-        carry = functools.partial(carry_across, host="127.0.0.1", port=self.inner_port)
-        return await asyncio.start_server(carry, sock=outside)
+        connected = functools.partial(forward, host="127.0.0.1", port=self.inner_port)
+        return await asyncio.start_server(connected, sock=outside)
 
 
-async def carry_across(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, host: str, port: int) -> None:
-    """Carry one connection to a service, until both sides have ended, or one of them is reset, which resets the other.
+async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, host: str, port: int) -> None:
+    """Forward one connection to a service, until both sides have ended, or one of them is reset, which resets the other.
 
     Args:
         reader: What comes from the caller.
@@ -111,9 +111,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-PROMETHEUS = Door("Prometheus", "PROMETHEUS_PORT", 9090)
-BOARD = Door("the board", "BOARD_PORT", 8080)
-LOCUST = Door("Locust", "LOCUST_PORT", 8089)
-METRICS = Door("the metrics", "METRICS_PORT", 9091)
+PROMETHEUS = InboundForward("Prometheus", "PROMETHEUS_PORT", 9090)
+BOARD = InboundForward("the board", "BOARD_PORT", 8080)
+LOCUST = InboundForward("Locust", "LOCUST_PORT", 8089)
+METRICS = InboundForward("the metrics", "METRICS_PORT", 9091)
 """For a Prometheus that is not in the lab (watch/metrics_gate.py)."""
-DOORS = (PROMETHEUS, BOARD, LOCUST, METRICS)
+INBOUND_FORWARDS = (PROMETHEUS, BOARD, LOCUST, METRICS)

@@ -5,24 +5,26 @@ import grpc.aio
 
 from eloquent.calls.names import GENERATE
 from eloquent.nodes.common.admission import Admission
-from eloquent.nodes.common.front_door import FrontDoor
+from eloquent.nodes.common.grpc_frontend import GrpcFrontend
 from eloquent.nodes.token_server.tcp_account import find_connection
 
 
 def test_a_connection_outlives_an_outage_that_tcp_outlives():
-    patience = []
+    timeouts: list[int] = []
+    frontend: GrpcFrontend
 
     async def generate(_: bytes, context: grpc.aio.ServicerContext) -> None:
-        with find_connection(context.peer()) as connection:
-            patience.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+        with find_connection(context.peer(), frontend.address) as connection:
+            timeouts.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
 
     async def run():
-        door = FrontDoor(generate, admission=Admission(1))
-        port = await door.open("127.0.0.1:0")
+        nonlocal frontend
+        frontend = GrpcFrontend(generate, admission=Admission(1))
+        port = await frontend.open("127.0.0.1:0")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             async for _ in channel.unary_stream(GENERATE)(b""):
                 pass
-        await door.drain(1)
+        await frontend.drain(1)
 
     asyncio.run(run())
-    assert patience == [120_000]
+    assert timeouts == [120_000]

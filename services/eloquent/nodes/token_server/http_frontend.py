@@ -24,7 +24,7 @@ from eloquent.calls.chat_request import ChatRequest, InvalidRequest
 from eloquent.nodes.common.admission import Admission, Refused
 from eloquent.nodes.token_server.completion import Completion
 from eloquent.nodes.token_server.http_connection import ABORT, HttpConnection
-from eloquent.nodes.token_server.model import Answer, Caller, InvalidQuestion, Model, Question
+from eloquent.nodes.token_server.model import Caller, Generation, GenerationParameters, InvalidParameter, Model
 
 MODEL = "eloquent"
 USUAL_TOKENS = 200  # of an answer whose request sets no limit: 20 s at the usual pace
@@ -38,7 +38,7 @@ _HTTP = {
 }
 
 
-class ChatDoor:
+class HttpFrontend:
     """An HTTP server that offers chat completions, models, and health.
 
     Args:
@@ -113,14 +113,14 @@ class ChatDoor:
         completion = Completion(asked, answer, self._model, _caller(request))
         return _Admitted(self._admission, completion, self._closing)
 
-    def _begin(self, asked: ChatRequest) -> Answer:
+    def _begin(self, asked: ChatRequest) -> Generation:
         """Begin the answer to a request.
 
         Raises:
             InvalidRequest: The model does not take it.
         """
         own = asked.eloquent or chat_request.Extension()
-        question = Question(
+        parameters = GenerationParameters(
             prompt=asked.prompt,
             max_tokens=asked.max_completion_tokens or asked.max_tokens or 0,
             usual_tokens=USUAL_TOKENS,
@@ -130,8 +130,8 @@ class ChatDoor:
             first_token_delay=own.first_token_delay_s,
         )
         try:
-            return self._model.answer(question)
-        except InvalidQuestion as error:
+            return self._model.answer(parameters)
+        except InvalidParameter as error:
             if error.field == "prompt":
                 raise InvalidRequest(f"messages: the {error}", "messages") from error
             param = _param(error.field, asked)
@@ -143,7 +143,7 @@ class ChatDoor:
 
 
 def _param(field: str, asked: ChatRequest) -> str:
-    """Return what a request calls a field of a question."""
+    """Return what a request calls a field of a parameters."""
     if field == "max_tokens":
         return "max_completion_tokens" if asked.max_completion_tokens else field
     return f"eloquent.{field}" if field == "source" else f"eloquent.{field}_s"

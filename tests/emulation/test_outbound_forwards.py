@@ -8,24 +8,25 @@ import sys
 
 import pytest
 
-from eloquent.emulation.windows import look_out
+from eloquent.emulation.outbound_forwards import forward_outwards
 
-# Inside a network of its own: open a window to ADDRESS outside, and print what is to be seen through it.
+# Inside a network of its own: forward a port to ADDRESS outside, and print what comes through it.
 INSIDE = """
 import asyncio, sys
 from pathlib import Path
 from eloquent.emulation.processes import run_command
-from eloquent.emulation.windows import Outside, Window, open_windows
+from eloquent.emulation.outbound_forwards import Outside, OutboundForward, start_outbound_forwards
 
 async def main():
     run_command("ip", "link", "set", "lo", "up")
     network, mount, address, logs = sys.argv[1:]
-    windows = await open_windows([Window(6653, address)], Outside(int(network), int(mount)), logs=Path(logs))
+    outside = Outside(int(network), int(mount))
+    forwards = await start_outbound_forwards([OutboundForward(6653, address)], outside, logs=Path(logs))
     reader, writer = await asyncio.open_connection("127.0.0.1", 6653)
     writer.write(b"who is there?")
     print((await reader.read()).decode())
     writer.close()
-    await windows.stop()
+    await forwards.stop()
     try:
         await asyncio.open_connection("127.0.0.1", 6653)
     except ConnectionRefusedError:
@@ -42,7 +43,7 @@ async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_window_carries_a_connection_out(is_there):
+def test_a_connection_is_forwarded_outwards(is_there):
     async def scenario() -> bytes:
         outside = await asyncio.start_server(_shout, "127.0.0.1", 0)
         port = outside.sockets[0].getsockname()[1]
@@ -50,13 +51,13 @@ def test_a_window_carries_a_connection_out(is_there):
             outside.close()
             await outside.wait_closed()
         inner = socket.create_server(("127.0.0.1", 0))
-        window = await look_out(inner, f"localhost:{port}")
+        server = await forward_outwards(inner, f"localhost:{port}")
         reader, writer = await asyncio.open_connection(*inner.getsockname())
         writer.write(b"hello")
         answer = await reader.read()
         writer.close()
         await writer.wait_closed()
-        window.close()
+        server.close()
         outside.close()
         return answer
 

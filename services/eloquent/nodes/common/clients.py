@@ -20,7 +20,7 @@ from eloquent import schemes
 from eloquent.addresses import parse_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, chat_stream, names
-from eloquent.calls.answer import AnswerCheck, AnswerFailed, Token
+from eloquent.calls.answer import AnswerCheck, AnswerFailed, AnswerToken
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.sources.counting import counting_prompt
@@ -73,7 +73,7 @@ class Ask:
 Metadata = tuple[tuple[str, str], ...]
 
 
-class Lane(ABC, Generic[Connection]):
+class AsyncClient(ABC, Generic[Connection]):
     """One scheme's connections, kept open; each session has one to itself.
 
     Args:
@@ -93,7 +93,7 @@ class Lane(ABC, Generic[Connection]):
             except (TimeoutError, httpx.TransportError):
                 _logger.warning("no connection to %s; going on", self._target)
 
-    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+    async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
         """Ask, and yield the tokens as they come; whoever closes it early tells the server.
 
         Raises:
@@ -124,7 +124,7 @@ class Lane(ABC, Generic[Connection]):
             self._idle.append(connection)
 
     @abstractmethod
-    def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]: ...
+    def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]: ...
 
     @abstractmethod
     def _make(self) -> Connection: ...
@@ -136,10 +136,10 @@ class Lane(ABC, Generic[Connection]):
     async def _close(self, connection: Connection) -> None: ...
 
 
-class GrpcLane(Lane[grpc.aio.Channel]):
+class AsyncGrpcClient(AsyncClient[grpc.aio.Channel]):
     """Asks by gRPC."""
 
-    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
         request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
         request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
         async with self._connection() as channel:
@@ -149,7 +149,7 @@ class GrpcLane(Lane[grpc.aio.Channel]):
             call = generate(request, metadata=metadata, timeout=ask.deadline)
             try:
                 async for token in call:
-                    yield Token(token.index, token.text, token.generated_at_ns / 1e9)
+                    yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
             except grpc.aio.AioRpcError as error:
                 raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
             finally:
@@ -165,10 +165,10 @@ class GrpcLane(Lane[grpc.aio.Channel]):
         await connection.close()
 
 
-class SseLane(Lane[httpx.AsyncClient]):
+class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
     """Asks by HTTP, and reads server-sent events."""
 
-    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[Token, None]:
+    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
         question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
         try:
@@ -210,7 +210,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
 
-def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
+def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
     """Find where to ask for each scheme.
 
     Args:
@@ -219,19 +219,19 @@ def make_lanes(flags: argparse.Namespace) -> dict[str, Lane[Any]]:
     Raises:
         ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
     """
-    lanes: dict[str, Lane[Any]] = {}
-    make: type[Lane[Any]]
+    clients: dict[str, AsyncClient[Any]] = {}
+    make: type[AsyncClient[Any]]
     for name in flags.schemes:
         if name == SSE:
-            flag, target, make = "--http", flags.http, SseLane
+            flag, target, make = "--http", flags.http, AsyncSseClient
         elif schemes.get(name).kind == "kernel":
-            flag, target, make = "--server", flags.server, GrpcLane
+            flag, target, make = "--server", flags.server, AsyncGrpcClient
         else:
-            flag, target, make = "--edge", flags.edge, GrpcLane
+            flag, target, make = "--edge", flags.edge, AsyncGrpcClient
         if not target:
             raise ConfigurationError(f"the scheme '{name}' needs {flag}")
         parse_address(target)
-        lanes[name] = make(target)
-    if not lanes:
+        clients[name] = make(target)
+    if not clients:
         raise ConfigurationError("name at least one scheme with --schemes")
-    return lanes
+    return clients

@@ -1,4 +1,4 @@
-"""The viewer's lane of server-sent events: whole answers, and every way in which one can fail."""
+"""The viewer's client of server-sent events: whole answers, and every way in which one can fail."""
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
@@ -7,15 +7,15 @@ import pytest
 
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed
-from eloquent.nodes.common.lanes import Ask, GrpcLane, SseLane
+from eloquent.nodes.common.clients import Ask, AsyncGrpcClient, AsyncSseClient
 from eloquent.nodes.token_server.model import Limits
 
 METADATA = names.owner_metadata(client="c1", scheme="sse", session="c1.sse.r1")
 ASK = Ask(0.05, 0.01)
 
 
-async def read(lane, ask=ASK):
-    async with aclosing(lane.answer(ask, METADATA)) as answer:
+async def read(client, ask=ASK):
+    async with aclosing(client.answer(ask, METADATA)) as answer:
         return [(token.index, token.text) async for token in answer]
 
 
@@ -44,13 +44,13 @@ async def script(data, *, end=b""):
 def test_sessions_one_after_the_other_share_a_connection_and_no_two_at_once(server):
     async def run():
         async with server(http=True) as (port, _):
-            lane = SseLane(f"127.0.0.1:{port.http}")
-            await lane.connect()
-            answers = [await read(lane), await read(lane)]
-            after_two = len(lane._all)
-            answers += await asyncio.gather(read(lane), read(lane))
-            connections = len(lane._all)
-            await lane.close()
+            client = AsyncSseClient(f"127.0.0.1:{port.http}")
+            await client.connect()
+            answers = [await read(client), await read(client)]
+            after_two = len(client._all)
+            answers += await asyncio.gather(read(client), read(client))
+            connections = len(client._all)
+            await client.close()
             return answers, after_two, connections
 
     answers, after_two, connections = asyncio.run(run())
@@ -58,42 +58,42 @@ def test_sessions_one_after_the_other_share_a_connection_and_no_two_at_once(serv
     assert (after_two, connections) == (1, 2)
 
 
-@pytest.mark.parametrize("lane_class", [SseLane, GrpcLane])
-def test_a_refusal_has_the_same_outcome_by_every_lane(server, lane_class):
+@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
+def test_a_refusal_has_the_same_outcome_by_every_lane(server, client_class):
     async def run():
         async with server(http=True, limits=Limits(streams=0)) as (port, _):
-            lane = lane_class(f"127.0.0.1:{port.http if lane_class is SseLane else port}")
+            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
             with pytest.raises(AnswerFailed) as caught:
-                await read(lane)
-            await lane.close()
+                await read(client)
+            await client.close()
             return caught.value.outcome
 
     assert asyncio.run(run()) == "resource_exhausted"
 
 
-@pytest.mark.parametrize("lane_class", [SseLane, GrpcLane])
-def test_an_answer_without_a_token_has_not_come(server, lane_class):
+@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
+def test_an_answer_without_a_token_has_not_come(server, client_class):
     async def run():
         async with server(http=True) as (port, _):
-            lane = lane_class(f"127.0.0.1:{port.http if lane_class is SseLane else port}")
+            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
             with pytest.raises(AnswerFailed) as caught:
-                await read(lane, Ask(60, 0.05, "Count to 0"))
-            await lane.close()
+                await read(client, Ask(60, 0.05, "Count to 0"))
+            await client.close()
             return caught.value.outcome
 
     assert asyncio.run(run()) == "data_loss"
 
 
-@pytest.mark.parametrize("lane_class", [SseLane, GrpcLane])
-def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, lane_class):
+@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
+def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, client_class):
     async def run():
         async with server(http=True) as (port, counts):
-            lane = lane_class(f"127.0.0.1:{port.http if lane_class is SseLane else port}")
-            async with aclosing(lane.answer(Ask(60, 0.05), METADATA)) as answer:
+            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
+            async with aclosing(client.answer(Ask(60, 0.05), METADATA)) as answer:
                 await anext(answer)
             await until(lambda: counts("active_generations") == 0)
-            again = await read(lane)
-            await lane.close()
+            again = await read(client)
+            await client.close()
             return again, counts("cancelled_streams_total")
 
     again, cancelled = asyncio.run(run())
@@ -130,10 +130,10 @@ def chunked(data):
 def test_what_is_no_whole_answer_is_an_outcome(data, outcome):
     async def run():
         async with script(data) as port:
-            lane = SseLane(f"127.0.0.1:{port}")
+            client = AsyncSseClient(f"127.0.0.1:{port}")
             with pytest.raises(AnswerFailed) as caught:
-                await read(lane)
-            await lane.close()
+                await read(client)
+            await client.close()
             return caught.value.outcome
 
     assert asyncio.run(run()) == outcome
@@ -144,10 +144,10 @@ def test_a_server_that_falls_silent_meets_the_deadline(monkeypatch):
 
     async def run():
         async with script(HEAD, end=None) as port:
-            lane = SseLane(f"127.0.0.1:{port}")
+            client = AsyncSseClient(f"127.0.0.1:{port}")
             with pytest.raises(AnswerFailed) as caught:
-                await read(lane)
-            await lane.close()
+                await read(client)
+            await client.close()
             return caught.value.outcome
 
     assert asyncio.run(run()) == "deadline_exceeded"
@@ -155,11 +155,11 @@ def test_a_server_that_falls_silent_meets_the_deadline(monkeypatch):
 
 def test_nobody_there_is_unavailable(free_port):
     async def run():
-        lane = SseLane(f"127.0.0.1:{free_port()}")
-        await lane.connect()  # goes on
+        client = AsyncSseClient(f"127.0.0.1:{free_port()}")
+        await client.connect()  # goes on
         with pytest.raises(AnswerFailed) as caught:
-            await read(lane)
-        await lane.close()
+            await read(client)
+        await client.close()
         return caught.value.outcome
 
     assert asyncio.run(run()) == "unavailable"
