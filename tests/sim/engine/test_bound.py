@@ -36,36 +36,54 @@ def test_the_extremes():
 
 def test_more_packets_lower_it():
     model = scenarios.load("paper-default").loss_down
-    bounds = [stall_ratio_bound(model, packets_per_token=count) for count in (1, 2, 3, 5, 10)]
+    bounds = [stall_ratio_bound(model, spacing=0.1 / count) for count in (1, 2, 3, 5, 10)]
     assert bounds == sorted(bounds, reverse=True)
+
+
+def test_known_values_of_several_packets_a_token():
+    """As they were computed before packets could go at any distance."""
+    model = scenarios.load("paper-default").loss_down
+    for count, percent in ((1, 14.175), (2, 12.809), (3, 11.533), (5, 9.279), (10, 5.280)):
+        assert stall_ratio_bound(model, spacing=0.1 / count) * 100 == pytest.approx(percent, abs=0.001)
+
+
+def test_faster_tokens_do_not_change_what_packets_can_bring():
+    """Each packet has something new, however much."""
+    model = scenarios.load("paper-long").loss_down
+    bounds = {stall_ratio_bound(model, gap=gap, spacing=0.06) for gap in (0.005, 0.01, 0.02, 0.06)}
+    assert max(bounds) == pytest.approx(min(bounds), abs=1e-12)
 
 
 def test_the_matrices_are_a_chain():
     model = scenarios.load("paper-long").loss_down
-    for count in (1, 3):
-        render, silent = step_matrices(model, gap=0.1, packets_per_token=count)
-        assert (render + silent).sum(axis=1) == pytest.approx(1.0)
-        assert stationary(render + silent).sum() == pytest.approx(1.0)
+    for gap, spacing, places in ((0.1, 0.1, 1), (0.1, 0.1 / 3, 3), (0.02, 0.06, 5), (0.02, 0.015, 20), (0.005, 0.3, 1)):
+        render, silent = step_matrices(model, gap=gap, spacing=spacing)
+        assert len(render) == places
+        assert (render + silent).sum(axis=2) == pytest.approx(1.0)
+        assert all(stationary(step).sum() == pytest.approx(1.0) for step in render + silent)
 
 
 @pytest.mark.parametrize(
-    ("model", "scheme", "packets"),
+    ("model", "scheme", "gap", "spacing"),
     [
-        (scenarios.load("paper-default").loss_down, "bound", 1),
-        (scenarios.load("paper-frequent").loss_down, "bound", 1),
-        (scenarios.load("paper-long").loss_down, "bound", 1),
-        (scenarios.load("paper-default").loss_down, "bound-50ms", 2),
-        (scenarios.load("paper-long").loss_down, "bound-25ms", 4),
-        (IndependentLoss(probability=0.4), "bound", 1),
-        (MarkovLoss(stay_good=0.8, stay_bad=0.7, loss_in_good=0.1, loss_in_bad=0.8, slot=0.05), "bound", 1),
+        (scenarios.load("paper-default").loss_down, "bound", 0.1, 0.1),
+        (scenarios.load("paper-frequent").loss_down, "bound", 0.1, 0.1),
+        (scenarios.load("paper-long").loss_down, "bound", 0.1, 0.1),
+        (scenarios.load("paper-default").loss_down, "bound-50ms", 0.1, 0.05),
+        (scenarios.load("paper-long").loss_down, "bound-25ms", 0.1, 0.025),
+        (IndependentLoss(probability=0.4), "bound", 0.1, 0.1),
+        (scenarios.load("paper-default").loss_down, "bound", 0.06, 0.06),
+        (scenarios.load("paper-long").loss_down, "bound", 0.033, 0.033),
+        (scenarios.load("paper-default").loss_down, "bound-20ms", 0.06, 0.02),
+        (MarkovLoss(stay_good=0.8, stay_bad=0.7, loss_in_good=0.1, loss_in_bad=0.8, slot=0.05), "bound", 0.1, 0.1),
     ],
 )
-def test_the_simulator_agrees(model: LossModel, scheme: str, packets: int):
+def test_the_simulator_agrees(model: LossModel, scheme: str, gap: float, spacing: float):
     """The exact value lies in the interval that holds the truth all but once in a million times."""
     scenario = scenarios.Scenario(rtt=0.1, loss_down=model)
-    (result,) = run([Point(scheme, scenario)], sessions=15, generated_s=constant_rate(60.0), seed=1)
+    (result,) = run([Point(scheme, scenario)], sessions=15, generated_s=constant_rate(60.0, gap), seed=1)
     stall_s, stream_s = result.column("stall_s"), result.column("stream_s")
-    exact, simulated = stall_ratio_bound(model, packets_per_token=packets), ratio(stall_s, stream_s)
+    exact, simulated = stall_ratio_bound(model, gap=gap, spacing=spacing), ratio(stall_s, stream_s)
     interval = share_interval(stall_s, stream_s, level=1 - 1e-6)
     assert simulated is not None
     assert interval is not None
@@ -73,8 +91,7 @@ def test_the_simulator_agrees(model: LossModel, scheme: str, packets: int):
     assert simulated == pytest.approx(exact, rel=0.2)
 
 
-def test_a_channel_without_a_common_beat_has_none():
-    with pytest.raises(ConfigurationError):
-        stall_ratio_bound(scenarios.load("paper-default").loss_down, gap=0.07)
-    with pytest.raises(ConfigurationError):
-        stall_ratio_bound(scenarios.load("paper-default").loss_down, gap=0.05)
+def test_what_has_no_common_beat_has_no_bound():
+    for times in ({"gap": 0.0701234}, {"spacing": 0.0701234}, {"spacing": 0.0}):
+        with pytest.raises(ConfigurationError, match="whole milliseconds"):
+            stall_ratio_bound(scenarios.load("paper-default").loss_down, **times)

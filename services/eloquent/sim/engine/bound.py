@@ -10,11 +10,13 @@ distribution p,
 is the share of the steps that begin a gap of d steps, and the sum of d f(d) is 1 (Kac's formula): d f(d) is the share of the
 TIME in gaps of d steps. The stall ratio is therefore 1 minus the sum of d f(d) over the gaps that are no stalls.
 
-With several packets for each token, those after the first one are only sent while something is missing; the state then also
-holds which packet of the token's interval is next and whether something is missing.
+Packets need not go with tokens: each renders whatever has been produced since the last one that arrived, and renders nothing where
+that is nothing. The state then also holds whether something is missing, and the matrices depend on the packet's place against
+slots and tokens. Places repeat, so that a round of them is a chain, too.
 """
 
-from itertools import pairwise
+import math
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,72 +27,72 @@ from eloquent.qoe.session import STALL_THRESHOLD
 
 Matrix = NDArray[np.float64]
 _TOLERANCE = 1e-9  # seconds, the resolution of the clock (docs/measures.md)
+_FINEST = 1000  # parts of a second that times may have
 
 
 def stall_ratio_bound(
-    model: LossModel, *, gap: float = 0.1, packets_per_token: int = 1, threshold: float = STALL_THRESHOLD
+    model: LossModel, *, gap: float = 0.1, spacing: float | None = None, threshold: float = STALL_THRESHOLD
 ) -> float:
     """Return the least stall ratio on a channel, in the long run.
 
     Args:
         model: The channel: a Markov model whose slots begin with tokens, or one that never changes.
         gap: Seconds between tokens.
-        packets_per_token: Packets at even intervals for each token, from 1; those after the first one only if needed.
+        spacing: Seconds between packets, the first of which goes with a token; one packet a token unless given.
         threshold: Longest gap that is no stall, in seconds.
 
     Returns:
         The share of the time that is spent in stalls, 0..1; 1 where nothing ever arrives.
 
     Raises:
-        ConfigurationError: The model has no exact bound: its slots and the packets have no common beat.
+        ConfigurationError: The model has no exact bound, or times have no common beat: give whole milliseconds.
     """
-    render, silent = step_matrices(model, gap=gap, packets_per_token=packets_per_token)
-    share = stationary(render + silent)
-    begins = share @ render  # a rendering ends the gap before, and begins this one
+    spacing = gap if spacing is None else spacing
+    render, silent = step_matrices(model, gap=gap, spacing=spacing)
+    before = _shares(render + silent)
+    begins = np.einsum("pi,pij->pj", before, render)  # a rendering ends the gap before, and begins this one
     if begins.sum() < 1e-15:
         return 1.0
-    step = gap / packets_per_token
     smooth = 0.0
-    for length in range(1, int((threshold + _TOLERANCE) / step) + 1):
-        smooth += length * float((begins @ render).sum())
-        begins = begins @ silent
+    for length in range(1, int((threshold + _TOLERANCE) / spacing) + 1):
+        begins = np.roll(begins, 1, axis=0)  # the state after a packet is that before the next one
+        smooth += length * float(np.einsum("pi,pij->", begins, render))
+        begins = np.einsum("pi,pij->pj", begins, silent)
     return 1.0 - smooth
 
 
-def step_matrices(model: LossModel, *, gap: float, packets_per_token: int) -> tuple[Matrix, Matrix]:
-    """Return the transitions of one step that end in a rendering, and those that do not.
+def step_matrices(model: LossModel, *, gap: float, spacing: float) -> tuple[Matrix, Matrix]:
+    """Return, for each place that a packet may have, the transitions that end in its rendering, and those that do not.
 
-    Entry [i, j] is the probability that state i is followed by state j, whose packet is then rendered or not; both matrices
-    together are the chain. A state is (state of the channel at the packet, its place among the packets of the token's
-    interval, whether something is missing after it).
+    Entry [place, i, j] is the probability that state i before the packet is followed by state j, and the packet renders
+    something or not; both together are a chain. A state is (state of the channel, whether something is missing).
 
     Args:
         model: The channel.
         gap: Seconds between tokens.
-        packets_per_token: Packets for each token.
+        spacing: Seconds between packets.
 
     Raises:
         ConfigurationError: As for `stall_ratio_bound`.
     """
     chain, losses = _channel(model)
-    moves = _moves(model, chain, gap, packets_per_token)
-    size = len(losses) * packets_per_token * 2
-    render, silent = np.zeros((size, size)), np.zeros((size, size))
-
-    def number(state: int, place: int, *, missing: bool) -> int:
-        return (state * packets_per_token + place) * 2 + missing
-
-    for state in range(len(losses)):
-        for place in range(packets_per_token):
-            following = (place + 1) % packets_per_token
+    ticks, slot = _exact(spacing), None if model.slot is None else _exact(model.slot)
+    tokens = _exact(gap)
+    places = math.lcm(*(_over(beat, ticks) for beat in (tokens, slot) if beat is not None))
+    size = len(losses) * 2
+    render, silent = np.zeros((places, size, size)), np.zeros((places, size, size))
+    for place in range(places):
+        here, last = place * ticks, (place - 1) * ticks
+        crossed = 1 if slot is None else here // slot - last // slot
+        moves = np.linalg.matrix_power(chain, crossed)
+        is_new = here // tokens > last // tokens
+        for state, after in np.ndindex(moves.shape):
             for missing in (False, True):
-                here = number(state, place, missing=missing)
-                for after, probability in enumerate(moves[place][state]):
-                    if following == 0 or missing:
-                        render[here, number(after, following, missing=False)] += probability * (1 - losses[after])
-                        silent[here, number(after, following, missing=True)] += probability * losses[after]
-                    else:
-                        silent[here, number(after, following, missing=False)] += probability
+                if is_new or missing:
+                    render[place, state * 2 + missing, after * 2] += moves[state, after] * (1 - losses[after])
+                    silent[place, state * 2 + missing, after * 2 + 1] += moves[state, after] * losses[after]
+                else:
+                    silent[place, state * 2, after * 2] += moves[state, after]
     return render, silent
 
 
@@ -117,14 +119,26 @@ def _channel(model: LossModel) -> tuple[Matrix, tuple[float, ...]]:
     raise ConfigurationError("the exact bound is known for Markov models and for models that never change")
 
 
-def _moves(model: LossModel, chain: Matrix, gap: float, packets_per_token: int) -> list[Matrix]:
-    """Return the channel's transition from each packet of a token's interval to the one after it."""
-    if model.slot is None:
-        return [chain] * packets_per_token
-    slots = gap / model.slot
-    step = gap / packets_per_token
-    if abs(slots - round(slots)) > _TOLERANCE or round(slots) < 1:
-        raise ConfigurationError("the exact bound needs tokens at the beginning of slots: a gap of whole slots")
-    crossed = [int((place * step + _TOLERANCE) / model.slot) for place in range(packets_per_token + 1)]
-    powers = [np.linalg.matrix_power(chain, after - before) for before, after in pairwise(crossed)]
-    return [np.asarray(power, dtype=np.float64) for power in powers]
+def _shares(steps: Matrix) -> Matrix:
+    """Return the share of the packets before which each state is met, by the packet's place; all together are 1."""
+    around = np.eye(steps.shape[1])
+    for step in steps:
+        around = around @ step
+    shares = [stationary(around)]
+    for step in steps[:-1]:
+        shares.append(shares[-1] @ step)
+    return np.array(shares) / len(steps)
+
+
+def _exact(seconds: float) -> Fraction:
+    exact = Fraction(seconds).limit_denominator(_FINEST)
+    if abs(exact - Fraction(seconds)) > _TOLERANCE or exact <= 0:
+        raise ConfigurationError(
+            f"the exact bound needs tokens, packets and slots in whole milliseconds, not {seconds!r} s"
+        )
+    return exact
+
+
+def _over(beat: Fraction, ticks: Fraction) -> int:
+    """Return after how many packets a beat and the packets fall together again."""
+    return (beat / ticks).numerator
