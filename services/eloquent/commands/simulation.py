@@ -89,6 +89,9 @@ def reproduce(
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the figures.")] = 30,
     headline: Annotated[int, typer.Option(min=1, help="Sessions of each setting of the printed reductions.")] = 30,
     varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 3,
+    modern: Annotated[
+        int, typer.Option(min=0, help="Sessions of each setting at today's rates; 0 for one of two settings.")
+    ] = 0,
     schemes: Annotated[str | None, typer.Option(help="Schemes of the figures; all registered ones by default.")] = None,
     traces: Annotated[
         Path | None, typer.Option(help="Folder with traces for figure 7, instead of the shipped.")
@@ -102,6 +105,7 @@ def reproduce(
 ) -> None:
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
     from eloquent.sim.engine.tables import show
+    from eloquent.sim.paper import modern as frontier
     from eloquent.sim.paper import readers, reproduction, settings, targets
 
     if only_targets:
@@ -114,7 +118,15 @@ def reproduce(
             _print_table(table.title, table.headings, [tuple(map(show, row)) for row in table.rows])
     else:
         names = settings.scheme_names() if schemes is None else tuple(schemes.split(","))
-        plan = reproduction.Plan(names, sessions=sessions, headline=headline, varied=varied, traces=traces)
+        plan = reproduction.Plan(
+            names,
+            sessions=sessions,
+            headline=headline,
+            varied=varied,
+            modern=modern,
+            extra=frontier.EXTRA if schemes is None else (),
+            traces=traces,
+        )
         # Matplotlib, once the plan is possible, and before the workers, who inherit it.
         from eloquent.sim.paper import plots
 

@@ -21,7 +21,8 @@ def test_figures_are_drawn_and_drawn_alike(monkeypatch: pytest.MonkeyPatch):
     files = dict(draw(reproduction))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         again = dict(draw(reproduction, executor))
-    figures = ("figure-2", "figure-5", "figure-6", "figure-7", "frontier", "limit", "stall-lengths")
+    modern = ("frontier-modern-50-text", "frontier-modern-50-openai")
+    figures = ("figure-2", "figure-5", "figure-6", "figure-7", "frontier", "limit", "stall-lengths", *modern)
     assert {f"{name}.{form}" for name in figures for form in ("png", "svg")} == {*files}
     assert files.keys() == again.keys()
     for name, content in files.items():

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from eloquent.sim.paper import limit
+from eloquent.sim.paper import limit, modern
 from eloquent.sim.paper.figure7 import POOLED
 from eloquent.sim.paper.reproduction import Plan, Reproduction, reproduce, summary_lines, write
 from eloquent.sim.paper.settings import DUPLICATES, OURS, PANELS, TCP
 
 SCHEMES = (TCP, *DUPLICATES, OURS, "bound")
-PLAN = Plan(SCHEMES, sessions=2, headline=3, varied=1)
+PLAN = Plan(SCHEMES, sessions=2, headline=3, varied=1, extra=("eloquent-packed",))
 
 
 FEW = [case for case in limit.cases() if case.gap == limit.GAP and case.rtt == limit.RTTS[-1]]
@@ -36,19 +36,32 @@ def test_two_runs_leave_the_same_bytes(reproduction: Reproduction, tmp_path: Pat
     write(again.tables, tmp_path / "two", title="One")
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     figures = {f"figure-{number}.csv" for number in (2, 5, 6, 7)}
-    assert {"reductions.csv", "tcp.csv", "choices.csv", "limit.csv", "reproduction.md", *figures} <= {*files}
+    assert {"reductions.csv", "tcp.csv", "choices.csv", "limit.csv", "reproduction.md", *figures} | {
+        "modern.csv",
+        "frontier_modern.csv",
+        "frontier_modern.md",
+    } <= {*files}
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def test_each_point_is_simulated_once(reproduction: Reproduction):
-    assert PLAN.total == sum(PLAN.wanted.values()) + 3 * len(SCHEMES)  # figure 7: one session on each trace
+    more = 3 * len(SCHEMES) + 2 * (
+        len(SCHEMES) + 1
+    )  # figure 7: one session on each trace; and the sample of today's rates
+    assert PLAN.total == sum(PLAN.wanted.values()) + more
     assert set(PLAN.wanted.values()) == {1, 2, 3}
     for panel in PANELS.values():
         for scenario in panel:
             assert [result.point.scheme for result in reproduction.panels[scenario]] == list(SCHEMES)
             assert {result.outcomes.total() for result in reproduction.panels[scenario]} == {2}
     assert [result.point.scheme for result in reproduction.replayed[POOLED]] == list(SCHEMES)
+
+
+def test_a_sample_of_todays_rates_has_all_schemes(reproduction: Reproduction):
+    assert list(reproduction.modern) == list(modern.SAMPLE)
+    for results in reproduction.modern.values():
+        assert [result.point.scheme for result in results] == [*SCHEMES, "eloquent-packed"]
 
 
 def test_the_order_of_the_paper_holds(reproduction: Reproduction):

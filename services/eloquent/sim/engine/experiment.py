@@ -89,6 +89,10 @@ class Results:
         """
         return self._columns[name]
 
+    def packets_per_token(self) -> float | None:
+        """Return how many packets a token took, over all sessions; None where none ended well."""
+        return ratio([self._totals["packets"]], [sum(self.column("tokens"))])
+
     def figures(self, baseline: "Results | None" = None) -> SchemeFigures:
         """Return the figures over all sessions (docs/measures.md).
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -15,9 +15,9 @@ from eloquent.channel.schedule import Direction
 from eloquent.qoe.session import STALL_THRESHOLD
 from eloquent.report import styles
 from eloquent.sim.engine.experiment import Results
-from eloquent.sim.paper import figure7, limit
+from eloquent.sim.paper import figure7, limit, modern
 from eloquent.sim.paper.reproduction import Reproduction
-from eloquent.sim.paper.scatter import frontier_figure, redundancy_figure, replay_figure
+from eloquent.sim.paper.scatter import frontier_figure, modern_figure, redundancy_figure, replay_figure
 from eloquent.sim.paper.settings import PANELS, in_series
 from eloquent.sim.paper.timeline import WORDS, Column
 
@@ -60,12 +60,19 @@ def draw(reproduction: Reproduction, executor: Executor | None = None) -> Iterat
     jobs = [  # those that take longest first
         _Job("stall-lengths", lengths_figure, (panels["paper-default"],)),
         _Job("frontier", frontier_figure, (panels,)),
+        *_modern_jobs(reproduction.modern),
         *(_Job(name, redundancy_figure, (panels, settings)) for name, settings in PANELS.items()),
         _Job("figure-7", replay_figure, (reproduction.replayed[figure7.POOLED],)),
         _Job("figure-2", timeline_figure, (reproduction.timeline,)),
         _Job("limit", limit_figure, (reproduction.limits,)),
     ]
     return chain.from_iterable(map(_draw, jobs) if executor is None else executor.map(_draw, jobs))
+
+
+def _modern_jobs(found: modern.Found) -> Iterator[_Job]:
+    """Yield a figure for each rate and content."""
+    for (rate, content), group in groupby(found.items(), key=lambda item: item[0][:2]):
+        yield _Job(f"frontier-modern-{rate}-{content}", modern_figure, (dict(group),))
 
 
 def _draw(job: _Job) -> list[tuple[str, bytes]]:

@@ -1,6 +1,7 @@
 """The paper's results from seeds: what is simulated for which table and figure, and the files that come of it.
 
-Figures 2, 5, 6 and 7, the printed reductions beside ours, what other choices give, the limit of §3.3, and the exact bound.
+Figures 2, 5, 6 and 7, the printed reductions beside ours, what other choices give, the limit of §3.3, and the exact bound; and
+what the paper has not, the frontier at today's rates.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +15,11 @@ from eloquent.sim.engine.batch import Point
 from eloquent.sim.engine.experiment import Results, run, tell_nobody
 from eloquent.sim.engine.session import constant_rate
 from eloquent.sim.engine.tables import Cell, Table, figures_table, gaps_table, show
-from eloquent.sim.paper import figure7, limit, reductions, timeline
+from eloquent.sim.paper import figure7, limit, modern, reductions, timeline
 from eloquent.sim.paper.settings import OURS, PANELS, PAPER, PRINTED, SESSION, VARIATIONS
 
-_LONG = {"gaps", "limit", "limit-map"}  # tables that are only written as CSV
+_LONG = {"gaps", "limit", "limit-map", "modern"}  # tables that are only written as CSV
+_OWN_PAGE = {"frontier_modern"}  # tables with a page of Markdown of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Reproduction:
         replayed: The results of figure 7, by trace, those of all traces first.
         limits: The sweep of §3.3.
         timeline: The runs of figure 2.
+        modern: The results at today's rates.
         tables: Every table, in the order of the report.
     """
 
@@ -36,6 +39,7 @@ class Reproduction:
     replayed: Mapping[str, Sequence[Results]]
     limits: Sequence[limit.Found]
     timeline: Sequence[timeline.Column]
+    modern: modern.Found
     tables: Sequence[Table]
 
 
@@ -47,6 +51,8 @@ class Plan:
         sessions: Sessions of a point in the figures; in figure 7 of a scheme over all traces.
         headline: Sessions of a point of the printed reductions.
         varied: Sessions of a point of the table of choices.
+        modern: Sessions of each setting of the frontier at today's rates; 0 for one session of two of them.
+        extra: Schemes of that frontier beside `names`.
         traces: Folder of the traces of figure 7; None for the shipped ones.
 
     Raises:
@@ -54,9 +60,18 @@ class Plan:
     """
 
     def __init__(
-        self, names: Sequence[str], *, sessions: int, headline: int, varied: int, traces: Path | None = None
+        self,
+        names: Sequence[str],
+        *,
+        sessions: int,
+        headline: int,
+        varied: int,
+        modern: int = 0,
+        extra: Sequence[str] = (),
+        traces: Path | None = None,
     ) -> None:
-        for name in names:
+        self.modern, self.modern_names = modern, (*names, *extra)
+        for name in self.modern_names:
             schemes.get(name).make_receiver()  # refuses one that is unknown, or has no endpoints, before anything runs
         self.names, self.figure, self.headline, self.varied = tuple(names), sessions, headline, varied
         self.traces = figure7.read_traces(traces)
@@ -75,7 +90,8 @@ class Plan:
     def total(self) -> int:
         """Sessions in all."""
         replayed = figure7.sessions_each(self.figure, self.traces) * len(self.traces) * len(self.names)
-        return sum(self.wanted.values()) + replayed
+        settings, each = modern.settings_of(self.modern)
+        return sum(self.wanted.values()) + replayed + len(settings) * each * len(self.modern_names)
 
     def _want(self, point: Point, sessions: int) -> None:
         self.wanted[point] = max(sessions, self.wanted.get(point, 0))
@@ -127,8 +143,17 @@ def reproduce(
         progress=progress,
     )
     limits, runs = limit.sweep(executor), timeline.columns()
+    at_todays_rates = modern.simulate(
+        plan.modern_names,
+        sessions=plan.modern,
+        seed=seed,
+        session_s=min(session_s, modern.SESSION),
+        executor=executor,
+        progress=progress,
+    )
     tables = _tables(done, panels, replayed, limits, runs)
-    return Reproduction(panels, replayed, limits, runs, tables)
+    tables += [modern.points_table(at_todays_rates), modern.frontier_table(at_todays_rates)]
+    return Reproduction(panels, replayed, limits, runs, at_todays_rates, tables)
 
 
 def _tables(
@@ -166,7 +191,7 @@ def _tables(
 
 
 def write(tables: Sequence[Table], folder: Path, *, name: str = "reproduction", title: str) -> None:
-    """Write every table as CSV, and all but the long ones as one page of Markdown.
+    """Write every table as CSV, and all but the long ones as Markdown, most of them on one page.
 
     Args:
         tables: What was computed.
@@ -177,7 +202,9 @@ def write(tables: Sequence[Table], folder: Path, *, name: str = "reproduction", 
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
         table.write(folder)
-    page = [table.to_markdown() for table in tables if table.name not in _LONG]
+        if table.name in _OWN_PAGE:
+            write_whole(folder / f"{table.name}.md", table.to_markdown())
+    page = [table.to_markdown() for table in tables if table.name not in _LONG | _OWN_PAGE]
     write_whole(folder / f"{name}.md", f"# {title}\n\n" + "\n".join(page))
 
 

@@ -11,13 +11,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.report import styles
 from eloquent.sim.engine.bound import stall_ratio_bound
 from eloquent.sim.engine.experiment import Results
+from eloquent.sim.paper import modern
 from eloquent.sim.paper.settings import OURS, in_series
 
 _MARKERS = "osv^Pph<X>dH8"
@@ -52,6 +53,34 @@ def frontier_figure(panels: Mapping[str, Sequence[Results]]) -> Figure:
     for place in axes[:, 0]:
         place.set_ylabel("stall ratio")
     _legend(figure, next(iter(panels.values())), bound=True)
+    return figure
+
+
+def modern_figure(found: modern.Found) -> Figure:
+    """Draw the stall ratio against the bytes of a token at today's rates, a panel a setting.
+
+    A dotted line leads from each scheme to the exact bound of its packet rate; the grey steps are the frontier.
+
+    Args:
+        found: The settings of one rate and content.
+    """
+    columns = len({setting.scenario.removesuffix("-rtt100") for setting in found})
+    figure = Figure(figsize=(max(7.2, 3.2 * columns), 1.6 + 2.6 * (len(found) // columns)))
+    axes = figure.subplots(len(found) // columns, columns, squeeze=False)
+    for place, (setting, results) in zip(axes.flat, found.items(), strict=True):
+        _points(place, results, across="wire_bytes_per_token", up="stall_ratio")
+        _draw_own_bounds(place, results, setting)
+        _draw_frontier(place, modern.frontier(results))
+        place.set_xlim(auto=True)
+        place.set_xscale("log")
+        place.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        place.xaxis.set_major_formatter(ScalarFormatter())
+        place.xaxis.set_minor_locator(NullLocator())
+        _name_link(place, results[0].point.scenario)
+        place.set_xlabel("bytes on the wire per token")
+    for place in axes[:, 0]:
+        place.set_ylabel("stall ratio")
+    _legend(figure, next(iter(found.values())), bound=False)
     return figure
 
 
@@ -129,6 +158,23 @@ def _name_redundancy(place: Axes) -> None:
 
 def _draw_bound(place: Axes, link: Scenario) -> None:
     place.axhline(stall_ratio_bound(link.loss_down), color=_BOUND, linewidth=0.8, linestyle=":", zorder=1)
+
+
+def _draw_own_bounds(place: Axes, results: Sequence[Results], setting: modern.Setting) -> None:
+    for result in results:
+        figures, bound = result.figures(), modern.bound_of(result, setting)
+        at, height = figures.wire_bytes_per_token, figures.stall_ratio
+        if bound is not None and at is not None and height is not None:
+            colour = styles.colour(result.point.scheme)
+            place.plot([at, at], [height, bound[1]], color=colour, linewidth=0.5, linestyle=":", zorder=1)
+            place.plot([at], [bound[1]], color=colour, marker="_", markersize=5, zorder=1)
+
+
+def _draw_frontier(place: Axes, best: Sequence[Results]) -> None:
+    ends = [(result.figures().wire_bytes_per_token, result.figures().stall_ratio) for result in best]
+    if ends:
+        across, up = zip(*ends, strict=True)
+        place.step(across, up, where="post", color="#cccccc", linewidth=2.5, zorder=0.5)
 
 
 def _legend(figure: Figure, results: Iterable[Results], *, bound: bool) -> None:
