@@ -145,7 +145,7 @@ def test_a_request_too_long_for_a_session_is_refused(edge_before, counts):
 
 def test_a_client_that_does_not_read_slows_the_model_down_and_loses_nothing(edge_before, counts):
     """As over one gRPC connection: what is under way has a bound, and goes on when the client reads again."""
-    tokens = [b"%01000d" % number for number in range(20_000)]
+    tokens = [b"%01000d" % number for number in range(8_000)]
     given = []
 
     def on_event(origin, session, event):

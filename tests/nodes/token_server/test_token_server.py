@@ -182,7 +182,7 @@ def test_only_what_the_kernel_carries_is_accounted(client, server, scheme):
 def test_a_client_that_leaves_stops_the_generator(client, server, until, how):
     async def run():
         async with server() as (port, counts), client(port) as asker:
-            call = asker.ask("Count to 1000", gap=0.02, timeout=0.5 if how == "deadline" else 30)
+            call = asker.ask("Count to 1000", gap=0.02, timeout=1.5 if how == "deadline" else 30)
             if how == "deadline":
                 code, _ = await status_of(call)
                 assert code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -197,7 +197,7 @@ def test_a_client_that_leaves_stops_the_generator(client, server, until, how):
             return generated, counts("cancelled_streams_total")
 
     generated, cancelled = asyncio.run(run())
-    assert 3 <= generated < 100
+    assert 3 <= generated < 500
     assert cancelled == 1
 
 
