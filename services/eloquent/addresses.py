@@ -56,7 +56,7 @@ def family_of(host: str) -> socket.AddressFamily:
 
 
 def reason_of(error: OSError) -> str:
-    """Say why the system refuses an address; some event loops leave `strerror` empty, or write a tale into it."""
+    """Return why the system refuses an address; some event loops leave `strerror` empty, or write a tale into it."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error) or type(error).__name__
     return os.strerror(error.errno) if error.errno in errno.errorcode else str(error)

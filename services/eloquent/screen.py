@@ -69,7 +69,7 @@ class SchemeMetrics:
         self._streams.labels(*self._labels, outcome).inc()
 
     def _longest_wait(self) -> float:
-        """Give the seconds that the most patient reader has waited; called by the thread that shows the metrics."""
+        """Return the seconds that the most patient reader has waited; called by the thread that shows the metrics."""
         since_s = tuple(self._waiting.values())  # at once: the streams go on
         return max(0.0, time.monotonic() - min(since_s)) if since_s else 0.0
 

@@ -45,7 +45,7 @@ class World:
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._inbox: deque[bytes] = deque()
-        self._bell: deque[bytes] = deque()
+        self._wakeups: deque[bytes] = deque()
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         udp = SimpleNamespace(
@@ -55,10 +55,12 @@ class World:
             recv=lambda _: self._pop(self._inbox),
             close=lambda: None,
         )
-        bell = SimpleNamespace(settimeout=lambda _: None, send=self._bell.append, fileno=lambda: 3, close=lambda: None)
-        ear = SimpleNamespace(settimeout=lambda _: None, recv=lambda _: self._pop(self._bell), close=lambda: None)
+        writer = SimpleNamespace(
+            settimeout=lambda _: None, send=self._wakeups.append, fileno=lambda: 3, close=lambda: None
+        )
+        reader = SimpleNamespace(settimeout=lambda _: None, recv=lambda _: self._pop(self._wakeups), close=lambda: None)
         names = {name: getattr(socket, name) for name in ("AF_INET", "AF_INET6", "SOCK_DGRAM")}
-        fake = SimpleNamespace(socket=lambda *_: udp, socketpair=lambda: (bell, ear), **names)
+        fake = SimpleNamespace(socket=lambda *_: udp, socketpair=lambda: (writer, reader), **names)
         monkeypatch.setattr(blocking, "socket", fake)
         monkeypatch.setattr(blocking, "time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(blocking, "selectors", SimpleNamespace(DefaultSelector=lambda: self, EVENT_READ=1))
@@ -89,7 +91,7 @@ class World:
 
     def select(self, timeout: float | None = None) -> None:
         """Wait as the operating system does: the world goes on until there is something for the client."""
-        while not (self._inbox or self._bell):
+        while not (self._inbox or self._wakeups):
             # The instant itself: the timeout is a difference that rounds.
             limit = self.client._endpoint.get_timer() if timeout is not None else None
             if limit is not None and limit < self._next() and (self._timer() is None or limit <= self._timer()):

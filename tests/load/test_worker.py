@@ -24,7 +24,7 @@ from eloquent.load.job import read_job
 kind, folder = sys.argv[1], Path(sys.argv[2])
 (folder / "prompts.txt").write_text("why?\n")
 worker = module.Worker(read_job(), "c1", folder / "prompts.txt")
-module.PATIENCE = 0.2
+module.FIRST_TOKEN_TIMEOUT = 0.2
 
 class Broken:
     def ask(self, question, *, client, session, cancellation):

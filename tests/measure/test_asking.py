@@ -104,7 +104,7 @@ def test_a_body_that_cannot_be_decompressed_is_an_outcome():
 )
 def test_a_server_that_never_ends_costs_one_session_its_patience(body: bytes, goes_on: bytes, outcome: str):
     with http_server(200, body, goes_on=goes_on) as (url, _):
-        answer = ask_once(OpenAiAsker(url=url, model="m", prompt="Count", patience=0.5))
+        answer = ask_once(OpenAiAsker(url=url, model="m", prompt="Count", timeout_s=0.5))
     assert answer.outcome == outcome
     assert answer.ended_s - answer.requested_s < 30
 
@@ -147,7 +147,7 @@ def test_the_questions_go_below_the_base():
 
 def test_nobody_there():
     assert ask_once(OpenAiAsker(url="http://127.0.0.1:1/v1", model="m", prompt="Count")).outcome == "unavailable"
-    assert ask_once(GrpcAsker(target="127.0.0.1:1", prompt="Count", patience=5.0)).outcome == "unavailable"
+    assert ask_once(GrpcAsker(target="127.0.0.1:1", prompt="Count", timeout_s=5.0)).outcome == "unavailable"
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def _never(_: Any) -> bool:
 
 
 def _is_free_choice(choice: Any) -> bool:
-    """Tell whether the model may answer without calling a tool."""
+    """Return whether the model may answer without calling a tool."""
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         allowed = choice.get("allowed_tools", choice)
         choice = allowed.get("mode") if isinstance(allowed, dict) else None

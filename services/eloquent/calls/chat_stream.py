@@ -229,7 +229,7 @@ def _read_chunk(event: ServerSentEvent) -> _Chunk:
 
 
 def _is_error(said: dict[str, Any]) -> bool:
-    """Tell whether an event is an error, by the words of OpenAI, of vLLM and LMDeploy (`object`), or of Anthropic (`type`)."""
+    """Return whether an event is an error, by the words of OpenAI, of vLLM and LMDeploy (`object`), or of Anthropic (`type`)."""
     return said.get("error") is not None or "error" in {str(said.get("object")), str(said.get("type"))}
 
 

@@ -40,5 +40,5 @@ def status_of_trailer(trailer: bytes) -> tuple[grpc.StatusCode, str]:
 
 
 def status_of_loss(reason: str) -> tuple[grpc.StatusCode, str]:
-    """Say as a status that the stream was lost on its way."""
+    """Return the status of a stream that was lost on its way."""
     return grpc.StatusCode.UNAVAILABLE, f"the path to the origin relay was lost: {reason}"

@@ -64,12 +64,12 @@ def run(
     seconds = parse_duration(patience)
     asker: Asker
     if grpc:
-        asker = GrpcAsker(target=grpc, prompt=prompt, patience=seconds, same_clock=same_clock)
+        asker = GrpcAsker(target=grpc, prompt=prompt, timeout_s=seconds, same_clock=same_clock)
     else:
         key = os.environ.get(key_variable, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ConfigurationError(f"the variable {key_variable} holds no API key: it has characters that no key has")
-        asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, patience=seconds)
+        asker = OpenAiAsker(url=url, model=model, prompt=prompt, key=key, timeout_s=seconds)
     about = {"endpoint": url or grpc, "model": model, "prompt": prompt}
     study = Study(
         asker=asker,

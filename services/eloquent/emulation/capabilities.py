@@ -112,7 +112,7 @@ CAPABILITIES = (
 
 
 def needed_here(controller: str | None, prometheus: str | None) -> set[str]:
-    """Give the names of the capabilities without which there is no testbed.
+    """Return the names of the capabilities without which there is no testbed.
 
     Args:
         controller: Where a controller runs outside the lab; None where the lab starts its own.

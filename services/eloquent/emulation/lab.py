@@ -284,7 +284,7 @@ class Lab:
             self._load.interrupt()
 
     def describe(self) -> dict[str, Any]:
-        """Tell what runs, for `make status`."""
+        """Return what runs, for `make status`."""
         nodes, viewers = self._deployment.nodes, self._deployment.viewers.values()
         processes = [*self._infrastructure, *self._kept, *nodes, *viewers, self._board]
         return {

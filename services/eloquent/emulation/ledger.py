@@ -97,7 +97,7 @@ class Ledger:
                 }
 
     def to_json(self) -> dict[str, Any]:
-        """Give the manifest."""
+        """Return the manifest."""
         return {
             "run": self.folder.name,
             "scenario": {"name": self.scenario.name, "line": self.scenario.to_line()},
@@ -133,14 +133,14 @@ class ProcessorTime:
         return cls(idle=ticks[3] + ticks[4], stolen=ticks[7], total=sum(ticks))
 
     def until(self, later: "ProcessorTime") -> dict[str, float]:
-        """Give the shares, 0..1, of the time between two accounts that were busy, and stolen."""
+        """Return the shares, 0..1, of the time between two accounts that were busy, and stolen."""
         total = max(1, later.total - self.total)
         stolen = (later.stolen - self.stolen) / total
         return {"busy": 1 - stolen - (later.idle - self.idle) / total, "stolen": stolen}
 
 
 def collect_versions() -> dict[str, str | None]:
-    """Give the versions of what the run is made of; None for one that could not be asked."""
+    """Return the versions of what the run is made of; None for one that could not be asked."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         versions[name] = importlib.metadata.version(name)

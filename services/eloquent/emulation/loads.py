@@ -70,7 +70,7 @@ class Place:
 
 
 def next_number(run: Path, latest: int) -> int:
-    """Give the number of the next load test of a run: beyond all that are there, and those that were.
+    """Return the number of the next load test of a run: beyond all that are there, and those that were.
 
     Args:
         run: The run's directory; a user may have deleted load tests, whose streams are still in the run's logs.

@@ -95,7 +95,7 @@ def make_prometheus(folder: Path, *, logs: Path) -> LabProcess:
 
 
 def make_metrics_gate(folder: Path, *, logs: Path) -> LabProcess:
-    """Give the process that shows the lab's metrics to a Prometheus outside, not yet started.
+    """Return the process that shows the lab's metrics to a Prometheus outside, not yet started.
 
     Args:
         folder: Where the folder `targets` is.

@@ -50,7 +50,7 @@ class LabHost:
     management: str
 
     def command(self, *words: str) -> list[str]:
-        """Give the command that runs `words` in this host."""
+        """Return the command that runs `words` in this host."""
         return in_namespace(self.pid, *words)
 
 
@@ -117,7 +117,7 @@ class Network:
             subprocess.run(host.command("ethtool", "-K", host.interface, *words), capture_output=True, check=False)
 
     def _host_setup(self, host: LabHost) -> list[str]:
-        """Give the `ip` commands of one host: its management address, and its neighbours, so that no ARP is ever lost."""
+        """Return the `ip` commands of one host: its management address, and its neighbours, so that no ARP is ever lost."""
         client_names = {client.name for client in self.clients}
         neighbours = (
             other

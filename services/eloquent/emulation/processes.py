@@ -32,7 +32,7 @@ def run_command(*words: str, given: str | None = None) -> str:
 
 
 def in_namespace(pid: int, *words: str) -> list[str]:
-    """Give the command that runs `words` in the network namespace of process `pid`."""
+    """Return the command that runs `words` in the network namespace of process `pid`."""
     return ["nsenter", f"--net=/proc/{pid}/ns/net", "--", *words]
 
 
@@ -136,7 +136,7 @@ class LabProcess:
         await self._poll(lambda: READY_LINE.encode() in self._said().split(b"\n"), "did not get ready")
 
     def _said(self) -> bytes:
-        """Give what its log got since its start."""
+        """Return what its log got since its start."""
         return self._log_path.read_bytes()[self._log_start :]
 
     async def wait_for_file(self, path: Path) -> None:
@@ -153,7 +153,7 @@ class LabProcess:
         raise EmulationError(f"{self.name} {failure} within {READY_TIMEOUT:g} s{self.log_tail()}")
 
     def log_tail(self) -> str:
-        """Give the last lines of its log, for a message."""
+        """Return the last lines of its log, for a message."""
         lines = self._log_path.read_text(errors="replace").strip().split("\n")[-5:] if self._log_path.exists() else []
         return ": " + " | ".join(lines) if any(lines) else ""
 

@@ -51,7 +51,7 @@ class LinkTest:
     bad_loss_expected: float
 
     def complaint(self, rtt_tolerance: float) -> str | None:
-        """Say what is wrong with the link, or None where it is as it should be."""
+        """Return what is wrong with the link, or None where it is as it should be."""
         if abs(self.rtt_s - self.rtt_expected_s) > rtt_tolerance:
             return f"{self.link}: RTT {self.rtt_s * 1e3:.1f} ms instead of {self.rtt_expected_s * 1e3:g} ms"
         lost = round(self.bad_loss * LOSS_PINGS)
@@ -60,12 +60,12 @@ class LinkTest:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the result as the manifest holds it."""
+        """Return the result as the manifest holds it."""
         return asdict(self)
 
 
 def binomial_tail(hits: int, trials: int, probability: float) -> float:
-    """Give the probability of a result at least as far out as `hits`, on its own side of the expectation.
+    """Return the probability of a result at least as far out as `hits`, on its own side of the expectation.
 
     Args:
         hits: How often it happened, 0..trials.

@@ -25,7 +25,7 @@ class SocketLosses:
         return cls({host.name: count_losses(host.pid) for host in hosts})
 
     def until(self, later: "SocketLosses") -> dict[str, int]:
-        """Give what each host lost between two accounts; hosts that lost nothing are left out."""
+        """Return what each host lost between two accounts; hosts that lost nothing are left out."""
         lost = {host: count - self.lost.get(host, 0) for host, count in later.lost.items()}
         return {host: count for host, count in lost.items() if count > 0}
 

@@ -148,7 +148,7 @@ class Supervisor:
         await asyncio.Event().wait()
 
     def _judge(self, work: asyncio.Task[None]) -> int:
-        """Tell why the work ended before anybody asked it to."""
+        """Return why the work ended before anybody asked it to."""
         error = work.exception()
         if error is not None and not isinstance(error, EloquentError):
             traceback.print_exception(error)

@@ -66,7 +66,7 @@ class LabSwitch(OVSSwitch):  # type: ignore[misc]  # Mininet has no annotations
 
 
 def probe_kernel_datapath() -> str | None:
-    """Say why the kernel has no Open vSwitch datapath, or None where it has; asking loads the module where there is one."""
+    """Return why the kernel has no Open vSwitch datapath, or None where it has; asking loads the module where there is one."""
     with GenericNetlinkSocket() as netlink:
         try:
             netlink.bind("ovs_datapath", genlmsg)

@@ -141,7 +141,7 @@ class Testbed:
                 self._forget()
 
     def is_up(self) -> bool:
-        """Whether a lab lives, or is being started."""
+        """Return whether a lab lives, or is being started."""
         try:
             with self._lock.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -187,7 +187,7 @@ class Testbed:
         raise EmulationError("the lab ended in the middle of the load test; what was measured is in its run directory")
 
     def command_in(self, host: str, *words: str) -> list[str]:
-        """Give the command that runs `words` in a host of the lab, in the present folder.
+        """Return the command that runs `words` in a host of the lab, in the present folder.
 
         It runs in the lab's mount and PID namespaces and in the host's network, as the lab's own processes do: the hosts
         have names there, and it ends with the lab.
@@ -297,7 +297,7 @@ def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
 
 
 def _start_time(pid: int) -> int:
-    """Give the start time of a process in clock ticks, or -1 where there is none: a number may be used again."""
+    """Return the start time of a process in clock ticks, or -1 where there is none: a number may be used again."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except FileNotFoundError:

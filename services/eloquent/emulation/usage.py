@@ -30,7 +30,7 @@ class Usage:
         return cls(time.monotonic(), used)
 
     def until(self, later: "Usage") -> dict[str, float]:
-        """Give the share of a processor that each process kept busy between two accounts, the busiest first.
+        """Return the share of a processor that each process kept busy between two accounts, the busiest first.
 
         One that was started meanwhile, or again, counts from its start.
         """

@@ -48,7 +48,7 @@ class EvenDispatcher(UsersDispatcher):
         self._stages = self._go_to(target_user_count, spawn_rate)
 
     def __next__(self) -> Counts:
-        """Give what each worker is to have next."""
+        """Return what each worker is to have next."""
         return next(self._stages)
 
     def _go_to(self, target: int, rate: float) -> Iterator[Counts]:

@@ -24,7 +24,7 @@ class Placement:
         self._counts: list[Counts] = [{host: dict.fromkeys(schemes, 0) for host in hosts}]
 
     def first(self, number: int) -> Counts:
-        """Give where the first so many users are."""
+        """Return where the first so many users are."""
         while len(self._counts) <= number:
             self._counts.append(self._with_one_more(self._counts[-1], len(self._counts) - 1))
         return self._counts[number]

@@ -38,7 +38,7 @@ class Breach:
     value: float | None
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return it in a sentence."""
         measured = "was not measured" if self.value is None else f"is {self.value:.3g}"
         return f"{self.figure} of {self.scheme} {measured}, and should be at most {self.bound:g}"
 

@@ -32,7 +32,7 @@ from eloquent.load.reading import Reading
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 WARM_UP_TIME = 20.0  # seconds for each connection
-PATIENCE = 10.0  # seconds for the first token; who waits longer was not answered
+FIRST_TOKEN_TIMEOUT = 10.0  # seconds
 TELL_INTERVAL = 0.25  # seconds between two looks at an answer that is being read
 DEADLINE_MARGIN = 60.0  # seconds beyond twice the length of an answer until it is given up
 
@@ -194,12 +194,12 @@ class ChatUser(User):
         bell = gevent.get_hub().loop.async_()  # what the reading thread may ring
         bell.start(over.set)
         reading = self.worker.read(self._number, self.scheme, turn, on_end=bell.send)
-        given_up = time.monotonic() + PATIENCE
+        given_up = time.monotonic() + FIRST_TOKEN_TIMEOUT
         try:
             while not over.wait(TELL_INTERVAL):
                 self._tell(reading)
                 if not reading.has_begun and time.monotonic() > given_up:
-                    reading.leave(AnswerFailed("deadline_exceeded", f"no token within {PATIENCE:g} s"))
+                    reading.leave(AnswerFailed("deadline_exceeded", f"no token within {FIRST_TOKEN_TIMEOUT:g} s"))
         finally:
             if not over.is_set():  # the test ends in the middle of the answer
                 reading.leave()

@@ -51,14 +51,14 @@ class OpenAiAsker:
         model: Name of the model.
         prompt: What to ask.
         key: API key, sent as a bearer token; empty sends none.
-        patience: Seconds after which a session is given up, at its next byte or when none comes for as long.
+        timeout_s: Seconds after which a session is given up, at its next byte or when none comes for as long.
     """
 
     url: str
     model: str
     prompt: str
     key: str = ""
-    patience: float = 60.0
+    timeout_s: float = 60.0
 
     @property
     def scheme(self) -> str:
@@ -72,7 +72,7 @@ class OpenAiAsker:
         reader = DeltaReader()
         try:
             with (
-                httpx.Client(timeout=self.patience, trust_env=False) as client,
+                httpx.Client(timeout=self.timeout_s, trust_env=False) as client,
                 client.stream("POST", chat_url(self.url), json=question, headers=headers) as answer,
             ):
                 self._read(answer, reader, on_token)
@@ -84,7 +84,7 @@ class OpenAiAsker:
         reader.finish()
 
     def _read(self, answer: httpx.Response, reader: DeltaReader, on_token: OnToken) -> None:
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.timeout_s
         refused = bytearray()
         for data in answer.iter_bytes():
             if answer.is_success:
@@ -97,7 +97,7 @@ class OpenAiAsker:
             if time.monotonic() > deadline:
                 if reader.ended_well:
                     break
-                raise AnswerFailed("deadline_exceeded", f"no end after {self.patience:g} s")
+                raise AnswerFailed("deadline_exceeded", f"no end after {self.timeout_s:g} s")
         if not answer.is_success:
             raise refusal(answer.status_code, bytes(refused))
 
@@ -134,13 +134,13 @@ class GrpcAsker:
     Attributes:
         target: `HOST:PORT`.
         prompt: What to ask.
-        patience: Seconds after which a session is given up.
+        timeout_s: Seconds after which a session is given up.
         same_clock: Whether the server runs on this kernel, so that its times of generation can be used.
     """
 
     target: str
     prompt: str
-    patience: float = 60.0
+    timeout_s: float = 60.0
     same_clock: bool = False
 
     @property
@@ -156,7 +156,7 @@ class GrpcAsker:
             generate: grpc.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
                 GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
             )
-            call = generate(GenerateRequest(prompt=self.prompt), timeout=self.patience)
+            call = generate(GenerateRequest(prompt=self.prompt), timeout=self.timeout_s)
             try:
                 for token in call:
                     made = check.take(AnswerToken(token.index, token.text, token.generated_at_ns / 1e9))

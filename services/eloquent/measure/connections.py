@@ -43,7 +43,7 @@ class Connection:
     _stray: tuple[int, TcpPacket] | None = None
 
     def is_over(self, packet: TcpPacket) -> bool:
-        """Tell whether a packet begins another connection on these addresses."""
+        """Return whether a packet begins another connection on these addresses."""
         if not packet.syn:
             return False
         known = self._isn.get(packet.source)

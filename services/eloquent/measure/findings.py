@@ -93,7 +93,7 @@ def read_streams(
     sockets: Collection[Address] = (),
     warn: Warn = no_warning,
 ) -> list[StreamFates]:
-    """Tell the fates of the packets of a capture, one stream a connection that carried data.
+    """Return the fates of the packets of a capture, one stream a connection that carried data.
 
     Args:
         capture: A pcap or pcapng file.

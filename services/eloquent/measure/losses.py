@@ -59,7 +59,7 @@ class StreamFates:
 
 
 def fates(direction: FlowDirection, vantage: Vantage | None = None) -> StreamFates:
-    """Tell the fate of each packet of a stream.
+    """Return the fate of each packet of a stream.
 
     Args:
         direction: What the capture saw.

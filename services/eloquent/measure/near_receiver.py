@@ -37,12 +37,12 @@ class _Hole:
         """Whether all of it has come."""
         return list(self.filled) == [(self.start, self.end)]
 
-    def fill(self, packet: DataPacket, patience: float) -> bool:
+    def fill(self, packet: DataPacket, reordering_window: float) -> bool:
         """Enter what a late packet brings; tell whether it was only overtaken."""
         start, end = max(packet.start, self.start), min(packet.end, self.end)
         if start >= end:
             return False
-        was_overtaken = _overtaken(packet, self.after, patience)
+        was_overtaken = _overtaken(packet, self.after, reordering_window)
         if was_overtaken:
             self.reordered.add(start, end)
         self.filled.add(start, end)
@@ -56,7 +56,7 @@ def near_receiver(direction: FlowDirection) -> list[Transmission]:
         direction: What a capture near the receiver saw.
     """
     one_way = (direction.rtt_s or 0.0) / 2
-    patience = (direction.rtt_s or _ASSUMED_RTT) / 2
+    reordering_window = (direction.rtt_s or _ASSUMED_RTT) / 2
     open_holes: list[_Hole] = []
     found: list[tuple[_Hole | None, Transmission]] = []
     highest, latest_s = 0, direction.data[0].at_s if direction.data else 0.0
@@ -66,7 +66,7 @@ def near_receiver(direction: FlowDirection) -> list[Transmission]:
         if packet.start > highest:
             hole = _Hole(highest, packet.start, latest_s, packet)
             open_holes.append(hole)
-        overtaken = [one.fill(packet, patience) for one in open_holes] if is_late else []
+        overtaken = [one.fill(packet, reordering_window) for one in open_holes] if is_late else []
         if is_late:
             open_holes = [one for one in open_holes if not one.is_filled]
         arrival = Transmission(
@@ -89,10 +89,10 @@ def near_receiver(direction: FlowDirection) -> list[Transmission]:
     return transmissions
 
 
-def _overtaken(packet: DataPacket, revealing: DataPacket, patience: float) -> bool:
-    """Tell whether a packet was sent before the one that revealed its absence: reordered, not lost and sent again."""
+def _overtaken(packet: DataPacket, revealing: DataPacket, reordering_window: float) -> bool:
+    """Return whether a packet was sent before the one that revealed its absence: reordered, not lost and sent again."""
     if packet.ts_value is None or revealing.ts_value is None:
-        return packet.at_s - revealing.at_s < patience
+        return packet.at_s - revealing.at_s < reordering_window
     return (revealing.ts_value - packet.ts_value) % (1 << 32) < 1 << 31  # the timestamps wrap
 
 

@@ -66,7 +66,7 @@ def read_sessions(run: RunDirectory) -> list[LoggedSession]:
 
 
 def first_kinds(sessions: Iterable[LoggedSession]) -> str:
-    """Say what the first tokens of these sessions were."""
+    """Return what the first tokens of these sessions were."""
     return "/".join(sorted({session.kinds.get(0, Kind.TEXT.value) for session in sessions}))
 
 

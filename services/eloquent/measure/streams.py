@@ -109,7 +109,7 @@ def doubts(streams: Sequence[StreamFates], warn: Warn) -> None:
 
 
 def _is_amid(direction: FlowDirection) -> bool:
-    """Tell whether both ends are far from where the capture was made."""
+    """Return whether both ends are far from where the capture was made."""
     if direction.shorter_wait_s is None or direction.rtt_s is None:
         return False
     return direction.shorter_wait_s > max(_FAR, _FAR_SHARE * direction.rtt_s)

@@ -129,7 +129,7 @@ def _table(*headings: str) -> Table:
 
 
 def _kinds(row: Findings) -> str:
-    """Say how many tokens are no text."""
+    """Return how many tokens are no text."""
     parts = ((row.reasoning_tokens, "of reasoning"), (row.tool_call_tokens, "of tool calls"))
     return "".join(f"\n({count} {what})" for count, what in parts if count)
 

@@ -218,7 +218,7 @@ class Sender(ABC):
         return self._end is not None and not self._end_sent and not self._fresh
 
     def _may_send_new(self, now: float) -> bool:
-        """Whether there is something new and no rule holds it back."""
+        """Return whether there is something new and no rule holds it back."""
         if not (self._window_is_open() if self._fresh else self._end_waits):
             return False
         return not self._over and not (self._outstanding and now - self._silent_since > QUIET_AFTER)

@@ -241,7 +241,7 @@ class ServerSession(SessionBase):
                 raise RemoteProtocolError("a client sent what only a server says")
 
     def _is_requested(self, stream_id: int) -> bool:
-        """Whether the owner was told of the stream, and not yet of its end."""
+        """Return whether the owner was told of the stream, and not yet of its end."""
         return stream_id in self._streams and self._streams[stream_id].answer is not None
 
     def _is_over(self, stream_id: int) -> bool:

@@ -177,7 +177,7 @@ def compare(first_dir: Path, second_dir: Path) -> RunComparison:
 
 
 def same_schedules(first: RunData, second: RunData) -> bool:
-    """Whether both runs have the same clients and each link did the same in both, by the digests of the manifests."""
+    """Return whether both runs have the same clients and each link did the same in both, by the digests of the manifests."""
     ours, theirs = _digests(first), _digests(second)
     return bool(ours) and ours == theirs
 

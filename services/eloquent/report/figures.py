@@ -170,7 +170,7 @@ def compute(run: RunDirectory) -> Summary:
 
 
 def _begins_alike(manifest: Manifest) -> bool:
-    """Tell whether all links follow one trace from its begin, so that their sessions are no independent samples."""
+    """Return whether all links follow one trace from its begin, so that their sessions are no independent samples."""
     try:
         return parse_line(manifest.scenario.line).begins_alike
     except ConfigurationError:  # a real network, or a foreign manifest

@@ -17,7 +17,7 @@ STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
 
 
 def flaws(made: Mapping[str, Any], *, lag_p99_s: float | None) -> tuple[str, ...]:
-    """Tell why a run is not valid; nothing for one that is.
+    """Return why a run is not valid; nothing for one that is.
 
     Args:
         made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`,

@@ -82,7 +82,7 @@ class RunFacts(BaseModel):
         return [str(line) for line in manifest.get(key, [])]
 
     def link_states(self, client: str, *, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
-        """Tell what the carrier does to a client's link, towards the client.
+        """Return what the carrier does to a client's link, towards the client.
 
         Args:
             client: Its name.

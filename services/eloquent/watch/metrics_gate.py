@@ -64,7 +64,7 @@ def _read(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _as_seen_outside(group: dict[str, Any], gate: str) -> dict[str, Any]:
-    """Give a target as Prometheus finds it: at the gate, under the name that it has in the lab."""
+    """Return a target as Prometheus finds it: at the gate, under the name that it has in the lab."""
     (address,) = group["targets"]
     if not _is_inside(address):
         return group

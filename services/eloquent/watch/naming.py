@@ -13,11 +13,11 @@ def describe_scheme(name: str) -> dict[str, str]:
 
 
 def scheme_place(name: str) -> list[tuple[int, str]]:
-    """Give a key that sorts schemes in the order of the registry."""
+    """Return a key that sorts schemes in the order of the registry."""
     places = (place for place, family in enumerate(schemes.FAMILIES) if family.pattern.fullmatch(name))
     return [(next(places, len(schemes.FAMILIES)), name)]
 
 
 def natural_place(name: str) -> list[tuple[int, str]]:
-    """Give a key that sorts c2 before c10."""
+    """Return a key that sorts c2 before c10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

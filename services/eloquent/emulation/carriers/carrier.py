@@ -58,7 +58,7 @@ class Carrier(ABC):
     @staticmethod
     @abstractmethod
     def probe() -> str | None:
-        """Say why this machine cannot have the carrier, or None where it can. Tried, never guessed from a version."""
+        """Return why this machine cannot have the carrier, or None where it can. Tried, never guessed from a version."""
 
     @abstractmethod
     def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
@@ -86,12 +86,12 @@ class Carrier(ABC):
         unfinished.replace(self.schedule)  # at once: nobody reads half a file
 
     async def count(self) -> list[dict[str, Any]]:
-        """Give the loss in force and the counters of each direction."""
+        """Return the loss in force and the counters of each direction."""
         directions: list[dict[str, Any]] = (await self._ask({"count": True}))["directions"]
         return directions
 
     async def measure_lateness(self) -> dict[str, Any]:
-        """Give how late the state changes were applied since the schedule began."""
+        """Return how late the state changes were applied since the schedule began."""
         return await self._ask({"lateness": True})
 
     async def _ask(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class ImpairedLink:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        """Give the link as the carrier's plan holds it."""
+        """Return the link as the carrier's plan holds it."""
         return asdict(self)
 
     def parse_scenario(self) -> Scenario:
@@ -64,7 +64,7 @@ class ImpairedLink:
         return parse_line(self.scenario)
 
     def schedule(self, direction: Direction, loss: str | None = None) -> Schedule:
-        """Give the link's loss in one direction.
+        """Return the link's loss in one direction.
 
         Args:
             direction: Direction on the link.
@@ -234,7 +234,7 @@ class Steering:
 
 
 def summarise_lateness(samples: Iterable[float]) -> dict[str, float | int | None]:
-    """Give count, median, 99th percentile and maximum of the lateness samples, in seconds; None where there are none."""
+    """Return count, median, 99th percentile and maximum of the lateness samples, in seconds; None where there are none."""
     ordered = sorted(samples)
     if not ordered:
         return {"changes": 0, "p50_s": None, "p99_s": None, "max_s": None}

@@ -211,7 +211,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
-    """Find where to ask for each scheme.
+    """Return a client for each scheme.
 
     Args:
         flags: What `add_flags` added.

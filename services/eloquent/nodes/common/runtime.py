@@ -104,5 +104,5 @@ def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:
 
 
 def is_logged(session: str) -> bool:
-    """Tell whether a session belongs into the run's logs: it has a name, and is not background load (round 0)."""
+    """Return whether a session belongs into the run's logs: it has a name, and is not background load (round 0)."""
     return bool(session) and not session.endswith(".r0")

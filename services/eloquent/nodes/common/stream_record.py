@@ -57,7 +57,7 @@ class Spent:
 
 
 class StreamRecorder:
-    """Keeps a sender's books.
+    """Records what each stream cost its sender.
 
     Args:
         metrics: Where costs are counted.

@@ -27,7 +27,7 @@ from eloquent.protocol.session import StreamFailed, StreamToken
 
 DEFAULT_SCHEME = "eloquent"
 _SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
-_HELLO_PATIENCE = 2.0  # seconds without a sign of life after which that is reported
+_HELLO_TIMEOUT = 2.0  # seconds without a sign of life after which that is reported
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class EdgeRelay:
             self._metrics.malformed_datagrams.inc(uplink.malformed - counted)
             counted = uplink.malformed
             waited = asyncio.get_running_loop().time() - began
-            if uplink.heard_at is None and waited >= _HELLO_PATIENCE and not reported:
+            if uplink.heard_at is None and waited >= _HELLO_TIMEOUT and not reported:
                 reported = True
                 _log.warning("the origin relay at %s has not answered for %.0f s; questions wait for it", where, waited)
             elif uplink.heard_at is not None and reported:

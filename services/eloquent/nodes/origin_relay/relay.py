@@ -219,7 +219,7 @@ class OriginRelay:
         self._server.finish(session, stream_id, trailer=trailer.SerializeToString())
 
     def _end(self, session: ServerSession, stream_id: int) -> None:
-        """Close the books of a stream that is over, in whatever way."""
+        """Record what a stream cost that is over, in whatever way."""
         stream = self._streams.pop((session, stream_id), None)
         if stream is not None:
             tokens = self._count(stream)

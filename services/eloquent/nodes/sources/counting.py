@@ -24,7 +24,7 @@ class CountingSource:
 
     @staticmethod
     def answers(prompt: str) -> bool:
-        """Tell whether the prompt asks to count."""
+        """Return whether the prompt asks to count."""
         return _PROMPT.match(prompt) is not None
 
     def tokens(self, prompt: str) -> Iterator[SourceToken]:

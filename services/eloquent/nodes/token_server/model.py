@@ -125,7 +125,7 @@ class Generation:
         self._stopped = yield from until_stop(islice(self.source, self.limit), self.stops)
 
     def was_cut(self) -> bool:
-        """Tell whether the source had more to say than the limit allows; to be asked when the answer is over."""
+        """Return whether the source had more to say than the limit allows; to be asked when the answer is over."""
         return not self._stopped and next(self.source, None) is not None
 
 
@@ -179,7 +179,7 @@ class Model:
 
     @contextmanager
     def stream(self, answer: Generation, caller: Caller) -> Iterator[None]:
-        """Keep the books of an answer, from before its first byte is sent.
+        """Record what an answer costs, from before its first byte is sent.
 
         Args:
             answer: What `answer` gave.
@@ -195,9 +195,9 @@ class Model:
         finally:
             ended()
 
-    async def settle(self, patience: float) -> None:
+    async def settle(self, grace: float) -> None:
         """Wait until the streams that have ended are accounted, at most so many seconds."""
-        await self._tcp.settle(patience)
+        await self._tcp.settle(grace)
 
     async def produce(self, answer: Generation, write: Callable[[GenerateResponse], Awaitable[None]]) -> None:
         """Make the tokens of an answer, and have each written when it is due."""
@@ -244,7 +244,7 @@ class Model:
 
 
 def _is_direct(scheme: str) -> bool:
-    """Tell whether the kernel carries streams of this scheme straight to their client."""
+    """Return whether the kernel carries streams of this scheme straight to their client."""
     try:
         return schemes.get(scheme).kind == "kernel"
     except ConfigurationError:

@@ -136,7 +136,7 @@ def _reached(host: str, port: int) -> tuple[str | None, int]:
 
 
 def _joins(connection: socket.socket, far: Address, near: tuple[str | None, int]) -> bool:
-    """Tell whether a connection has these two ends; close it where it has not."""
+    """Return whether a connection has these two ends; close it where it has not."""
     with suppress(OSError):  # not connected
         here = _plain(*connection.getsockname()[:2])
         if here[1] == near[1] and near[0] in {None, here[0]} and _plain(*connection.getpeername()[:2]) == far:
@@ -208,10 +208,10 @@ class TcpAccountant:
         self._watches.setdefault(ends, []).append(watch)
         return lambda: self._end(ends, watch)
 
-    async def settle(self, patience: float) -> None:
+    async def settle(self, grace: float) -> None:
         """Wait until every stream that has ended is accounted or given up, at most so many seconds."""
         if self._settling:
-            await asyncio.wait(self._settling, timeout=patience)
+            await asyncio.wait(self._settling, timeout=grace)
 
     def _end(self, ends: _Ends, watch: _Watch) -> None:
         watch.ended = True

@@ -123,7 +123,7 @@ class Viewer:
 
     async def _repeat(self, scheme: str, ask: Ask, pause: float) -> None:
         while True:
-            await asyncio.sleep(pause)  # first of all, so that the last round's books can be closed
+            await asyncio.sleep(pause)  # first of all, so that the last round's costs can be recorded
             await self.view(scheme, 0, ask)
 
     async def _render(self, screen: Screen, scheme: str, session: str, ask: Ask) -> str:

@@ -14,7 +14,7 @@ LOCAL_CLUSTER = "local"
 
 @contextmanager
 def workers(*, processes: int | None = None, dask: str | None = None) -> Iterator[Executor | None]:
-    """Give an executor for as long as the context lasts.
+    """Yield an executor for as long as the context lasts.
 
     Args:
         processes: Processes on this machine; None for one a processor. With one, the caller computes by itself.

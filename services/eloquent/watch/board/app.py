@@ -96,17 +96,17 @@ class _Board:
         return FileResponse(STATIC / "index.html")
 
     async def panels(self, _: Request) -> Response:
-        """Give the definitions, as they are."""
+        """Return the definitions, as they are."""
         dashboards = [asdict(dashboard) for dashboard in DASHBOARDS]
         return JSONResponse({"dashboards": dashboards, "windows": WINDOWS, "spans": list(SPANS)})
 
     async def values(self, request: Request) -> Response:
-        """Give the values of some panels of a dashboard: the only way from the page to Prometheus."""
+        """Return the values of some panels of a dashboard: the only way from the page to Prometheus."""
         selection = Selection.parse(request.query_params, self._facts.clients)
         return JSONResponse(await read_values(self._prometheus, selection))
 
     async def run(self, _: Request) -> Response:
-        """Tell what runs."""
+        """Return what runs."""
         facts = self._facts
         return JSONResponse(
             {
@@ -126,7 +126,7 @@ class _Board:
         )
 
     async def _measured(self) -> dict[str, Any]:
-        """Tell what only Prometheus knows; the chat does without it."""
+        """Return what only Prometheus knows; the chat does without it."""
         try:
             alerts = await self._prometheus.alerts()
             seen = [series.labels.get("scheme", "") for series in await self._prometheus.instant(_SEEN_SCHEMES)]

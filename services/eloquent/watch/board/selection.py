@@ -71,7 +71,7 @@ class Selection:
         return max(SCRAPE_INTERVAL, self.span / POINTS)
 
     def fill(self, query: Query) -> str:
-        """Give the expression of a query."""
+        """Return the expression of a query."""
         return query.fill(client=self.client, scheme=self.scheme, window=self.window)
 
 

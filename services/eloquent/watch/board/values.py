@@ -61,7 +61,7 @@ async def _ask(prometheus: Prometheus, selection: Selection, query: Query, times
 
 
 def _describe(number: int, query: Query, series: Series, times: Sequence[float]) -> dict[str, Any]:
-    """Give a series its name, its colour and its values; `query` is the place of its query in the panel."""
+    """Return the name, the colour and the values of a series; `query` is the place of its query in the panel."""
     described: dict[str, Any] = {
         "name": _FIELD.sub(lambda field: _shown(field[1], series.labels.get(field[1], "")), query.legend).strip(),
         "colour": _colour(series.labels.get("scheme", "")),
@@ -98,6 +98,6 @@ def _colour(scheme: str) -> str | None:
 
 
 def _place(labels: dict[str, str], legend: str) -> tuple[list[tuple[int, str]], ...]:
-    """Give the place of a series among others of its legend: c2 before c10, schemes in the order of the registry."""
+    """Return the place of a series among others of its legend: c2 before c10, schemes in the order of the registry."""
     values = [(field, labels.get(field, "")) for field in _FIELD.findall(legend)]
     return tuple(scheme_place(value) if field == "scheme" else natural_place(value) for field, value in values)

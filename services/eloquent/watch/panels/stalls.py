@@ -13,7 +13,7 @@ def _ratio(numerator: str, denominator: str, *, by: str) -> str:
 
 
 def _percentile(share: float, metric: str) -> str:
-    """Give a percentile; where nothing was observed, which Prometheus calls NaN, the comparison leaves no value."""
+    """Return a percentile; where nothing was observed, which Prometheus calls NaN, the comparison leaves no value."""
     return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', by='le, scheme')}) >= 0"
 
 
