@@ -88,7 +88,7 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder for tables (CSV, Markdown) and figures (PNG, SVG).")],
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the figures.")] = 30,
     headline: Annotated[int, typer.Option(min=1, help="Sessions of each setting of the printed reductions.")] = 30,
-    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 3,
+    varied: Annotated[int, typer.Option(min=1, help="Sessions of each setting in the table of choices.")] = 1,
     modern: Annotated[
         int, typer.Option(min=0, help="Sessions of each setting at today's rates; 0 for one of two settings.")
     ] = 0,
