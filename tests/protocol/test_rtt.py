@@ -1,6 +1,6 @@
 import pytest
 
-from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.rtt import KnownRtt, RttEstimator
 
 
 def test_before_the_first_sample_one_second() -> None:
@@ -32,3 +32,10 @@ def test_on_a_steady_path_rtt_plus_200_ms() -> None:
 def test_each_retransmission_doubles_up_to_a_minute() -> None:
     rtt = RttEstimator()
     assert [rtt.timeout(n) for n in (0, 1, 2, 5, 6, 10_000)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_a_known_round_trip_time_never_changes() -> None:
+    rtt = KnownRtt(0.4)
+    rtt.sample(3.0)
+    assert rtt.smoothed == 0.4
+    assert [rtt.timeout(n) for n in range(3)] == pytest.approx([0.6, 1.2, 2.4])

@@ -17,7 +17,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.terminal import Output
 
 if TYPE_CHECKING:
-    from eloquent.sim.engine.choices import Phase
+    from eloquent.sim.engine.choices import First, Phase
     from eloquent.sim.engine.tables import Table as Figures
 
 console = Output()
@@ -43,6 +43,15 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Seed of the run; schemes meet the same losses.")] = 1,
     ack_loss: Annotated[bool, typer.Option("--ack-loss", help="Lose acknowledgements too.")] = False,
     phase: Annotated[str, typer.Option(help="Slots against tokens: aligned or random.")] = "aligned",
+    first: Annotated[
+        str, typer.Option(help="What is first where a token and an acknowledgement coincide: token or acknowledgement.")
+    ] = "token",
+    known_timeouts: Annotated[
+        bool, typer.Option("--known-timeouts", help="tcp-simple and duplicate-K know the RTT, as in the figures.")
+    ] = False,
+    every_ack: Annotated[
+        bool, typer.Option("--every-ack", help="To these, each later acknowledgement proves a loss, as in the figures.")
+    ] = False,
     jitter: Annotated[float, typer.Option(help="Milliseconds by which a packet may be delayed.")] = 0.0,
     rate: Annotated[bool, typer.Option("--rate", help="Packets take time to send, as the scenario says.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
@@ -59,7 +68,16 @@ def simulate(
 
     recorded = None if tokens is None else read_instants(_read(tokens), name=str(tokens))
     generated = recorded or constant_rate(session, gap / 1e3)
-    choices = Choices(ack_loss=ack_loss, phase=_phase(phase), jitter=jitter / 1e3, rate_limited=rate, content=content)
+    choices = Choices(
+        ack_loss=ack_loss,
+        phase=cast("Phase", phase),  # `Choices` refuses an unknown word
+        first=cast("First", first),
+        known_timeouts=known_timeouts,
+        every_ack=every_ack,
+        jitter=jitter / 1e3,
+        rate_limited=rate,
+        content=content,
+    )
     words = [scenario] if "=" in scenario or Path(scenario).is_file() else scenario.split(",")
     links = [load(word, random_start=True) for word in words]
     points = [Point(name, link, choices) for link in links for name in schemes.split(",") if name]
@@ -231,11 +249,6 @@ def _print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[st
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
-
-
-def _phase(text: str) -> "Phase":
-    """Take the word as it is: `Choices` refuses an unknown one."""
-    return cast("Phase", text)
 
 
 def _read(path: Path) -> str:

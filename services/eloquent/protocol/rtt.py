@@ -46,3 +46,19 @@ class RttEstimator:
             retransmissions: How often it was sent again already; each doubles the wait (RFC 6298 §5.5).
         """
         return min(self._timeout * 2.0 ** min(retransmissions, 16), MAX_TIMEOUT)
+
+
+class KnownRtt(RttEstimator):
+    """A round-trip time that is known from the start, as in a plain simulator: its timeout never changes.
+
+    Args:
+        rtt: Seconds, without queueing.
+    """
+
+    def __init__(self, rtt: float) -> None:
+        super().__init__()
+        self.smoothed = rtt
+        self._timeout = rtt + MIN_VARIANCE_TERM
+
+    def sample(self, rtt: float) -> None:
+        """Learn nothing: it is known."""

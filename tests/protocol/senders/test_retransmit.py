@@ -2,7 +2,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.rtt import KnownRtt, RttEstimator
 from eloquent.protocol.senders.retransmit import RetransmitSender
 
 from .conftest import ack, contents, fire, give
@@ -39,6 +39,38 @@ def test_one_acknowledgement_counts_all_that_it_covers_for_the_first_time() -> N
         give(sender, 1, i / 10)
     ack(sender, 0, (1, 4), now=0.5)
     assert contents(sender, 0.5) == [[0]]
+
+
+@pytest.mark.parametrize(("every_ack", "repaired"), [(False, []), (True, [[0]])])
+def test_acknowledgements_of_retransmissions_count_as_later_ones_where_every_one_does(
+    every_ack: bool, repaired: list[list[int]]
+) -> None:
+    rtt = KnownRtt(0.4)
+    sender = RetransmitSender(rtt=rtt, every_ack=every_ack)
+    give(sender, 1, 0.0)
+    assert fire(sender)[1] == [[0]]
+    give(sender, 1, 0.61)
+    give(sender, 1, 0.62)
+    give(sender, 1, 0.63)
+    sender.handle_timer(now=1.24)
+    assert contents(sender, 1.24) == [[1], [2], [3]]
+    for index in (1, 2, 3):
+        ack(sender, 0, (1, index + 1), now=1.64 + index / 100)
+    assert contents(sender, 1.68) == repaired
+
+
+@pytest.mark.parametrize(("every_ack", "repaired"), [(False, []), (True, [[0], [0]])])
+def test_acknowledgements_of_further_copies_count_as_later_ones_where_every_one_does(
+    every_ack: bool, repaired: list[list[int]]
+) -> None:
+    sender = RetransmitSender(rtt=KnownRtt(0.4), copies=2, spacing=0.0, every_ack=every_ack)
+    give(sender, 1, 0.0)
+    give(sender, 1, 0.1)
+    for instant in (0.50, 0.51):
+        ack(sender, 0, (1, 2), now=instant)
+    assert contents(sender, 0.51) == []
+    ack(sender, 0, (1, 2), now=0.52)
+    assert contents(sender, 0.52) == repaired
 
 
 def test_only_packets_sent_once_tell_the_round_trip_time() -> None:

@@ -9,7 +9,7 @@ from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.choices import Choices, First
 from eloquent.sim.engine.session import PacketLog, constant_rate, run_session
 
 CLEAN = parse_line("rtt=400ms")
@@ -123,6 +123,65 @@ def test_a_rate_takes_time_where_it_is_asked_for():
     ]
     assert times[0] == pytest.approx(0.05)
     assert 0.055 < times[1] < 0.060  # 18 bytes of token, 28 of headers and some of ours at 10 bytes a millisecond
+
+
+@pytest.mark.parametrize(("first", "tokens"), [("token", 5), ("acknowledgement", 4)])
+def test_an_acknowledgement_in_the_instant_of_a_token_is_not_known_to_its_packet_unless_it_goes_first(
+    first: First, tokens: int
+):
+    """At RTT 400 ms the acknowledgement of a token arrives as the fourth after it is made."""
+    log = PacketLog()
+    run_session(
+        schemes.get("eloquent"),
+        CLEAN,
+        seed=1,
+        generated_s=constant_rate(3.0),
+        choices=Choices(first=first),
+        record=log,
+    )
+    down = [row for row in log.rows if row.direction is Direction.DOWN and row.sent_s < 2.95]
+    assert {len(row.tokens) for row in down[4:]} == {tokens}
+
+
+@pytest.mark.parametrize("name", ["tcp-simple", "duplicate-3"])
+def test_the_baselines_know_the_round_trip_time_where_the_simulation_says_so(name: str):
+    """The timeout is RTT and 200 ms from the first packet on, doubled; otherwise 1 s, and then 2."""
+    dead = parse_line("rtt=100ms loss=trace(slot=1s,shares=1*60)")
+
+    def sent(choices: Choices) -> list[float]:
+        log = PacketLog()
+        run_session(schemes.get(name), dead, seed=1, generated_s=[0.0], choices=choices, record=log)
+        return [row.sent_s for row in log.rows if row.direction is Direction.DOWN][:: 3 if "3" in name else 1]
+
+    assert sent(Choices(known_timeouts=True))[:4] == pytest.approx([0.0, 0.3, 0.9, 2.1])
+    assert sent(Choices())[:3] == pytest.approx([0.0, 1.0, 3.0])
+
+
+@pytest.mark.parametrize("name", ["tcp-simple", "duplicate-2"])
+def test_every_later_acknowledgement_finds_losses_sooner(name: str):
+    generated = constant_rate(30.0)
+    seen = [
+        sum(
+            run_session(
+                schemes.get(name), LOSSY, seed=seed, generated_s=generated, choices=Choices(every_ack=every_ack)
+            )
+            .measure()
+            .stall_s
+            for seed in range(20)
+        )
+        for every_ack in (False, True)
+    ]
+    assert seen[1] < seen[0]
+
+
+@pytest.mark.parametrize("name", ["eloquent", "red-2", "tcp"])
+def test_what_the_paper_does_not_compare_with_is_the_same_with_every_choice_of_the_baselines(name: str):
+    plain = Choices(known_timeouts=True, every_ack=True)
+    traces = [
+        run_session(schemes.get(name), LOSSY, seed=3, generated_s=constant_rate(10.0), choices=choices)
+        for choices in (Choices(), plain)
+    ]
+    assert traces[0] == traces[1]
 
 
 def test_tokens_come_at_even_intervals():

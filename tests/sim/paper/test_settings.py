@@ -7,7 +7,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.protocol.scheme import Family
-from eloquent.sim.paper.settings import DUPLICATES, LADDERS, OURS, TCP, in_series, scheme_names
+from eloquent.sim.paper.settings import DUPLICATES, LADDERS, OURS, PRINTED, TCP, baseline_of, in_series, scheme_names
 
 
 def test_every_registered_family_with_endpoints_is_in_the_figures():
@@ -37,3 +37,18 @@ def test_a_newly_registered_scheme_is_in_the_figures(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(schemes, "FAMILIES", (*schemes.FAMILIES, fresh))
     assert scheme_names()[-1] == "fresh"
     assert in_series(scheme_names())[-1].names == ("fresh",)
+
+
+@pytest.mark.parametrize(
+    ("redundancy", "baseline"),
+    [
+        (0.3, "duplicate-2"),
+        (1.27, "duplicate-3"),
+        (3.26, "duplicate-5"),
+        (4.24, "duplicate-5"),  # above all that the paper has: the largest
+    ],
+)
+def test_the_duplication_to_compare_with_is_the_nearest_above_in_size(redundancy: float, baseline: str):
+    tcp, _, copies, _ = PRINTED
+    assert baseline_of(copies, redundancy) == baseline
+    assert baseline_of(tcp, redundancy) == TCP

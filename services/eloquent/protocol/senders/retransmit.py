@@ -9,19 +9,20 @@ Rules of this file
 - `duplicate-K` sends each transmission K times, some time apart: sent back to back, the copies would meet the same
   burst of loss. Copies are one transmission for timeouts and round-trip times.
 - `tcp-simple` is another name of `retransmit`: the TCP of a plain simulator (one packet a token, a timeout of RTT + 200 ms
-  doubled at each retransmission, retransmission after three later acknowledgements, no window). It differs from one that
-  knows the RTT in that it estimates it: the first timeout is 1 s, and the next few are longer, until the variance is small.
+  doubled at each retransmission, retransmission after three later acknowledgements, no window). A plain simulator knows the
+  round-trip time, and takes every acknowledgement of what was sent later as one of the three. The simulator can have both
+  baselines like that (`as_in_a_plain_simulator`); the relays, who cannot know, never do.
 """
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import DataBuilder
-from eloquent.protocol.rtt import MAX_TIMEOUT, RttEstimator
+from eloquent.protocol.rtt import MAX_TIMEOUT, KnownRtt, RttEstimator
 from eloquent.protocol.scheme import Family, Scheme
 from eloquent.protocol.sender import Sender
 from eloquent.units import parse_duration
@@ -57,6 +58,8 @@ class RetransmitSender(Sender):
         copies: How often each transmission is sent, 1 to 10.
         spacing: Seconds between copies; 0 sends them back to back.
         max_timeout: Upper bound of the retransmission timeout, seconds.
+        every_ack: Whether acknowledgements of retransmissions and further copies count as later ones, and not only the
+            first of a packet that was sent once.
     """
 
     def __init__(
@@ -67,12 +70,15 @@ class RetransmitSender(Sender):
         copies: int = 1,
         spacing: float = COPY_SPACING,
         max_timeout: float = MAX_TIMEOUT,
+        every_ack: bool = False,
     ) -> None:
         super().__init__(budget=budget)
         self._rtt = rtt if rtt is not None else RttEstimator()
         self._copies = copies
         self._spacing = spacing
         self._max_timeout = max_timeout
+        self._every_ack = every_ack
+        self._latest_acked = 0  # highest order of a transmission that was acknowledged
         self._packets: list[_Packet] = []
         self._transmissions = 0
         self._timeout_at = (
@@ -160,7 +166,9 @@ class RetransmitSender(Sender):
             packet.lost |= now >= packet.sent_at + self._wait(packet.transmissions)
 
     def _acknowledged(self, newly: list[int], *, end: bool, now: float) -> None:
-        if not newly and not end:
+        if not newly and not end:  # of a further copy, or of what arrived twice
+            if self._every_ack:
+                self._count_later_acks([self._latest_acked])
             return
         covered = set(newly)
         told = [
@@ -172,38 +180,58 @@ class RetransmitSender(Sender):
             packet.payload = b""
         self._packets = [packet for packet in self._packets if packet.indices or packet.has_end]
         once = [packet for packet in told if packet.transmissions == 1]
-        if not once:
-            return
-        self._rtt.sample(now - max(packet.sent_at for packet in once))
-        orders = sorted(packet.order for packet in once)
+        if once:
+            self._rtt.sample(now - max(packet.sent_at for packet in once))
+        self._latest_acked = max([self._latest_acked, *(packet.order for packet in told)])
+        self._count_later_acks(sorted(packet.order for packet in (told if self._every_ack else once)))
+
+    def _count_later_acks(self, orders: list[int]) -> None:
+        """Count the acknowledgement of these transmissions, ascending, against every packet that was sent before."""
         for packet in self._packets:
             packet.later_acks += len(orders) - bisect_right(orders, packet.order)
             packet.lost |= packet.later_acks >= LATER_ACKS
 
 
-def _build_retransmit(match: re.Match[str]) -> Scheme:
+def _build(match: re.Match[str], *, known_rtt: float | None = None, every_ack: bool = False) -> Scheme:
+    copies, spacing = _copies(match)
+
     def make_sender(budget: int, rtt: RttEstimator) -> Sender:
-        return RetransmitSender(budget=budget, rtt=rtt)
+        path = rtt if known_rtt is None else KnownRtt(known_rtt)
+        return RetransmitSender(budget=budget, rtt=path, copies=copies, spacing=spacing, every_ack=every_ack)
 
     return Scheme(match[0], "datagram", make_sender)
 
 
-def _build_duplicate(match: re.Match[str]) -> Scheme:
-    copies = int(match["copies"])
+def _copies(match: re.Match[str]) -> tuple[int, float]:
+    """Return how many copies a scheme sends, and how many seconds apart."""
+    named = match.groupdict()
+    if "copies" not in named:
+        return 1, COPY_SPACING
+    copies = int(named["copies"])
     if not 2 <= copies <= MAX_COPIES:
         raise ConfigurationError(f"'{match[0]}' is not a scheme: give from 2 to {MAX_COPIES} copies, as in duplicate-2")
-    spacing = COPY_SPACING if match["spacing"] is None else parse_duration(match["spacing"])
-
-    def make_sender(budget: int, rtt: RttEstimator) -> Sender:
-        return RetransmitSender(budget=budget, rtt=rtt, copies=copies, spacing=spacing)
-
-    return Scheme(match[0], "datagram", make_sender)
+    return copies, COPY_SPACING if named["spacing"] is None else parse_duration(named["spacing"])
 
 
-RETRANSMIT = Family("retransmit|tcp-simple", re.compile("retransmit|tcp-simple"), _build_retransmit, "retransmit")
+RETRANSMIT = Family("retransmit|tcp-simple", re.compile("retransmit|tcp-simple"), _build, "retransmit")
 DUPLICATE = Family(
     "duplicate-K[-SPACING]",
     re.compile(r"duplicate-(?P<copies>\d{1,2})(?:-(?P<spacing>\d+(?:\.\d+)?ms))?"),
-    _build_duplicate,
+    _build,
     "duplicate-2",
 )
+
+
+def as_in_a_plain_simulator(scheme: Scheme, *, known_rtt: float | None, every_ack: bool) -> Scheme:
+    """Return a baseline of the paper as a plain simulator has it, and any other scheme as it is.
+
+    Args:
+        scheme: `tcp-simple`, `duplicate-K`, or another.
+        known_rtt: The round-trip time that the sender knows, in seconds; None for one that estimates it.
+        every_ack: Whether every later acknowledgement counts, see `RetransmitSender`.
+    """
+    for family in (RETRANSMIT, DUPLICATE):
+        if match := family.pattern.fullmatch(scheme.name):
+            plain = _build(match, known_rtt=known_rtt, every_ack=every_ack)
+            return replace(scheme, sender=plain.sender)
+    return scheme

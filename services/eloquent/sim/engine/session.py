@@ -3,8 +3,9 @@
 Rules of this file
 
 - Instants are rounded to nanoseconds, so that what should coincide does, whatever the floating point says of 0.1 + 0.2.
-- What coincides happens in this order: arrivals, timers, a reader who turns away or back, tokens. An acknowledgement that
-  arrives at the instant of a token is known to the packet that carries the token.
+- What coincides happens in this order: tokens, arrivals, timers, a reader who turns away or back. An acknowledgement that
+  arrives at the instant of a token is not known to the packet that carries the token: a real path takes a little longer
+  than its round-trip time. `Choices.first` can have tokens last.
 - The session begins at 0, when its link's schedules begin; the last token also ends the stream. It is over when nothing
   is left to happen, or at the latest `LONGEST_TAIL` after the last token.
 - Each draw comes from a generator seeded with a string that names the session's seed, so a session is a pure function of
@@ -37,6 +38,7 @@ from eloquent.protocol.contract import (
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
+from eloquent.protocol.senders.retransmit import as_in_a_plain_simulator
 from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.engine.choices import FILLER, Choices
 from eloquent.sim.engine.reader import SimulatedClient
@@ -285,7 +287,10 @@ class _Session:
             _Path(scenario, schedules[way], way, seed=seed, offset=offset, choices=choices)
             for way in (Direction.DOWN, Direction.UP)
         )
-        self._sender: StreamSender = scheme.make_sender(rtt=rtt)
+        known_rtt = scenario.rtt if choices.known_timeouts else None
+        plain = as_in_a_plain_simulator(scheme, known_rtt=known_rtt, every_ack=choices.every_ack)
+        self._sender: StreamSender = plain.make_sender(rtt=rtt)
+        self._tokens_first = choices.first == "token"
         self._server, self._client = _Side(self._sender, down), _Side(scheme.make_receiver(), up)
         self._server.peer, self._client.peer = self._client, self._server
         self._reader = None if choices.reader is None else SimulatedClient(choices.reader, self._generated[-1])
@@ -303,15 +308,15 @@ class _Session:
             if instant > horizon:  # infinite where nothing is left
                 break
             self._now = max(self._now, instant)
-            if instant == arrival:
+            if instant == token and (self._tokens_first or instant < min(arrival, timer, self._turn)):
+                token = next(tokens, math.inf)
+                self._give(last=token == math.inf)
+            elif instant == arrival:
                 self._arrive()
             elif instant == timer:
                 self._fire()
-            elif instant == self._turn:
-                self._turn_reader()
             else:
-                token = next(tokens, math.inf)
-                self._give(last=token == math.inf)
+                self._turn_reader()
         packets = tuple(self._record.rows) if self._record is not None else ()
         account, ended = self._sender.account, self._now
         return SessionTrace(self._generated, tuple(self._rendered), account, ended, self._outcome, packets)

@@ -75,8 +75,12 @@ def printed_need(case: OutageCase) -> int:
 
 
 def own_need(case: OutageCase) -> int:
-    """Return the least T that does not overflow by our count: the tokens of the outage, and those of one round trip after it."""
-    return math.ceil((math.ceil(case.outage / case.gap - _TOLERANCE) * case.gap + case.rtt) / case.gap - _TOLERANCE)
+    """Return the least T that does not overflow by our count: G (T - 1) >= RTT + L, the outage rounded up to whole gaps.
+
+    These are the tokens of the outage, those of the round trip until its first survivor is acknowledged, and the new one.
+    """
+    outage = math.ceil(case.outage / case.gap - _TOLERANCE)
+    return outage + math.floor(case.rtt / case.gap + _TOLERANCE) + 1
 
 
 def examine(case: OutageCase) -> Found:
