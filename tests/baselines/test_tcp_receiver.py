@@ -1,7 +1,7 @@
 import pytest
 
 from eloquent.baselines.tcp_receiver import MAX_PIECES, RECEIVE_WINDOW, TcpReceiver
-from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment, encode_end, encode_segment
+from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment, encode_end, encode_segment, encode_token
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.contract import StreamBroken, StreamFinished, TokenReceived
@@ -120,3 +120,18 @@ def test_overlapping_segments_and_single_bytes_take_no_more_than_the_window() ->
     assert sum(map(len, overlapping._waiting.values())) < 4000 + 1100
     assert len(single._waiting) == MAX_PIECES
     assert take(single, 0, stream=bytes(2)) == SegmentAck(2, ((1, 2), (4095, 4096), (4093, 4094)))
+
+
+def test_a_reader_who_does_not_read_bounds_what_is_kept_and_loses_nothing() -> None:
+    receiver, token = TcpReceiver(), encode_token(bytes(1000))
+    stream = b"".join(token) * 3000
+    sent = 0
+    for _ in range(2):  # all of it, and what was dropped once more, after he has read
+        for offset in range(sent, len(stream), 1100):
+            receiver.receive_datagram(encode_segment(Segment(offset, stream[offset : offset + 1100])), now=0.0)
+        acked = decode_segment(receiver.datagrams_to_send(now=0.0)[0])
+        assert isinstance(acked, SegmentAck)
+        assert acked.next_offset - sent <= RECEIVE_WINDOW
+        sent = acked.next_offset
+        assert len(events(receiver)) > 900
+    assert sent > 1.9e6

@@ -8,6 +8,9 @@ Rules of this file
 - So are all others by default: gRPC reads at once, and Linux acknowledges when a pushed segment has been read
   (`tcp_cleanup_rbuf`), as long as the connection does not look interactive. With a delay, an acknowledgement waits for
   a second segment or for that long; 40 ms is Linux's least.
+- A token is read when its event is taken. What the buffer has no room for beside unread tokens is dropped as if it had been
+  lost: a segment tells of no window, so a sender whose reader is slow repeats, ever more seldom, and a receiver's memory
+  has a bound.
 - The checksum of the content is checked at the end, as in every scheme; a broken stream is not acknowledged further.
 """
 
@@ -27,7 +30,8 @@ from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.contract import Event, StreamBroken, StreamFinished, TokenReceived
 from eloquent.protocol.ranges import RangeSet
 
-RECEIVE_WINDOW = 1 << 20  # bytes beyond the next expected one; never what limits a token stream
+RECEIVE_WINDOW = 1 << 20  # bytes, of unread tokens and beyond the next expected byte; never what limits one who reads
+TOKEN_COST = 64  # bytes that an unread token takes beside its content
 MAX_PIECES = 2048  # kept beyond gaps; what comes then is dropped, as if it had been lost
 
 
@@ -52,6 +56,7 @@ class TcpReceiver:
         self._broken = False
         self._unanswered = 0  # segments
         self._ack_at: float | None = None  # seconds
+        self._unread = 0  # bytes of tokens whose events were not taken
         self._events: deque[Event] = deque()
 
     @property
@@ -104,8 +109,11 @@ class TcpReceiver:
         """Nothing to mark: `datagrams_to_send` looks at the time itself."""
 
     def next_event(self) -> Event | None:
-        """Return the oldest event that was not yet taken, or None."""
-        return self._events.popleft() if self._events else None
+        """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
+        event = self._events.popleft() if self._events else None
+        if isinstance(event, TokenReceived):
+            self._unread -= TOKEN_COST + len(event.data)
+        return event
 
     def _find_repeated(self, segment: Segment) -> tuple[int, int] | None:
         stop = segment.offset + len(segment.data)
@@ -117,7 +125,7 @@ class TcpReceiver:
 
     def _store(self, segment: Segment) -> None:
         stop = segment.offset + len(segment.data)
-        if self._finished or stop <= self._next or stop > self._next + RECEIVE_WINDOW:
+        if self._finished or stop <= self._next or stop > self._next + RECEIVE_WINDOW - self._unread:
             return
         self._newest = start = max(segment.offset, self._next)
         for first, last in list(self._ranges.gaps(start, stop)):
@@ -140,6 +148,7 @@ class TcpReceiver:
         if isinstance(record, bytes):
             self._checksum = extend_checksum(self._checksum, record)
             self._events.append(TokenReceived(self._tokens, record))
+            self._unread += TOKEN_COST + len(record)
             self._tokens += 1
             return
         checksum, trailer = record
