@@ -162,7 +162,8 @@ class OriginRelay:
         try:
             request.ParseFromString(event.request)
         except DecodeError:
-            self._finish(session, event.stream_id, grpc.StatusCode.INTERNAL, "the request cannot be decoded")
+            message = "the request is not a RelayRequest: it cannot be decoded"
+            self._finish(session, event.stream_id, grpc.StatusCode.INVALID_ARGUMENT, message)
             return
         if self._draining:
             self._finish(session, event.stream_id, grpc.StatusCode.UNAVAILABLE, "the origin relay is shutting down")
