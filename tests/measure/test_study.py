@@ -194,7 +194,8 @@ def test_sessions_without_a_connection_leave_figures_and_a_warning(tmp_path: Pat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     words = ("run", "--url", f"http://127.0.0.1:{port}/v1", "--sessions", "1", "--runs", str(tmp_path), "--name", "a")
     answer = invoke(*words)
-    assert answer.exit_code == 0, answer.output
+    assert answer.exit_code == 1, answer.output
+    assert "no session succeeded" in answer.output
     assert "unavailable" in answer.output
     assert "0 (+1 failed)" in answer.output
     (warning,) = read_findings(tmp_path / "a").warnings

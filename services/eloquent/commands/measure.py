@@ -54,11 +54,12 @@ def run(
     runs: Annotated[Path, typer.Option(help="Folder of the run directories.")] = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of this run; the date and time by default.")] = "",
 ) -> None:
-    """Run streaming sessions, log token times, capture packets, and show loss and stalls."""
+    """Run streaming sessions, log token times, capture packets, and show loss and stalls; exit status 1 where all failed."""
     from eloquent.measure.asking import GrpcAsker, OpenAiAsker
     from eloquent.measure.findings import DEFAULT_SLOT
     from eloquent.measure.study import CAPTURE, Study
     from eloquent.measure.study import run as run_study
+    from eloquent.records.rows import SUCCESS
 
     port = _port(url, grpc)
     seconds = parse_duration(patience)
@@ -81,7 +82,10 @@ def run(
         about=about,
     )
 
+    outcomes = []
+
     def show(number: int, answer: "ObservedAnswer") -> None:
+        outcomes.append(answer.outcome)
         length = answer.ended_s - answer.requested_s
         why = f": {answer.message}" if answer.message else ""
         console.print(
@@ -104,6 +108,9 @@ def run(
         slot=DEFAULT_SLOT,
         may_be_empty=True,
     )
+    if SUCCESS not in outcomes:
+        errors.print("[bold red]error:[/] no session succeeded: nothing is known of this server's answers")
+        raise typer.Exit(1)
 
 
 @app.command()
