@@ -183,9 +183,9 @@ sbom: native .build/dev.stamp ## Write what the testbed is made of, Python and D
 	@$(BIN)/python docker/sbom.py --out "$(SBOM)" $(and $(filter docker,$(RUNTIME)),--image eloquent-testbed)
 
 LOCK := uv pip compile pyproject.toml --quiet --no-header --generate-hashes --universal --python-version 3.11 \
-	--no-emit-index-url --no-emit-find-links
+	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 .PHONY: lock
-lock: ## Refresh the lock files of .venv (needs uv)
-	@$(LOCK) --upgrade --extra build --output-file requirements/testbed.lock
-	@$(LOCK) --upgrade --constraint requirements/testbed.lock --extra build --extra dev --output-file requirements/dev.lock
-	@$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --upgrade --output-file requirements/clients.lock
+lock: ## Bring the lock files of .venv up to pyproject.toml (needs uv); UPGRADE=1 takes the newest releases of everything
+	@$(LOCK) --extra build --output-file requirements/testbed.lock
+	@$(LOCK) --constraint requirements/testbed.lock --extra build --extra dev --output-file requirements/dev.lock
+	@$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.lock
