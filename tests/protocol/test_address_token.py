@@ -30,3 +30,10 @@ def test_older_tokens_can_be_refused() -> None:
     tokens.refuse_before(5.0)
     assert not tokens.is_valid(old, HERE, now=5.0)
     assert tokens.is_valid(tokens.issue(HERE, now=5.001), HERE, now=6.0)
+
+
+def test_the_lifetime_can_be_short() -> None:
+    tokens = AddressTokens(b"s" * 16, lifetime=15.0)
+    token = tokens.issue(HERE, now=5.0)
+    assert tokens.is_valid(token, HERE, now=20.0)
+    assert not tokens.is_valid(token, HERE, now=20.1)

@@ -16,10 +16,12 @@ from eloquent.protocol.datagram import (
     Open,
     Ping,
     RequestAck,
+    Retry,
     decode_datagram,
     encode_datagram,
 )
 from eloquent.protocol.frames import Ack, encode_payload
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import SessionLost, StreamEnded, StreamFailed, StreamToken
 
 
@@ -377,3 +379,41 @@ def test_opens_carry_the_token_until_the_server_has_spoken(net: Any) -> None:
     talk.pair.run(until=9.0)
     assert len(kinds(talk.pair.sent["a"], Open)) > 5
     assert talk.text(0) == b"hello world"
+
+
+def test_a_token_from_elsewhere_lets_a_question_go_without_hello(net: Any) -> None:
+    talk = net.Talk(net.Path(delay=0.05))
+    talk.client.take_token(talk.server.issue_token(net.CLIENT, now=0.0), now=0.0)
+    talk.ask(b"first")
+    talk.pair.run(until=10.0)
+    assert talk.client.is_idle
+    assert kinds(talk.pair.sent["b"], Retry) == []
+    assert isinstance(decode_datagram(talk.pair.sent["a"][0][1]).body, Open)
+    assert talk.text(0) == b"hello world"
+
+
+def test_sessions_that_are_lost_from_above_ask_again_what_no_server_has(net: Any) -> None:
+    talk = net.Talk(net.Path(delay=0.05), answers={b"begun": [b"x"] * 100})
+    talk.ask(b"begun")
+    talk.ask(b"unheard", "retransmit", at=1.0)
+    talk.pair.run(until=1.02)
+    assert not talk.client.is_idle
+    talk.server.disconnect(net.CLIENT, "gone", now=talk.now)
+    talk.client.lose_sessions("gone", renew=True)
+    talk.pair.run(until=10.0)
+    assert talk.text(1) == b"hello world"
+    assert StreamFailed(0, "gone") in talk.ends()
+    failed = [event for _, event in talk.pair.events["b"] if isinstance(event, StreamFailed)]
+    assert failed == [StreamFailed(0, "gone")]
+    assert talk.client.is_idle
+
+
+def test_both_sides_keep_to_the_room_that_is_left_in_a_datagram(net: Any) -> None:
+    talk = net.Talk(limits=EndpointLimits(payload=1100), answers={b"q" * 5000: [b"x" * 5000]})
+    client = ClientEndpoint(schemes.get, new_id=lambda: b"sessionA", payload=1100)
+    talk.client = talk.pair.ends["a"] = client
+    talk.ask(b"q" * 5000)
+    talk.pair.run(until=10.0)
+    assert talk.text(0) == b"x" * 5000
+    sizes = [len(data) for side in "ab" for _, data in talk.pair.sent[side]]
+    assert 1000 < max(sizes) <= 1200 - (1171 - 1100)

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from eloquent.errors import MalformedPacket
 from eloquent.protocol.datagram import (
+    ADDRESS_TOKEN_SIZE,
     MAX_ASKED,
     MAX_DATAGRAM,
-    OPEN_PAYLOAD_BUDGET,
     PAYLOAD_BUDGET,
     Answer,
     AnswerAck,
@@ -61,7 +61,7 @@ REASONS = st.text(max_size=60)
 STREAMS = st.sets(st.integers(0, 1 << 40), max_size=MAX_ASKED).map(lambda ids: tuple(sorted(ids)))
 BODIES = st.one_of(
     st.just(Hello()),
-    st.builds(Open, TOKENS, NUMBERS, st.binary(max_size=OPEN_PAYLOAD_BUDGET)),
+    st.builds(Open, TOKENS, NUMBERS, st.binary(max_size=PAYLOAD_BUDGET - ADDRESS_TOKEN_SIZE)),
     st.builds(Request, NUMBERS, PAYLOADS),
     st.builds(AnswerAck, NUMBERS, PAYLOADS),
     st.builds(Cancel, NUMBERS),

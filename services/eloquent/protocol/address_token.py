@@ -5,8 +5,9 @@
 Rules of this file
 - A token is good for the host and port that it was issued to, until it is too old, in the lifetime of one secret: a
   restarted server has another.
-- It may be used again, so that a client's next session need not wait for a new one. Who remembers the sessions of a
-  token's lifetime keeps them from being repeated; who has to forget one says so with `refuse_before`.
+- It may be used again, where its lifetime is long, so that a client's next session need not wait for a new one. Who
+  remembers the sessions of a token's lifetime keeps them from being repeated; who has to forget one says so with
+  `refuse_before`.
 """
 
 import hmac
@@ -24,10 +25,12 @@ class AddressTokens:
 
     Args:
         secret: At least 16 random bytes.
+        lifetime: Seconds for which a token counts.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, *, lifetime: float = ADDRESS_TOKEN_LIFETIME) -> None:
         self._secret = secret
+        self._lifetime_ms = lifetime * 1e3
         self._oldest = 0  # milliseconds
 
     def issue(self, address: Address, *, now: float) -> bytes:
@@ -41,7 +44,7 @@ class AddressTokens:
         age_ms = int(now * 1e3) - int.from_bytes(issued)
         if not hmac.compare_digest(mac, self._mac(issued, address)):
             return False
-        return age_ms <= ADDRESS_TOKEN_LIFETIME * 1e3 and int.from_bytes(issued) >= self._oldest
+        return age_ms <= self._lifetime_ms and int.from_bytes(issued) >= self._oldest
 
     def refuse_before(self, now: float) -> None:
         """Refuse, from now on, every token that was issued up to `now`."""

@@ -19,6 +19,7 @@ from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.client_session import ClientSession
 from eloquent.protocol.datagram import (
     CLIENT_KINDS,
+    PAYLOAD_BUDGET,
     Answer,
     Datagram,
     Leave,
@@ -60,17 +61,26 @@ class ClientEndpoint:
     Args:
         scheme_of: Finds the schemes.
         new_id: Draws 8 random bytes, never the same again.
+        payload: Bytes that the payload of a stream takes in one datagram; fewer where something is put around datagrams.
         tally: Where datagrams are counted.
 
     Attributes:
         heard_at: Seconds; when the server was last heard of, or None.
     """
 
-    def __init__(self, scheme_of: SchemeLookup, *, new_id: Callable[[], bytes], tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        scheme_of: SchemeLookup,
+        *,
+        new_id: Callable[[], bytes],
+        payload: int = PAYLOAD_BUDGET,
+        tally: Tally | None = None,
+    ) -> None:
         self.tally = Tally() if tally is None else tally
         self.heard_at: float | None = None
         self._scheme_of = scheme_of
         self._new_id = new_id
+        self._payload = payload
         self._token: bytes | None = None
         self._sessions: dict[bytes, ClientSession] = {}
         self._current: dict[str, ClientSession] = {}  # by scheme, for new streams
@@ -88,6 +98,11 @@ class ClientEndpoint:
     def closed(self) -> bool:
         """Whether the endpoint was closed."""
         return self._closed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is awaited from the server."""
+        return all(session.closed or session.is_idle for session in self._sessions.values())
 
     @property
     def sessions(self) -> int:
@@ -144,6 +159,23 @@ class ClientEndpoint:
         """Tell the server how the reader of a stream fares (`Receiver.report`); nothing happens if it is over."""
         if (stream := self._streams.get(stream_id)) is not None:
             stream.session.report(stream_id, state, now=now)
+
+    def take_token(self, token: bytes, *, now: float) -> None:
+        """Take an address token that the server gave in another way than by `Retry`; it has been heard of with that."""
+        self._token = token
+        self.heard_at, self._refused_from = now, None
+        for session in self._sessions.values():
+            session.offer_token(token, now=now)
+
+    def lose_sessions(self, reason: str, *, renew: bool) -> None:
+        """Give up every session, because the server does not have it any more.
+
+        Args:
+            reason: One sentence, with which their streams fail.
+            renew: Whether streams of which the server has not taken the whole request are asked again, once.
+        """
+        for session in self._sessions.values():
+            session.lose(reason, renew=renew)
 
     def path_refused(self, *, now: float) -> None:
         """Take the network's word that nobody listens at the server's address (ICMP)."""
@@ -241,7 +273,9 @@ class ClientEndpoint:
         return session
 
     def _make_session(self) -> ClientSession:
-        session = ClientSession(self._new_id(), self._scheme_of, token=self._token, tally=self.tally)
+        session = ClientSession(
+            self._new_id(), self._scheme_of, token=self._token, payload=self._payload, tally=self.tally
+        )
         self._sessions[session.connection_id] = session
         return session
 

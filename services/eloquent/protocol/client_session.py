@@ -28,8 +28,9 @@ from eloquent.protocol.contract import (
     TokenReceived,
 )
 from eloquent.protocol.datagram import (
+    ADDRESS_TOKEN_SIZE,
     MAX_ASKED,
-    OPEN_PAYLOAD_BUDGET,
+    PAYLOAD_BUDGET,
     Answer,
     AnswerAck,
     Cancel,
@@ -95,6 +96,7 @@ class ClientSession(SessionBase):
         connection_id: 8 random bytes, never used again.
         scheme_of: Finds the schemes.
         token: What an earlier session's server gave for this client's address.
+        payload: Bytes that the payload of a stream takes in one datagram.
         tally: As for `SessionBase`.
 
     Attributes:
@@ -102,10 +104,17 @@ class ClientSession(SessionBase):
     """
 
     def __init__(
-        self, connection_id: bytes, scheme_of: SchemeLookup, *, token: bytes | None = None, tally: Tally | None = None
+        self,
+        connection_id: bytes,
+        scheme_of: SchemeLookup,
+        *,
+        token: bytes | None = None,
+        payload: int = PAYLOAD_BUDGET,
+        tally: Tally | None = None,
     ) -> None:
         super().__init__(connection_id, tally)
         self.token = token
+        self._request_budget = payload - ADDRESS_TOKEN_SIZE  # the room in `Open`
         self._scheme_of = scheme_of
         self._streams: dict[int, _Stream] = {}
         self._unread: dict[int, _Stream] = {}  # over, but with events for the reader
@@ -204,6 +213,26 @@ class ClientSession(SessionBase):
         unheard, self._unheard = self._unheard, []
         return unheard
 
+    def lose(self, reason: str, *, renew: bool) -> None:
+        """Give up all streams, because the server cannot be reached any more.
+
+        Args:
+            reason: One sentence.
+            renew: Whether streams of which the server has not taken the whole request are left to `take_unheard`.
+        """
+        if self._closed:
+            return
+        if renew:
+            self._unheard = [stream_id for stream_id, stream in self._streams.items() if stream.request is not None]
+            for stream_id in self._unheard:
+                del self._streams[stream_id]
+                self._stream_timers.set(stream_id, None)
+        for stream_id in list(self._streams):
+            self._end(stream_id, failure=reason)
+        self._events.append(SessionLost(reason))
+        self._closed = True
+        self._cancelling.clear()
+
     def close(self, *, now: float) -> None:  # noqa: ARG002 - every call of a session is told the time
         """Give up all streams and tell the server; no further event follows."""
         self._unread.clear()
@@ -227,7 +256,7 @@ class ClientSession(SessionBase):
             self._shut("idle")
             return
         if self._last_heard is not None and now >= self._last_heard + SILENCE_LIMIT:
-            self._lose(f"nothing came from the server for {SILENCE_LIMIT:g} seconds", renew=False)
+            self.lose(f"nothing came from the server for {SILENCE_LIMIT:g} seconds", renew=False)
             return
         self._handle_stream_timers(now)
         for stream_id, repetition in self._cancelling.items():
@@ -296,7 +325,7 @@ class ClientSession(SessionBase):
             self._last_heard = self._last_sign = self._asked_at = now
 
     def _make_request(self, scheme: str, request: bytes, now: float) -> StreamSender:
-        sender = RetransmitSender(budget=OPEN_PAYLOAD_BUDGET, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
+        sender = RetransmitSender(budget=self._request_budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
         sender.send_token(scheme.encode(), now=now)
         sender.send_token(request, now=now)
         sender.finish(now=now)
@@ -334,7 +363,7 @@ class ClientSession(SessionBase):
                 pass
             case Close(number, reason, renew):
                 if number < self._number:
-                    self._lose(reason, renew=renew)
+                    self.lose(reason, renew=renew)
             case _:
                 raise RemoteProtocolError("a server sent what only a client says")
         self._last_sign = now
@@ -440,18 +469,6 @@ class ClientSession(SessionBase):
     def _note_idle(self, now: float) -> None:
         if self.is_idle and self._idle_since is None:
             self._idle_since = now
-
-    def _lose(self, reason: str, *, renew: bool) -> None:
-        if renew:
-            self._unheard = [stream_id for stream_id, stream in self._streams.items() if stream.request is not None]
-            for stream_id in self._unheard:
-                del self._streams[stream_id]
-                self._stream_timers.set(stream_id, None)
-        for stream_id in list(self._streams):
-            self._end(stream_id, failure=reason)
-        self._events.append(SessionLost(reason))
-        self._closed = True
-        self._cancelling.clear()
 
     def _shut(self, reason: str) -> None:
         self._closed = True

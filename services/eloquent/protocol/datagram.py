@@ -31,9 +31,6 @@ _SERVER_BIT = 8  # of the kind: said by servers
 PAYLOAD_BUDGET = MAX_DATAGRAM - _FIXED_SIZE - 2 * MAX_VARINT_SIZE - _CHECKSUM_SIZE
 """Bytes that a stream's payload may take in one datagram, whatever its packet number and stream id."""
 
-OPEN_PAYLOAD_BUDGET = PAYLOAD_BUDGET - ADDRESS_TOKEN_SIZE
-"""The same for a stream's payload in `Open`, which carries an address token as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Hello:

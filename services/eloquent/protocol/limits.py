@@ -7,6 +7,7 @@ meets one.
 from dataclasses import dataclass
 from typing import Self
 
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.frames import MAX_TOKEN
 
 
@@ -25,6 +26,7 @@ class EndpointLimits:
         silence: Seconds without a datagram after which a session with open streams is given up.
         idle: Seconds without an open stream after which a session is forgotten, whatever else its client says.
         remembered: Connection ids of sessions that are over, none of which begins anew.
+        payload: Bytes that the payload of a stream takes in one datagram; fewer where something is put around datagrams.
     """
 
     sessions: int = 4096
@@ -37,6 +39,7 @@ class EndpointLimits:
     silence: float = 40.0
     idle: float = 60.0
     remembered: int = 65_536
+    payload: int = PAYLOAD_BUDGET
 
 
 class ByteBudget:

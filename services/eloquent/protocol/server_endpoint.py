@@ -130,6 +130,17 @@ class ServerEndpoint:
             session.handle_timer(now=now)
             self.touch(session)
 
+    def issue_token(self, address: Address, *, now: float) -> bytes:
+        """Return an address token for who has shown already, in another way, that it receives at an address."""
+        return self._tokens.issue(address, now=now)
+
+    def disconnect(self, address: Address, reason: str, *, now: float) -> None:
+        """Give up the sessions of an address that cannot be reached any more; their events follow."""
+        for session in self.sessions:
+            if session.address == address:
+                session.lose(reason, now=now)
+                self.touch(session)
+
     def touch(self, session: ServerSession) -> None:
         """Ask a session for what it has to send, because its owner has called it."""
         self._touched[session] = None

@@ -179,13 +179,24 @@ class ServerSession(SessionBase):
             self._events.clear()
             self._shut("closed by the server", now)
 
+    def lose(self, reason: str, *, now: float) -> None:
+        """Give up all streams, because the client cannot be reached any more; the events tell the reason."""
+        if self._closed:
+            return
+        self._events += [
+            StreamFailed(stream_id, reason) for stream_id in self._streams if self._is_requested(stream_id)
+        ]
+        self._events.append(SessionLost(reason))
+        self._shut(reason, now)
+
     def handle_timer(self, *, now: float) -> None:
         """Repeat what is due, or give up."""
         timer = self.get_timer()
         if timer is None or now < timer:
             return
         if self._session_ends <= now:
-            self._give_up(now)
+            silence = f"nothing came from the client for {self._limits.silence:g} seconds"
+            self.lose(silence if self._streams else "idle", now=now)
             return
         while (stream_id := self._stream_timers.pop(now)) is not None:
             answer = self._streams[stream_id].answer
@@ -315,7 +326,7 @@ class ServerSession(SessionBase):
             self._refuse(stream_id, f"the scheme '{scheme.name}' is not carried by datagrams", now)
             return
         self._release(stream)
-        stream.answer = scheme.make_sender(rtt=self._rtt)
+        stream.answer = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
         stream.parts = []
         self._events.append(StreamRequested(stream_id, scheme.name, request))
 
@@ -370,15 +381,6 @@ class ServerSession(SessionBase):
         self._events += [StreamCancelled(stream_id) for stream_id in self._streams if self._is_requested(stream_id)]
         self._events.append(SessionLost("closed by the client"))
         self._drop_streams()
-
-    def _give_up(self, now: float) -> None:
-        idle = not self._streams
-        reason = "idle" if idle else f"nothing came from the client for {self._limits.silence:g} seconds"
-        self._events += [
-            StreamFailed(stream_id, reason) for stream_id in self._streams if self._is_requested(stream_id)
-        ]
-        self._events.append(SessionLost(reason))
-        self._shut(reason, now)
 
     def _shut(self, reason: str, now: float) -> None:  # noqa: ARG002 - every step of a session is told the time
         self._control.append(Close(self._highest, reason))
