@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from eloquent import process
 from eloquent.addresses import listen_on
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
@@ -63,14 +64,14 @@ def test_a_signal_asks_the_node_to_stop(number):
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 5)
 
-    assert runtime.run(node) == 0
+    assert process.run(node) == 0
 
 
 def test_a_node_that_cannot_do_what_its_flags_ask_says_so_and_exits_with_2(capsys):
     async def node(_):
         raise ConfigurationError("the port is taken")
 
-    assert runtime.run(node) == 2
+    assert process.run(node) == 2
     assert capsys.readouterr().err == "error: the port is taken\n"
 
 

@@ -20,6 +20,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
+from eloquent import process
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.nodes.common import runtime
@@ -93,4 +94,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--words", default="", help="what to ask (the paper's prompt)")
     add("--seconds", type=runtime.positive_seconds, default=20.0, help="length of the answer (%(default)s)")
     add("--token-gap", type=runtime.positive_seconds, default=0.1, help="seconds between two tokens (%(default)s)")
-    return runtime.run(partial(run, parser.parse_args(arguments)))
+    return process.run(partial(run, parser.parse_args(arguments)))

@@ -1,17 +1,8 @@
-"""What every node does alike: flags, logging, `ready` on standard output, SIGTERM, one sentence for a wrong flag."""
+"""What every node does alike: its flags, and how it reads a call's metadata."""
 
 import argparse
-import asyncio
-import gc
-import logging
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from typing import Any
-
-import uvloop
-
-from eloquent.errors import EloquentError
 
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
 
@@ -59,39 +50,6 @@ def positive_seconds(text: str) -> float:
 def comma_separated(text: str) -> tuple[str, ...]:
     """Read a flag that is a list of names; blanks and empty names are left out."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def announce_ready() -> None:
-    """Say on standard output that the node accepts work."""
-    gc.collect()
-    gc.freeze()  # what is there now stays: looking through it again and again would make streams late
-    print("ready", flush=True)  # the node's standard output is its interface to whoever started it
-
-
-def run(node: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> int:
-    """Run a node until it returns; return its exit status.
-
-    Args:
-        node: Given an event that SIGTERM or SIGINT sets. It drains and returns then.
-
-    Returns:
-        0, or 2 after one sentence on standard error when the node cannot do what its flags ask for.
-    """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await node(stop)
-
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main())
-    except EloquentError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:

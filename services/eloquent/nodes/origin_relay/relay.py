@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from eloquent import schemes, telemetry
+from eloquent import process, schemes, telemetry
 from eloquent.addresses import Address, cannot_listen, listen_on, parse_address
 from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.calls import names
@@ -256,7 +256,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         if flags.metrics:
             telemetry.serve(flags.metrics)
         watching = asyncio.create_task(_watch(relay, server, sessions))
-        runtime.announce_ready()
+        process.announce_ready()
         await stop.wait()
         await relay.drain(flags.grace)
         watching.cancel()
@@ -296,4 +296,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--max-streams", type=int, default=1000, help="streams at once (%(default)s)")
     add_flags(parser, "origin")
-    return runtime.run(partial(serve, parser.parse_args(arguments)))
+    return process.run(partial(serve, parser.parse_args(arguments)))

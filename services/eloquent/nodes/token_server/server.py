@@ -13,7 +13,7 @@ from typing import Literal
 
 import grpc
 
-from eloquent import telemetry
+from eloquent import process, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
@@ -93,7 +93,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     if flags.http:
         await server.http_frontend.open(flags.http)
     await server.grpc_frontend.open(flags.listen)
-    runtime.announce_ready()
+    process.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)
     recorder.close()
@@ -120,4 +120,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="seconds in which a request over HTTP has to arrive (%(default)s)",
     )
     add_flags(parser, "server")
-    return runtime.run(partial(serve, parser.parse_args(arguments)))
+    return process.run(partial(serve, parser.parse_args(arguments)))

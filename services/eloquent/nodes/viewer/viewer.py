@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eloquent import telemetry
+from eloquent import process, telemetry
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
@@ -155,7 +155,7 @@ async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     if flags.metrics:
         telemetry.serve(flags.metrics)
     await asyncio.gather(*(client.connect() for client in clients.values()))
-    runtime.announce_ready()
+    process.announce_ready()
     work = asyncio.create_task(_work(viewer, flags))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -267,4 +267,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--background-pause", type=runtime.seconds, default=20.0, help="seconds before each (%(default)s)")
     add("--run-dir", type=Path, metavar="DIR", help="write this run's logs")
-    return runtime.run(partial(run, parser.parse_args(arguments)))
+    return process.run(partial(run, parser.parse_args(arguments)))

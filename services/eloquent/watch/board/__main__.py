@@ -10,9 +10,8 @@ from pathlib import Path
 
 import uvicorn
 
-from eloquent import telemetry
+from eloquent import process, telemetry
 from eloquent.addresses import listen_on
-from eloquent.nodes.common import runtime
 from eloquent.watch.board.app import make_app
 from eloquent.watch.facts import RunFacts
 from eloquent.watch.prometheus import Prometheus
@@ -24,7 +23,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
-        runtime.announce_ready()
+        process.announce_ready()
 
 
 async def serve(flags: argparse.Namespace, _stop: asyncio.Event) -> None:
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--prometheus", required=True, metavar="URL", help="where values come from")
     add("--facts", required=True, type=Path, metavar="FILE", help="what runs, as the lab wrote it")
     add("--metrics", metavar="HOST:PORT", help="serve the metrics of the chats here")
-    return runtime.run(partial(serve, parser.parse_args(arguments)))
+    return process.run(partial(serve, parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":
