@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "calls": BASE | {"api"},
     "content": BASE | {"api"},
     "telemetry": BASE | {"addresses"},
+    "process": BASE,
+    "relay": BASE | {"addresses", "api", "schemes", "protocol", "drivers", "telemetry", "process"},
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},
     "screen": {"qoe", "records", "telemetry"},
@@ -43,6 +45,8 @@ MAY_IMPORT = {
         "telemetry",
         "records",
         "screen",
+        "process",
+        "relay",
     },
     "load": BASE
     | {
@@ -73,7 +77,7 @@ MAY_IMPORT = {
         "watch",
     },
     "sim": BASE | {"schemes", "content", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
-    "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses"},
+    "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses", "process"},
     "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE
     | {
@@ -83,7 +87,9 @@ MAY_IMPORT = {
         "qoe",
         "load",
         "measure",
+        "process",
         "records",
+        "relay",
         "report",
         "scenarios",
         "sim",
@@ -106,6 +112,7 @@ HOMES = {
     "starlette": {"nodes", "watch"},
     "uvicorn": {"nodes", "watch"},
 }
+HOMES |= {"aiohttp": {"relay"}, "uvloop": {"process"}}
 HOMES |= {"httpx": {"measure", "nodes", "watch"}}
 HOMES |= {"cryptography": {"relay"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}

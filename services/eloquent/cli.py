@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from eloquent.commands import load, measure, report, simulation, testbed, watch
+from eloquent.commands import load, measure, relay, report, simulation, testbed, watch
 from eloquent.errors import EloquentError
 from eloquent.terminal import Output
 
@@ -40,6 +40,8 @@ app.command()(report.compare)
 app.command()(simulation.simulate)
 app.command()(simulation.reproduce)
 app.command()(simulation.agreement)
+app.command()(relay.origin)
+app.command()(relay.edge)
 app.add_typer(measure.app, name="measure")
 
 

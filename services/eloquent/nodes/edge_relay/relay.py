@@ -14,7 +14,7 @@ from functools import partial
 
 import grpc
 
-from eloquent import schemes, telemetry
+from eloquent import process, schemes, telemetry
 from eloquent.addresses import Address, format_address, parse_address, reason_of
 from eloquent.calls.names import SCHEME_KEY
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
@@ -22,8 +22,8 @@ from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
 from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
-from eloquent.nodes.edge_relay.uplink import Uplink
 from eloquent.protocol.session import StreamFailed, StreamToken
+from eloquent.relay.uplink import Uplink
 
 DEFAULT_SCHEME = "eloquent"
 _SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
@@ -142,7 +142,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     await relay.open()
     await relay.grpc_frontend.open(flags.listen)
     watching = asyncio.create_task(relay.watch())
-    runtime.announce_ready()
+    process.announce_ready()
     await stop.wait()
     await relay.grpc_frontend.drain(flags.grace)
     watching.cancel()
@@ -158,4 +158,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--default-scheme", default=DEFAULT_SCHEME, help="scheme of streams that name none (%(default)s)"
     )
     parser.add_argument("--max-streams", type=int, default=256, help="streams at once (%(default)s)")
-    return runtime.run(partial(serve, parser.parse_args(arguments)))
+    return process.run(partial(serve, parser.parse_args(arguments)))

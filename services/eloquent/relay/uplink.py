@@ -6,6 +6,7 @@ stream is paused, which slows the model down as a direct connection would.
 
 import asyncio
 import logging
+from collections import deque
 from typing import Self
 
 from eloquent import schemes, telemetry
@@ -38,15 +39,26 @@ class RelayedAnswer:
         self._uplink = uplink
         self._stream_id = stream_id
         self._paused = False
-        self._waiting: asyncio.Queue[StreamToken | StreamEnded | StreamFailed] = asyncio.Queue()
+        self._waiting: deque[StreamToken | StreamEnded | StreamFailed] = deque()
+        self._news = asyncio.Event()
 
     async def next(self) -> StreamToken | StreamEnded | StreamFailed:
         """Wait for the next token, or for the end of the stream."""
-        event = await self._waiting.get()
-        if self._paused and self._waiting.qsize() <= RESUME_AT:
-            self._paused = False
-            self._uplink.resume(self._stream_id)
+        while not self._waiting:
+            self._news.clear()
+            await self._news.wait()
+        event = self._waiting.popleft()
+        self._resume()
         return event
+
+    def take_ready(self) -> list[bytes]:
+        """Return the tokens that have come already, up to the end."""
+        tokens = []
+        while self._waiting and isinstance(event := self._waiting[0], StreamToken):
+            self._waiting.popleft()
+            tokens.append(event.data)
+        self._resume()
+        return tokens
 
     def cancel(self) -> None:
         """Tell the origin relay that nobody wants the rest; does nothing after the end."""
@@ -54,10 +66,16 @@ class RelayedAnswer:
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> None:
         """Queue what the endpoint reported."""
-        self._waiting.put_nowait(event)
-        if not self._paused and self._waiting.qsize() >= PAUSE_AT:
+        self._waiting.append(event)
+        self._news.set()
+        if not self._paused and len(self._waiting) >= PAUSE_AT:
             self._paused = True
             self._uplink.pause(self._stream_id)
+
+    def _resume(self) -> None:
+        if self._paused and len(self._waiting) <= RESUME_AT:
+            self._paused = False
+            self._uplink.resume(self._stream_id)
 
 
 class Uplink:

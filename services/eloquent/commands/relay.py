@@ -1,0 +1,70 @@
+"""The commands of operators: `eloquent origin`, `eloquent edge`, `eloquent key`.
+
+What a command needs is imported when it runs, so that the list of all commands does not wait for it.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Config = Annotated[Path | None, typer.Option(help="Read settings from this TOML file, [origin] and [edge].")]
+KeyFile = Annotated[Path | None, typer.Option(help="Holds the key that both relays share.")]
+Plaintext = Annotated[bool | None, typer.Option("--plaintext", help="No key: for closed networks only.")]
+Metrics = Annotated[str | None, typer.Option(help="HOST:PORT that Prometheus asks.")]
+Grace = Annotated[float | None, typer.Option(help="Seconds for open answers after SIGTERM.")]
+MaxRequest = Annotated[int | None, typer.Option(help="Bytes of a request.")]
+
+
+def origin(
+    *,
+    upstream: Annotated[str | None, typer.Option(help="URL of the model server.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT for edges, over UDP.")] = None,
+    schemes: Annotated[str | None, typer.Option(help="Schemes that edges may ask for, comma separated.")] = None,
+    keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
+    silence: Annotated[float | None, typer.Option(help="Seconds of the model's silence that end an answer.")] = None,
+    max_answers: Annotated[int | None, typer.Option(help="Answers at once.")] = None,
+    max_request: MaxRequest = None,
+    key_file: KeyFile = None,
+    plaintext: Plaintext = None,
+    metrics: Metrics = None,
+    grace: Grace = None,
+    config: Config = None,
+) -> None:
+    """Be the relay beside a model server."""
+    flags = {key: value for key, value in locals().items() if key != "config"}
+    from eloquent import process
+    from eloquent.relay.serve import serve_origin
+    from eloquent.relay.settings import OriginSettings, read_settings
+
+    settings = read_settings(OriginSettings, "origin", flags, file=config)
+    _run(process.run, partial(serve_origin, settings))
+
+
+def edge(
+    *,
+    origin: Annotated[str | None, typer.Option(help="HOST:PORT of the origin relay.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT for clients, over HTTP.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="Scheme that carries answers.")] = None,
+    keep_alive: Annotated[float | None, typer.Option(help="Seconds of silence before a comment; 0 for none.")] = None,
+    max_request: MaxRequest = None,
+    key_file: KeyFile = None,
+    plaintext: Plaintext = None,
+    metrics: Metrics = None,
+    grace: Grace = None,
+    config: Config = None,
+) -> None:
+    """Be the relay beside the clients of a model server."""
+    flags = {key: value for key, value in locals().items() if key != "config"}
+    from eloquent import process
+    from eloquent.relay.serve import serve_edge
+    from eloquent.relay.settings import EdgeSettings, read_settings
+
+    settings = read_settings(EdgeSettings, "edge", flags, file=config)
+    _run(process.run, partial(serve_edge, settings))
+
+
+def _run(run: Any, main: Any) -> None:
+    if status := run(main):
+        raise typer.Exit(status)

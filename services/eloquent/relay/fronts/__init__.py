@@ -1,0 +1,1 @@
+"""What an edge relay offers to clients, a protocol a file."""

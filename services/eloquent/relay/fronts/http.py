@@ -1,0 +1,151 @@
+"""Offer a model server's HTTP API to the clients of this side, and carry each request to the origin relay.
+
+Rules of this file
+- What the client gets is what the server sent, byte for byte; nothing of it is understood here but where an event ends.
+- An answer that is not whole never ends cleanly: an event stream gets an error event, and the connection is cut.
+- While nothing comes, an event stream gets a comment now and then, so that nobody on the way takes it for dead.
+- A client that leaves has its question withdrawn, so that the model stops.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+
+from aiohttp import web
+
+from eloquent.api.v1.exchange_pb2 import HttpHead, HttpRequest, Outcome
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.relay.answers import EdgeAnswer
+from eloquent.relay.exchange import decode_head, passed_on
+from eloquent.relay.uplink import Uplink
+
+MAX_REQUEST = 32 * 1024 * 1024  # bytes
+KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
+ANSWER_FIELD = "Eloquent-Answer"  # of the response: names the answer, so that another request can go on with it
+_COMMENT = b": keep-alive\n\n"
+_OURS = frozenset({b"host", b"content-length", b"expect"})
+_STREAM_FIELDS = {"cache-control": "no-cache", "x-accel-buffering": "no", "incremental": "?1"}
+
+_log = logging.getLogger(__name__)
+
+
+class HttpFront:
+    """An HTTP server, in front of the way to the origin relay.
+
+    Args:
+        uplink: The way.
+        scheme: Name of the scheme that carries answers.
+        keep_alive: Seconds of silence after which an event stream gets a comment; None for never.
+        max_request: Bytes of a request's content.
+    """
+
+    def __init__(
+        self, uplink: Uplink, *, scheme: str, keep_alive: float | None = KEEP_ALIVE, max_request: int = MAX_REQUEST
+    ) -> None:
+        self._uplink = uplink
+        self._scheme = scheme
+        self._keep_alive = keep_alive
+        self._max_request = max_request
+        self._draining = False
+        self._server = web.Server(self._handle, handler_cancellation=True, auto_decompress=False, access_log=None)
+        self._runner = web.ServerRunner(self._server)
+
+    async def open(self, listener: socket.socket) -> None:
+        """Serve clients on a socket that listens."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new requests and wait for those that run; cut what is left after the grace time, in seconds."""
+        self._draining = True
+        await self._server.shutdown(grace)
+        await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._draining:
+            return _error(503, "the edge relay is shutting down", retry=True)
+        content = bytearray()
+        async for piece in request.content.iter_any():
+            content += piece
+            if len(content) > self._max_request:
+                return _error(413, f"the request is longer than {self._max_request} bytes", retry=False)
+        answer = EdgeAnswer(self._uplink, self._scheme)
+        asked = HttpRequest(
+            method=request.method,
+            target=request.raw_path,
+            fields=passed_on(request.raw_headers, without=_OURS),
+            body=bytes(content),
+        )
+        try:
+            answer.begin(asked)
+        except LocalProtocolError as error:
+            return _error(503, f"the edge relay cannot ask: {error}", retry=True)
+        try:
+            return await self._pass_on(request, answer)
+        finally:
+            answer.cancel()
+
+    async def _pass_on(self, request: web.BaseRequest, answer: EdgeAnswer) -> web.StreamResponse:
+        first = await answer.next()
+        if isinstance(first, Outcome):
+            return _error(502, first.message or "the origin relay ended the answer before it began", retry=False)
+        try:
+            head = decode_head(first)
+        except RemoteProtocolError as error:
+            return _error(502, str(error), retry=False)
+        response = _make_response(head, answer.answer_id)
+        await response.prepare(request)
+        outcome = await self._content(response, answer, is_event_stream=head.is_event_stream)
+        if outcome.kind == Outcome.COMPLETE:
+            await response.write_eof()
+        else:
+            _log.warning("an answer was cut: %s", outcome.message)
+            if head.is_event_stream:
+                await response.write(_error_event(outcome))
+            if request.transport is not None:
+                request.transport.close()
+        return response
+
+    async def _content(self, response: web.StreamResponse, answer: EdgeAnswer, *, is_event_stream: bool) -> Outcome:
+        """Write the content as it comes, and return how it ended."""
+        silence = self._keep_alive if is_event_stream else None
+        while True:
+            try:
+                async with asyncio.timeout(silence):
+                    event = await answer.next()
+            except TimeoutError:
+                await response.write(_COMMENT)
+                continue
+            if isinstance(event, Outcome):
+                return event
+            await response.write(b"".join([event, *answer.take_ready()]))
+
+
+def _make_response(head: HttpHead, answer_id: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(status=head.status, reason=head.reason or None)
+    for field in head.fields:
+        response.headers.add(field.name, field.value.decode("utf-8", "surrogateescape"))
+    if head.is_event_stream:
+        for name, value in _STREAM_FIELDS.items():
+            response.headers.setdefault(name, value)
+        response.headers[ANSWER_FIELD] = answer_id.hex()
+    return response
+
+
+def _error(status: int, message: str, *, retry: bool) -> web.Response:
+    """Return an error of our own, in the form that OpenAI's clients read.
+
+    Args:
+        status: Of HTTP.
+        message: For the client.
+        retry: Whether asking again would not ask the model twice.
+    """
+    body = {"error": {"message": message, "type": "relay_error", "param": None, "code": "relay_error"}}
+    return web.json_response(body, status=status, headers={"x-should-retry": str(retry).lower()})
+
+
+def _error_event(outcome: Outcome) -> bytes:
+    message = outcome.message or "the answer is not whole"
+    error = {"error": {"message": message, "type": "relay_error", "param": None, "code": "stream_broken"}}
+    return b"data: " + json.dumps(error).encode() + b"\n\n"

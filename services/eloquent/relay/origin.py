@@ -1,0 +1,231 @@
+"""The relay beside the model server: takes requests from edges, asks the server, and sends the answers.
+
+Rules of this file
+- An answer belongs to its id, not to the session that asked for it: who comes back, on whatever session, goes on where it was.
+- The model is asked once for each id, however often that is asked for.
+- Whoever says that an answer is not wanted (`Cancel`) ends it at once. An edge that is only gone may come back: its answer
+  goes on into its log, and is ended when nobody has come for `keep` seconds.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+
+from eloquent.api.v1.exchange_pb2 import Ask, Outcome
+from eloquent.drivers.udp import UdpServer
+from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.session import (
+    ServerEvent,
+    ServerSession,
+    SessionLost,
+    StreamCancelled,
+    StreamDelivered,
+    StreamFailed,
+    StreamRequested,
+)
+from eloquent.relay.answer_log import AnswerLog
+from eloquent.relay.exchange import decode_ask, encode_outcome
+from eloquent.relay.upstreams.http import HttpUpstream, refuse
+
+MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
+KEEP = 60.0  # seconds that an answer without a reader is kept
+_POLL = 0.02  # seconds between two looks at a backlog that is too high
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Answer:
+    """An answer, and the task that asks for it.
+
+    Attributes:
+        log: What came of it.
+        call: The task.
+        expiry: Ends it when nobody comes back.
+    """
+
+    log: AnswerLog
+    call: "asyncio.Task[None] | None" = None
+    expiry: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Reader:
+    """A stream that carries an answer.
+
+    Attributes:
+        session: Its session.
+        stream_id: Its number there.
+        answer_id: Of the answer.
+        answer: The answer.
+        position: Index of the next token that it is given.
+        wake: Its entry in the answer's log.
+        poll: Looks again whether there is room.
+    """
+
+    session: ServerSession
+    stream_id: int
+    answer_id: bytes
+    answer: _Answer
+    position: int
+    wake: Callable[[], None] = field(default=lambda: None)
+    poll: asyncio.TimerHandle | None = None
+
+
+class Origin:
+    """Answer the requests of edges.
+
+    Args:
+        upstream: The model server.
+        keep: Seconds that an answer without a reader is kept.
+        max_answers: Answers at once, with those that are kept.
+    """
+
+    server: UdpServer
+
+    def __init__(self, upstream: HttpUpstream, *, keep: float = KEEP, max_answers: int = 1000) -> None:
+        self._upstream = upstream
+        self._keep = keep
+        self._max_answers = max_answers
+        self._answers: dict[bytes, _Answer] = {}
+        self._readers: dict[tuple[ServerSession, int], _Reader] = {}
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def on_event(self, session: ServerSession, event: ServerEvent) -> None:
+        """Take an event of a session."""
+        match event:
+            case StreamRequested():
+                self._take(session, event)
+            case StreamDelivered():
+                self._detach(session, event.stream_id)
+            case StreamCancelled():
+                if (reader := self._detach(session, event.stream_id)) is not None:
+                    self._drop(reader.answer_id)
+            case StreamFailed():
+                self._detach(session, event.stream_id)
+            case SessionLost():
+                _log.info("session of %s:%d lost: %s", *session.address, event.reason)
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new answers and wait for those that run; cut what is left after the grace time, in seconds."""
+        self._draining = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), grace)
+        if self._readers:
+            _log.warning("%d answers are cut: they did not end within %g s", len(self._readers), grace)
+        for answer_id in list(self._answers):
+            self._drop(answer_id)
+
+    def _take(self, session: ServerSession, event: StreamRequested) -> None:
+        try:
+            ask = decode_ask(event.request)
+        except RemoteProtocolError as error:
+            self._refuse(session, event.stream_id, Outcome.BROKEN, str(error))
+            return
+        answer = self._answers.get(ask.answer_id)
+        following = ask.resume.next
+        if answer is None and ask.HasField("resume"):
+            self._refuse(session, event.stream_id, Outcome.GONE, "the origin relay does not have this answer any more")
+            return
+        if answer is None:
+            answer = self._begin(ask)
+        if not answer.log.first <= following <= answer.log.end:
+            self._refuse(
+                session, event.stream_id, Outcome.GONE, f"token {following} of this answer is not kept any more"
+            )
+            return
+        self._attach(_Reader(session, event.stream_id, ask.answer_id, answer, following))
+
+    def _begin(self, ask: Ask) -> _Answer:
+        """Ask the model server, or say why not."""
+        answer = _Answer(AnswerLog())
+        send = answer.log.append
+        if self._draining:
+            call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay is shutting down", send)
+        elif len(self._answers) >= self._max_answers:
+            message = f"the origin relay has {self._max_answers} answers, which is its limit; try again later"
+            call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, message, send)
+        else:
+            call = self._upstream.ask(ask.begin, send)
+        self._answers[ask.answer_id] = answer
+        answer.call = asyncio.get_running_loop().create_task(self._run(answer, call))
+        return answer
+
+    async def _run(self, answer: _Answer, call: Coroutine[None, None, bytes]) -> None:
+        """Write what the model server answers into the log."""
+        try:
+            trailer = await call
+        except asyncio.CancelledError:
+            answer.log.finish(encode_outcome(Outcome.BROKEN, "the answer was cut"))
+            raise
+        except Exception:  # noqa: BLE001 - whatever it was, the client is told that the answer is not whole
+            _log.exception("an answer failed")
+            trailer = encode_outcome(Outcome.BROKEN, "the origin relay failed")
+        answer.log.finish(trailer)
+
+    def _attach(self, reader: _Reader) -> None:
+        if reader.answer.expiry is not None:
+            reader.answer.expiry.cancel()
+            reader.answer.expiry = None
+        reader.wake = partial(self._give, reader)
+        self._readers[reader.session, reader.stream_id] = reader
+        self._empty.clear()
+        self._give(reader)
+
+    def _detach(self, session: ServerSession, stream_id: int) -> _Reader | None:
+        """Take a stream from its answer, which is kept for some time when nobody else reads it."""
+        reader = self._readers.pop((session, stream_id), None)
+        if reader is None:
+            return None
+        if reader.poll is not None:
+            reader.poll.cancel()
+        reader.answer.log.detach(reader.wake)
+        if not reader.answer.log.is_read and reader.answer.expiry is None:
+            loop = asyncio.get_running_loop()
+            reader.answer.expiry = loop.call_later(self._keep, self._drop, reader.answer_id)
+        if not self._readers:
+            self._empty.set()
+        return reader
+
+    def _drop(self, answer_id: bytes) -> None:
+        """End an answer and forget it."""
+        answer = self._answers.pop(answer_id, None)
+        if answer is None:
+            return
+        if answer.expiry is not None:
+            answer.expiry.cancel()
+        if answer.call is not None:
+            answer.call.cancel()
+
+    def _give(self, reader: _Reader) -> None:
+        """Give a stream what there is of its answer, as far as it has room."""
+        log, session, stream_id = reader.answer.log, reader.session, reader.stream_id
+        if (session, stream_id) not in self._readers:
+            return
+        if reader.poll is not None:
+            reader.poll.cancel()
+            reader.poll = None
+        while (token := log.read(reader.position)) is not None:
+            if session.backlog(stream_id) >= MAX_BACKLOG:
+                reader.poll = asyncio.get_running_loop().call_later(_POLL, self._give, reader)
+                break
+            try:
+                self.server.send_token(session, stream_id, token)
+            except LocalProtocolError as error:
+                self._refuse(session, stream_id, Outcome.BROKEN, f"the answer cannot be relayed: {error}")
+                self._drop(reader.answer_id)
+                return
+            reader.position += 1
+        else:
+            if log.trailer is not None:
+                self.server.finish(session, stream_id, trailer=log.trailer)
+        log.attach(reader.wake, reader.position)
+
+    def _refuse(self, session: ServerSession, stream_id: int, kind: Outcome.Kind.ValueType, message: str) -> None:
+        self.server.finish(session, stream_id, trailer=encode_outcome(kind, message))

@@ -1,0 +1,96 @@
+"""The two relays as processes: parts put together as an operator's settings say."""
+
+import asyncio
+import logging
+import socket
+
+from eloquent import process, schemes, telemetry
+from eloquent.addresses import format_address, listen_on, parse_address, reason_of
+from eloquent.drivers.udp import UdpServer
+from eloquent.errors import ConfigurationError
+from eloquent.protocol.session import Tally
+from eloquent.relay.fronts.http import HttpFront
+from eloquent.relay.origin import Origin
+from eloquent.relay.settings import EdgeSettings, OriginSettings
+from eloquent.relay.uplink import Uplink
+from eloquent.relay.upstreams.http import HttpUpstream
+
+_HELLO_INTERVAL = 0.5  # seconds between two looks whether the origin relay has answered
+_HELLO_TIMEOUT = 2.0  # seconds without an answer after which that is reported
+
+_log = logging.getLogger(__name__)
+
+
+async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
+    """Be an origin relay until stopped.
+
+    Raises:
+        ConfigurationError: An address cannot be listened on.
+    """
+    metrics = telemetry.SessionMetrics()
+    upstream = HttpUpstream(settings.upstream, silence=settings.silence)
+    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers)
+    listener = listen_on(settings.listen, socket.SOCK_DGRAM)
+    where = listener.getsockname()[:2]
+    listener.close()
+    origin.server = await UdpServer.bind(
+        where,
+        schemes.only(settings.schemes),
+        origin.on_event,
+        tally=Tally(sent=metrics.sent, received=metrics.received),
+    )
+    await upstream.open()
+    if settings.metrics:
+        telemetry.serve(settings.metrics)
+    _log.info("edges are awaited at %s, the model server is asked at %s", format_address(where), settings.upstream)
+    process.announce_ready()
+    await stop.wait()
+    await origin.drain(settings.grace)
+    origin.server.close()
+    await upstream.close()
+
+
+async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
+    """Be an edge relay until stopped.
+
+    Raises:
+        ConfigurationError: An address cannot be listened on, or there is no way to the origin relay.
+    """
+    metrics = telemetry.EdgeMetrics()
+    listener = listen_on(settings.listen)
+    where = parse_address(settings.origin)
+    try:
+        uplink = await Uplink.connect(where, metrics)
+    except OSError as error:
+        raise ConfigurationError(f"no way to the origin relay at {settings.origin}: {reason_of(error)}") from error
+    front = HttpFront(
+        uplink,
+        scheme=settings.scheme,
+        keep_alive=settings.keep_alive or None,
+        max_request=settings.max_request,
+    )
+    await front.open(listener)
+    if settings.metrics:
+        telemetry.serve(settings.metrics)
+    watching = asyncio.create_task(_watch(uplink, settings.origin))
+    process.announce_ready()
+    await stop.wait()
+    await front.drain(settings.grace)
+    watching.cancel()
+    uplink.close()
+
+
+async def _watch(uplink: Uplink, where: str) -> None:
+    """Report an origin relay that does not answer, and when it does again, for ever."""
+    began, reported = asyncio.get_running_loop().time(), False
+    while True:
+        uplink.say_hello()
+        silent = uplink.heard_at is None
+        waited = asyncio.get_running_loop().time() - began
+        if silent and waited >= _HELLO_TIMEOUT and not reported:
+            reported = True
+            _log.warning("the origin relay at %s has not answered for %.0f s; questions wait for it", where, waited)
+        elif not silent and reported:
+            reported = False
+            _log.warning("the origin relay at %s answers", where)
+        await asyncio.sleep(_HELLO_INTERVAL)

@@ -1,0 +1,192 @@
+"""What an operator sets, from flags, the environment and a file: one schema for each relay."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from eloquent import schemes
+from eloquent.addresses import parse_address
+from eloquent.errors import ConfigurationError
+
+PORT = 4433  # of an origin relay
+DEFAULT_SCHEME = "eloquent-packed"
+OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
+
+
+def _everywhere(text: object) -> object:
+    """Read `:PORT` as all IPv4 addresses of this machine."""
+    return f"0.0.0.0{text}" if isinstance(text, str) and text.startswith(":") else text  # noqa: S104 - as asked for
+
+
+def _check_listen(text: str) -> str:
+    try:
+        parse_address(text, listen=True)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _check_address(text: str) -> str:
+    try:
+        parse_address(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _check_scheme(name: str) -> str:
+    try:
+        kind = schemes.get(name).kind
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    if kind != "datagram":
+        raise ValueError(f"the scheme '{name}' is not carried by relays")
+    return name
+
+
+def _split(text: object) -> object:
+    return [name.strip() for name in text.split(",") if name.strip()] if isinstance(text, str) else text
+
+
+Listen = Annotated[str, BeforeValidator(_everywhere), AfterValidator(_check_listen)]
+Where = Annotated[str, AfterValidator(_check_address)]
+SchemeName = Annotated[str, AfterValidator(_check_scheme)]
+
+
+class RelaySettings(BaseModel):
+    """What both relays are told.
+
+    Attributes:
+        key_file: Holds the key that both relays share.
+        plaintext: Neither encrypt nor authenticate: for closed networks only, such as a lab's.
+        metrics: HOST:PORT that Prometheus asks; None for no metrics.
+        grace: Seconds that answers get to end after SIGTERM.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key_file: Path | None = None
+    plaintext: bool = False
+    metrics: Listen | None = None
+    grace: Annotated[float, Field(ge=0, le=3600)] = 30.0
+
+    @model_validator(mode="after")
+    def _check_key(self) -> "RelaySettings":
+        if (self.key_file is None) == (not self.plaintext):
+            raise ValueError(
+                "name the key file that both relays share (eloquent key makes one), or plaintext for a closed network"
+            )
+        return self
+
+
+class OriginSettings(RelaySettings):
+    """What an origin relay is told.
+
+    Attributes:
+        upstream: URL of the model server.
+        listen: HOST:PORT for edges, over UDP.
+        schemes: That edges may ask for.
+        keep: Seconds that an answer without a reader is kept.
+        silence: Seconds of the model's silence after which an answer is given up; None for never.
+        max_answers: Answers at once.
+        max_request: Bytes of a request.
+    """
+
+    upstream: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+    listen: Listen = f"0.0.0.0:{PORT}"
+    schemes: Annotated[tuple[SchemeName, ...], BeforeValidator(_split), Field(min_length=1)] = OFFERED_SCHEMES
+    keep: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    silence: Annotated[float, Field(gt=0)] | None = None
+    max_answers: Annotated[int, Field(ge=1)] = 1000
+    max_request: Annotated[int, Field(ge=1, le=1 << 30)] = 32 * 1024 * 1024
+
+
+class EdgeSettings(RelaySettings):
+    """What an edge relay is told.
+
+    Attributes:
+        origin: HOST:PORT of the origin relay.
+        listen: HOST:PORT for clients, over HTTP.
+        scheme: That carries answers.
+        keep_alive: Seconds of silence after which an event stream gets a comment; 0 for never.
+        max_request: Bytes of a request.
+    """
+
+    origin: Where
+    listen: Listen = "127.0.0.1:8080"
+    scheme: SchemeName = DEFAULT_SCHEME
+    keep_alive: Annotated[float, Field(ge=0)] = 15.0
+    max_request: Annotated[int, Field(ge=1, le=1 << 30)] = 32 * 1024 * 1024
+
+
+Model = TypeVar("Model", bound=RelaySettings)
+
+
+def read_settings(
+    model: type[Model],
+    role: Literal["origin", "edge"],
+    flags: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Model:
+    """Put together what an operator sets: a flag wins over the environment, and that over the file.
+
+    Args:
+        model: The relay's settings.
+        role: The table of the file, and the middle of the variables: ELOQUENT_EDGE_LISTEN.
+        flags: By name; None where one is not given.
+        file: In TOML; one may serve both relays.
+        environment: Variables.
+
+    Raises:
+        ConfigurationError: Something cannot be used; the message says which key, and where it was set.
+    """
+    prefix = f"ELOQUENT_{role.upper()}_"
+    variables = {
+        key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)
+    }
+    sources: list[tuple[str, Mapping[str, Any]]] = [
+        (f"{file}, [{role}] ", {} if file is None else _read_file(file, role)),
+        (prefix, variables),
+        ("--", {key: value for key, value in flags.items() if value is not None}),
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for where, found in sources:
+        values |= found
+        origins |= {key: _say(where, key) for key in found}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise ConfigurationError(f"say --{key.replace('_', '-')}, or {prefix}{key.upper()}") from None
+        raise ConfigurationError(f"{origins[key]}: {message}" if key in origins else message) from None
+
+
+def _say(where: str, key: str) -> str:
+    """Return what the user calls a key."""
+    spelt = {"--": key.replace("_", "-")}.get(where, key.upper() if where.startswith("ELOQUENT_") else key)
+    return where + spelt
+
+
+def _read_file(file: Path, role: str) -> Mapping[str, Any]:
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} is not TOML: {error}") from None
+    table = found.get(role, {})
+    if unknown := found.keys() - {"origin", "edge"}:
+        raise ConfigurationError(f"{file}: '{min(unknown)}' is neither [origin] nor [edge]")
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{file}: [{role}] is not a table")
+    return table

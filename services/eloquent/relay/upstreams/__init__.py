@@ -1,0 +1,1 @@
+"""How an origin relay asks the model server, a protocol a file."""
