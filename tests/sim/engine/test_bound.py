@@ -7,7 +7,7 @@ from eloquent.channel.loss import IndependentLoss, LossModel, MarkovLoss, NoLoss
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.ratios import ratio, share_interval
 from eloquent.sim.engine.batch import Point
-from eloquent.sim.engine.bound import stall_ratio_bound, stationary, step_matrices
+from eloquent.sim.engine.bound import least_stall_s, stall_ratio_bound, stationary, step_matrices
 from eloquent.sim.engine.experiment import run
 from eloquent.sim.engine.session import constant_rate
 
@@ -89,6 +89,24 @@ def test_the_simulator_agrees(model: LossModel, scheme: str, gap: float, spacing
     assert interval is not None
     assert interval[0] < exact < interval[1]
     assert simulated == pytest.approx(exact, rel=0.2)
+
+
+def test_the_packets_that_arrived_bound_the_stalls_of_their_session():
+    arrived = (0.1, 0.2, 0.45, 0.5, 0.5, 1.0, 1.1, 2.0)
+    assert least_stall_s(arrived, (0.1, 0.5, 1.1)) == pytest.approx(0.25 + 0.5)
+    assert least_stall_s(arrived, (0.2, 0.2, 0.45)) == pytest.approx(0.25)
+    assert least_stall_s(arrived, (0.1, 0.5, 1.1), threshold=0.3) == pytest.approx(0.5)
+    assert least_stall_s(arrived, (1.0,)) == 0.0
+    assert least_stall_s(arrived, ()) == 0.0
+
+
+def test_an_oracle_with_a_packet_a_token_is_at_the_bound_of_its_packets():
+    scenario = scenarios.load("paper-long")
+    (result,) = run([Point("bound", scenario)], sessions=3, generated_s=constant_rate(20.0), seed=1)
+    own = result.own_bound()
+    assert own is not None
+    assert own > 0.1
+    assert own == pytest.approx(result.figures().stall_ratio)
 
 
 def test_what_has_no_common_beat_has_no_bound():

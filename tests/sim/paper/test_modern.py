@@ -1,12 +1,14 @@
-"""Today's rates: settings, the frontier, and the bound of each packet rate."""
+"""Today's rates: settings, the frontier, and the bounds of each scheme."""
 
 import pytest
 
 from eloquent import scenarios
 from eloquent.sim.engine.batch import Point, SessionSums
-from eloquent.sim.engine.experiment import Results
+from eloquent.sim.engine.experiment import Results, run
+from eloquent.sim.engine.session import constant_rate
 from eloquent.sim.paper import modern
-from eloquent.sim.paper.modern import SAMPLE, SETTINGS, Setting, bound_of, frontier, simulate
+from eloquent.sim.paper.modern import SAMPLE, SETTINGS, Setting, even_packets, frontier, simulate
+from eloquent.sim.paper.settings import scheme_names
 
 NAMES = ("tcp-bbr", "eloquent", "eloquent-packed", "duplicate-5", "bound")
 HERE = Setting(50, "text", "paper-default")
@@ -16,7 +18,7 @@ def result(scheme: str, *, stall_s: float, size: int, outcome: str = "ok", packe
     """Make the results of one session of 1,000 tokens in 20 s."""
     made = Results(Point(scheme, scenarios.load("paper-default")))
     sums = SessionSums(
-        *(0, outcome, 1000, 1, stall_s, stall_s, stall_s, 20.0, 0, 0.2),
+        *(0, outcome, 1000, 1, stall_s, stall_s, stall_s, stall_s / 2, 20.0, 0, 0.2),
         *(4000, 0, packets, 1000 * size, ()),
     )
     made.add(sums)
@@ -45,11 +47,37 @@ def test_the_frontier_has_who_is_beaten_by_nobody():
     assert [best.point.scheme for best in frontier(results)] == ["tcp-bbr", "duplicate-2", "kcp"]
 
 
-def test_the_bound_is_that_of_the_packet_rate():
-    assert bound_of(result("kcp", stall_s=1.0, size=50, packets=1000), HERE) == pytest.approx((50.0, 0.0610), abs=1e-4)
-    assert bound_of(result("kcp", stall_s=1.0, size=50, packets=500), HERE) == pytest.approx((25.0, 0.0960), abs=1e-4)
-    assert bound_of(result("kcp", stall_s=1.0, size=50, outcome="lost"), HERE) is None
-    many = bound_of(result("kcp", stall_s=1.0, size=50, packets=90_000), HERE)
+@pytest.mark.parametrize(
+    "setting", [HERE, Setting(10, "text", "paper-long-rtt100"), Setting(200, "openai", "paper-frequent")]
+)
+def test_no_scheme_beats_the_bound_of_its_own_packets(setting: Setting):
+    names = (*scheme_names(), *modern.EXTRA)
+    points = [modern.point_of(name, setting) for name in names]
+    results = run(points, sessions=1, generated_s=constant_rate(3.0, setting.gap), seed=7)
+    found = {result.point.scheme: (result.figures().stall_ratio, result.own_bound()) for result in results}
+    assert set(found) == set(names)
+    known = [(reached, own) for reached, own in found.values() if reached is not None and own is not None]
+    assert len(known) > len(names) / 2
+    assert all(reached >= own - 1e-9 for reached, own in known)
+    assert any(reached > own + 0.05 for reached, own in known)
+    assert any(reached < own + 0.01 for reached, own in known)
+
+
+def test_the_bound_stands_beside_each_scheme():
+    table = modern.points_table({HERE: [result("kcp", stall_s=1.0, size=50)]})
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (row["stall_ratio"], row["own_bound"], row["over_own_bound"]) == (0.05, 0.025, 2.0)
+
+
+def test_even_packets_are_as_many():
+    assert even_packets(result("kcp", stall_s=1.0, size=50, packets=1000), HERE) == pytest.approx(
+        (50.0, 0.0610), abs=1e-4
+    )
+    assert even_packets(result("kcp", stall_s=1.0, size=50, packets=500), HERE) == pytest.approx(
+        (25.0, 0.0960), abs=1e-4
+    )
+    assert even_packets(result("kcp", stall_s=1.0, size=50, outcome="lost"), HERE) is None
+    many = even_packets(result("kcp", stall_s=1.0, size=50, packets=90_000), HERE)
     assert many is not None
     assert many[1] < 1e-3
 

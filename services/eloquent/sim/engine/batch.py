@@ -13,6 +13,7 @@ from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import TOLERANT_THRESHOLD, gaps
+from eloquent.sim.engine.bound import least_stall_s
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.session import LONGEST_SESSION, SessionTrace, run_session
 
@@ -64,6 +65,7 @@ class SessionSums(NamedTuple):
         stall_s: Their length.
         stall_210_s: Length of the gaps longer than 210 ms.
         excess_s: What of the stalls exceeds 200 ms.
+        least_stall_s: What no scheme can stall less whose packets arrive at these instants (`bound.least_stall_s`).
         stream_s: Seconds from the first to the last rendering.
         late_tokens: Tokens rendered more than 400 ms after their generation.
         ttft_s: Seconds from 0 to the first rendering; None where there was none.
@@ -81,6 +83,7 @@ class SessionSums(NamedTuple):
     stall_s: float
     stall_210_s: float
     excess_s: float
+    least_stall_s: float
     stream_s: float
     late_tokens: int
     ttft_s: float | None
@@ -126,6 +129,7 @@ def sum_up(number: int, trace: SessionTrace) -> SessionSums:
         stall_s=strict.stall_s,
         stall_210_s=sum(gap for gap in lengths if gap > TOLERANT_THRESHOLD),
         excess_s=strict.excess_s,
+        least_stall_s=least_stall_s(trace.arrived_s, trace.rendered_s),
         stream_s=strict.stream_s,
         late_tokens=strict.late_tokens,
         ttft_s=trace.rendered_s[0] if trace.rendered_s else None,

@@ -1,9 +1,9 @@
-"""What no scheme with the same packet rate can beat, exactly: the stall ratio when each packet carries all that is missing.
+"""What no scheme can beat: with packets at even distances, exactly and on any channel; and with the packets of a session.
 
-The renderings of such a scheme are the arrivals of its packets, so the gaps follow from the channel's Markov chain alone,
-whatever the round-trip time. Per step (the interval between two packets) let P be the chain's transition matrix, R the diagonal
-matrix of the probability that this step renders something and N that it does not. In the long run, with the stationary
-distribution p,
+With even distances it is the stall ratio when each packet carries all that is missing. The renderings of such a scheme are the
+arrivals of its packets, so the gaps follow from the channel's Markov chain alone, whatever the round-trip time. Per step (the
+interval between two packets) let P be the chain's transition matrix, R the diagonal matrix of the probability that this step
+renders something and N that it does not. In the long run, with the stationary distribution p,
 
     f(d) = p R (P N)^(d-1) P R 1
 
@@ -13,9 +13,15 @@ TIME in gaps of d steps. The stall ratio is therefore 1 minus the sum of d f(d) 
 Packets need not go with tokens: each renders whatever has been produced since the last one that arrived, and renders nothing where
 that is nothing. The state then also holds whether something is missing, and the matrices depend on the packet's place against
 slots and tokens. Places repeat, so that a round of them is a chain, too.
+
+A scheme whose packets do not go at even distances, because it sends more in bad times or waits for what pays for them, has no such
+bound. It has one of its own in each session: a token is rendered when a packet arrives and at no other instant, so no gap between
+renderings is shorter than those between the arrivals in it, whatever the packets carry (`least_stall_s`).
 """
 
 import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -23,7 +29,7 @@ from numpy.typing import NDArray
 
 from eloquent.channel.loss import LossModel, MarkovLoss
 from eloquent.errors import ConfigurationError
-from eloquent.qoe.session import STALL_THRESHOLD
+from eloquent.qoe.session import STALL_THRESHOLD, gaps
 
 Matrix = NDArray[np.float64]
 _TOLERANCE = 1e-9  # seconds, the resolution of the clock (docs/measures.md)
@@ -59,6 +65,26 @@ def stall_ratio_bound(
         smooth += length * float(np.einsum("pi,pij->", begins, render))
         begins = np.einsum("pi,pij->pj", begins, silent)
     return 1.0 - smooth
+
+
+def least_stall_s(
+    arrived_s: Sequence[float], rendered_s: Sequence[float], *, threshold: float = STALL_THRESHOLD
+) -> float:
+    """Return the seconds in stalls that a session would have had if each packet that arrived had rendered something.
+
+    No scheme whose packets arrive at these instants has less between the same first and last rendering. Where packets are as
+    frequent as tokens or less, sending all that is missing in each comes to it; where there are more packets than tokens, only
+    who keeps some tokens back would.
+
+    Args:
+        arrived_s: When the packets arrived, in order, in seconds.
+        rendered_s: When the tokens were rendered, in order; each at one of those instants.
+        threshold: Longest gap that is no stall, in seconds.
+    """
+    if not rendered_s:
+        return 0.0
+    begin, end = bisect_left(arrived_s, rendered_s[0]), bisect_right(arrived_s, rendered_s[-1])
+    return sum(gap for gap in gaps(arrived_s[begin:end]) if gap > threshold)
 
 
 def step_matrices(model: LossModel, *, gap: float, spacing: float) -> tuple[Matrix, Matrix]:

@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 
 
 class Results:
-    """The sums of one point, 64 bytes a session.
+    """The sums of one point, 72 bytes a session.
 
     Args:
         point: What was simulated.
@@ -43,7 +43,10 @@ class Results:
         outcomes: How many sessions ended how.
     """
 
-    _COLUMNS = ("session", "stall_s", "stall_210_s", "excess_s", "stream_s", "late_tokens", "tokens", "ttft_s")
+    _COLUMNS = (
+        *("session", "stall_s", "stall_210_s", "excess_s", "least_stall_s", "stream_s"),
+        *("late_tokens", "tokens", "ttft_s"),
+    )
     _TOTALS = ("stalls", "original_bytes", "redundant_bytes", "packets", "wire_bytes")
 
     def __init__(self, point: Point) -> None:
@@ -92,6 +95,10 @@ class Results:
     def packets_per_token(self) -> float | None:
         """Return how many packets a token took, over all sessions; None where none ended well."""
         return ratio([self._totals["packets"]], [sum(self.column("tokens"))])
+
+    def own_bound(self) -> float | None:
+        """Return what no scheme can beat whose packets arrive when these did (`bound.least_stall_s`); None as above."""
+        return ratio(self.column("least_stall_s"), self.column("stream_s"))
 
     def figures(self, baseline: "Results | None" = None) -> SchemeFigures:
         """Return the figures over all sessions (docs/measures.md).

@@ -106,6 +106,7 @@ class SessionTrace:
     Attributes:
         generated_s: When each token was generated.
         rendered_s: When each token was rendered; shorter than `generated_s` where the session failed.
+        arrived_s: When each packet of the sender arrived.
         account: What the sender has spent.
         ended_s: When the last thing happened.
         outcome: `ok` if every token and the end arrived, otherwise what went wrong.
@@ -114,6 +115,7 @@ class SessionTrace:
 
     generated_s: tuple[float, ...]
     rendered_s: tuple[float, ...]
+    arrived_s: tuple[float, ...]
     account: StreamAccount
     ended_s: float
     outcome: Outcome
@@ -277,6 +279,7 @@ class _Session:
         self._tokens = repeat(bytes(choices.token_bytes)) if is_filler else content.stream(choices.content, seed)
         self._now = 0.0
         self._rendered: list[float] = []
+        self._arrived: list[float] = []
         self._outcome: Outcome = "unfinished"
         self._order = 0
         self._heap: list[tuple[float, int, _Side, bytes]] = []  # instant, order, to whom, data
@@ -318,12 +321,15 @@ class _Session:
             else:
                 self._turn_reader()
         packets = tuple(self._record.rows) if self._record is not None else ()
+        rendered, arrived = tuple(self._rendered), tuple(self._arrived)
         account, ended = self._sender.account, self._now
-        return SessionTrace(self._generated, tuple(self._rendered), account, ended, self._outcome, packets)
+        return SessionTrace(self._generated, rendered, arrived, account, ended, self._outcome, packets)
 
     def _arrive(self) -> None:
         _, _, side, data = heapq.heappop(self._heap)
         side.peer.path.leave()
+        if side is self._client:
+            self._arrived.append(_rounded(self._now))
         try:
             side.endpoint.receive_datagram(data, now=self._now)
         except RemoteProtocolError:  # nothing has changed, says the contract of endpoints: drop it and go on

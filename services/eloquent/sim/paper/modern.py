@@ -6,8 +6,9 @@ Rules of this file
   paper's figures.
 - A scheme is on the frontier of a setting if no other has both fewer stalls and fewer bytes. One that lost a session is not on it,
   for a lost session enters no ratio and flatters; nor is the oracle.
-- Beside each scheme stands the exact bound of its own packet rate: what a scheme would reach that sends as many packets at even
-  distances, each with all that is missing.
+- Beside each scheme stands its own bound: what nobody can beat whose packets arrive when its own did. Another number tells what as
+  many packets at even distances would reach in the long run, each with all that is missing. That is no bound: who sends more
+  packets in bad times than in good ones can come below it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -135,12 +136,15 @@ def _standing(results: Sequence[Results]) -> list[tuple[float, float, int]]:
     return standing
 
 
-def bound_of(result: Results, setting: Setting) -> tuple[float, float] | None:
-    """Return the packets a second of a scheme, and the exact bound of that rate; None where no session ended well.
+def even_packets(result: Results, setting: Setting) -> tuple[float, float] | None:
+    """Return the packets a second of a scheme, and the least stall ratio of as many at even distances.
 
     Args:
         result: What the scheme reached.
         setting: Where.
+
+    Returns:
+        Both, or None where no session ended well.
     """
     packets = result.packets_per_token()
     if not packets:
@@ -161,8 +165,9 @@ _HEADINGS = (
     "stall_ratio_high",
     "wire_bytes_per_token",
     "packets_per_s",
-    "exact_bound",
-    "over_bound",
+    "own_bound",
+    "over_own_bound",
+    "even_packets",
 )
 
 
@@ -176,7 +181,7 @@ def points_table(found: Found) -> Table:
     for setting, results in found.items():
         best = frontier(results)
         rows += [(*_row(result, setting), "yes" if result in best else "no") for result in results]
-    title = "Today's rates: stalls, bytes, and the exact bound of each packet rate"
+    title = "Today's rates: stalls, bytes, and the bound of each scheme's own packets"
     return Table("modern", title, (*_HEADINGS, "on_frontier"), tuple(rows))
 
 
@@ -193,8 +198,8 @@ def frontier_table(found: Found) -> Table:
 def _row(result: Results, setting: Setting) -> tuple[Cell, ...]:
     figures = result.figures()
     low, high = figures.stall_ratio_ci95 or (None, None)
-    rate, exact = bound_of(result, setting) or (None, None)
-    reached = figures.stall_ratio
+    rate, even = even_packets(result, setting) or (None, None)
+    reached, own = figures.stall_ratio, result.own_bound()
     return (
         *setting,
         result.point.scheme,
@@ -205,6 +210,7 @@ def _row(result: Results, setting: Setting) -> tuple[Cell, ...]:
         high,
         figures.wire_bytes_per_token,
         rate,
-        exact,
-        reached / exact if exact and reached is not None else None,
+        own,
+        reached / own if own and reached is not None else None,
+        even,
     )

@@ -59,7 +59,7 @@ def frontier_figure(panels: Mapping[str, Sequence[Results]]) -> Figure:
 def modern_figure(found: modern.Found) -> Figure:
     """Draw the stall ratio against the bytes of a token at today's rates, a panel a setting.
 
-    A dotted line leads from each scheme to the exact bound of its packet rate; the grey steps are the frontier.
+    A dotted line leads from each scheme to the bound of its own packets; the grey steps are the frontier.
 
     Args:
         found: The settings of one rate and content.
@@ -67,9 +67,9 @@ def modern_figure(found: modern.Found) -> Figure:
     columns = len({setting.scenario.removesuffix("-rtt100") for setting in found})
     figure = Figure(figsize=(max(7.2, 3.2 * columns), 1.6 + 2.6 * (len(found) // columns)))
     axes = figure.subplots(len(found) // columns, columns, squeeze=False)
-    for place, (setting, results) in zip(axes.flat, found.items(), strict=True):
+    for place, results in zip(axes.flat, found.values(), strict=True):
         _points(place, results, across="wire_bytes_per_token", up="stall_ratio")
-        _draw_own_bounds(place, results, setting)
+        _draw_own_bounds(place, results)
         _draw_frontier(place, modern.frontier(results))
         place.set_xlim(auto=True)
         place.set_xscale("log")
@@ -160,14 +160,14 @@ def _draw_bound(place: Axes, link: Scenario) -> None:
     place.axhline(stall_ratio_bound(link.loss_down), color=_BOUND, linewidth=0.8, linestyle=":", zorder=1)
 
 
-def _draw_own_bounds(place: Axes, results: Sequence[Results], setting: modern.Setting) -> None:
+def _draw_own_bounds(place: Axes, results: Sequence[Results]) -> None:
     for result in results:
-        figures, bound = result.figures(), modern.bound_of(result, setting)
+        figures, bound = result.figures(), result.own_bound()
         at, height = figures.wire_bytes_per_token, figures.stall_ratio
         if bound is not None and at is not None and height is not None:
             colour = styles.colour(result.point.scheme)
-            place.plot([at, at], [height, bound[1]], color=colour, linewidth=0.5, linestyle=":", zorder=1)
-            place.plot([at], [bound[1]], color=colour, marker="_", markersize=5, zorder=1)
+            place.plot([at, at], [height, bound], color=colour, linewidth=0.5, linestyle=":", zorder=1)
+            place.plot([at], [bound], color=colour, marker="_", markersize=5, zorder=1)
 
 
 def _draw_frontier(place: Axes, best: Sequence[Results]) -> None:
