@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from tests.sim.conftest import EPOCH
 
+from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
-from eloquent.records.rows import TokenRow
+from eloquent.records.rows import ProbeRow, TokenRow
 from eloquent.records.run_directory import Manifest, NamedScenario
 from eloquent.sim.engine.session import constant_rate
 from eloquent.sim.replay.connections import model_of, read_connections, replay
@@ -40,7 +42,18 @@ def test_sessions_are_read_in_the_order_of_the_rounds_on_the_time_axis_of_their_
     ]  # and none that failed
     second = connections[1].sessions[1]
     assert second.generated_s == pytest.approx([15.21 + when for when in constant_rate(10.0)])
-    assert second.token_bytes == 18
+    assert [GenerateResponse.FromString(message) for message in second.messages()[:3]] == [
+        GenerateResponse(index=index, text=text, generated_at_ns=round((EPOCH + 15.21 + index / 10) * 1e9))
+        for index, text in enumerate(("1", ",", " 2"))
+    ]
+
+
+def test_the_round_trip_time_is_what_the_probes_of_the_link_found(make_lab_run):
+    run = make_lab_run()
+    with run.probe_writer("c2") as probes:
+        for sequence, rtt_s in enumerate((0.41, None, 0.42, 0.9)):
+            probes.write(ProbeRow(sequence, EPOCH + sequence, None, rtt_s))
+    assert [connection.scenario.rtt for connection in read_connections(run)] == [0.4, 0.42]
 
 
 def test_where_the_slots_decide_everything_a_replay_repeats_the_lab(make_lab_run):

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
+from eloquent.content import messages
 from eloquent.nodes.sources.base import SourceToken
 
 _PROMPT = re.compile(r"\s*count\s+to\s+(\d{1,9})\b", re.IGNORECASE)
@@ -36,9 +38,5 @@ class CountingSource:
         match = _PROMPT.match(prompt)
         if match is None:
             raise ValueError("not a counting prompt")
-        for number in range(1, int(match[1]) + 1):
-            if number == 1:
-                yield SourceToken("1")
-            else:
-                yield SourceToken(",")
-                yield SourceToken(f" {number}")
+        for text in islice(messages.counting(), max(0, 2 * int(match[1]) - 1)):
+            yield SourceToken(text)

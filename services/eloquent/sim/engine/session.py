@@ -14,7 +14,7 @@ Rules of this file
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from random import Random
@@ -158,6 +158,7 @@ def run_session(
     record: PacketLog | None = None,
     schedules: Mapping[Direction, Schedule] | None = None,
     rtt: RttEstimator | None = None,
+    tokens: Sequence[bytes] | None = None,
 ) -> SessionTrace:
     """Run one session.
 
@@ -170,12 +171,15 @@ def run_session(
         record: Where to note the packets, if they are wanted.
         schedules: What each direction loses, on the time axis of `generated_s`; drawn from the seed unless given.
         rtt: What the sender knows of the path; nothing unless given.
+        tokens: The token of each instant; what the choices say unless given.
 
     Raises:
-        ConfigurationError: The scheme has no endpoints, or the instants do not ascend.
+        ConfigurationError: The scheme has no endpoints, the instants do not ascend, or there are fewer tokens than instants.
     """
     if not generated_s or any(after < before for before, after in zip((0.0, *generated_s), generated_s, strict=False)):
         raise ConfigurationError("a session has tokens, and their instants ascend from 0 s")
+    if tokens is not None and len(tokens) < len(generated_s):
+        raise ConfigurationError(f"{len(tokens)} tokens are too few for {len(generated_s)} instants")
     return _Session(
         scheme,
         scenario,
@@ -185,7 +189,13 @@ def run_session(
         record=record,
         schedules=_draw_schedules(scenario, seed, choices) if schedules is None else schedules,
         rtt=rtt,
+        tokens=_stream(choices, seed) if tokens is None else iter(tokens),
     ).run()
+
+
+def _stream(choices: Choices, seed: int) -> Iterator[bytes]:
+    """Return the tokens of a session as the choices say, without end."""
+    return repeat(bytes(choices.token_bytes)) if choices.content == FILLER else content.stream(choices.content, seed)
 
 
 def _draw_schedules(scenario: Scenario, seed: int, choices: Choices) -> dict[Direction, Schedule]:
@@ -270,13 +280,13 @@ class _Session:
         record: PacketLog | None,
         schedules: Mapping[Direction, Schedule],
         rtt: RttEstimator | None,
+        tokens: Iterator[bytes],
     ) -> None:
         self._generated = tuple(generated_s)
         self._record = record
         if record is not None:
             record.begin(scheme)
-        is_filler = choices.content == FILLER
-        self._tokens = repeat(bytes(choices.token_bytes)) if is_filler else content.stream(choices.content, seed)
+        self._tokens = tokens
         self._now = 0.0
         self._rendered: list[float] = []
         self._arrived: list[float] = []

@@ -4,7 +4,10 @@ Rules of this file
 
 - Instants count from the run's epoch, where its schedules begin: a replayed session meets, slot by slot, what the lab's
   link had in store for it. Only the fate of each packet within a slot is drawn anew, so each session is replayed a few times.
-- Tokens are given to the sender at the instants at which the lab's server made them, and have the lab's mean length.
+- Tokens are given to the sender at the instants at which the lab's server made them, byte for byte as that sent them: its
+  viewers ask for the paper's answer, which follows from the question.
+- The round-trip time is the median of what the run's own probes found on the link: the lab's path, with its switches and
+  processes, is a little longer than the scenario says, and schemes notice which of two things comes first.
 - What outlives a session in the lab does so here: the streams of a relay's session, and those of a TCP connection, share one
   estimator of the round-trip time, from round to round. A TCP connection has measured it when it was opened, and keeps its
   window and what it knows of reordering.
@@ -14,12 +17,14 @@ Rules of this file
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 
 from eloquent import schemes
 from eloquent.baselines.tcp import keep_connection
 from eloquent.channel.scenario import Scenario, parse_line
 from eloquent.channel.schedule import Direction
+from eloquent.content import messages
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.records.rows import SUCCESS, TokenRow
@@ -42,16 +47,20 @@ class Recorded:
     Attributes:
         number: Its place among all of the run's.
         name: Its name, `<client>.<scheme>.r<round>`.
-        generated_s: When each token was made, in seconds from the epoch.
+        made_s: When each token was made, in seconds of the server's clock.
+        generated_s: The same in seconds from the epoch.
         rendered_s: When each was rendered.
-        token_bytes: Mean length of a token's content.
     """
 
     number: int
     name: str
+    made_s: tuple[float, ...]
     generated_s: tuple[float, ...]
     rendered_s: tuple[float, ...]
-    token_bytes: int
+
+    def messages(self) -> list[bytes]:
+        """Return the message of each token, as the lab's server wrote it."""
+        return list(messages.counted(round(instant * 1e9) for instant in self.made_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class LabConnection:
     Attributes:
         scheme: Name of the scheme in the lab.
         model: Name of the scheme that replays it.
-        scenario: The link.
+        scenario: The link, with the round-trip time that was measured on it.
         seed: Seed of the schedules.
         link: Name of the link, which is the client's.
         sessions: The sessions.
@@ -111,30 +120,44 @@ def read_connections(run: RunDirectory) -> list[LabConnection]:
     tokens: dict[str, list[TokenRow]] = defaultdict(list)
     for token in run.tokens():
         tokens[token.session].append(token)
-    sizes = {sent.session: round(sent.original_bytes / sent.tokens) for sent in run.streams() if sent.tokens}
     rows = sorted((row for row in run.sessions() if row.outcome == SUCCESS), key=lambda row: (row.client, row.round))
     connections: dict[tuple[str, str], list[Recorded]] = {}
     for number, row in enumerate(rows):
-        size = sizes.get(row.session, Choices().token_bytes)
-        recorded = _record(number, row.session, tokens[row.session], epoch_s=manifest.epoch_s, token_bytes=size)
+        recorded = _record(number, row.session, tokens[row.session], epoch_s=manifest.epoch_s)
         connections.setdefault((row.scheme, row.client), []).append(recorded)
     if not connections:
         raise ConfigurationError(f"{run.path} holds no session that ended well")
-    scenario = parse_line(manifest.scenario.line)
+    scenario, rtts = parse_line(manifest.scenario.line), _measure_rtts(run)
     return [
-        LabConnection(scheme, model_of(scheme, manifest), scenario, manifest.seed, client, tuple(sessions))
+        LabConnection(
+            scheme,
+            model_of(scheme, manifest),
+            replace(scenario, rtt=rtts.get(client, scenario.rtt)),
+            manifest.seed,
+            client,
+            tuple(sessions),
+        )
         for (scheme, client), sessions in sorted(
             connections.items(), key=lambda item: manifest.schemes.index(item[0][0])
         )
     ]
 
 
-def _record(number: int, name: str, tokens: list[TokenRow], *, epoch_s: float, token_bytes: int) -> Recorded:
-    generated = tuple(round(row.generated_s - epoch_s, 9) for row in tokens if row.generated_s is not None)
-    if not tokens or len(generated) < len(tokens):
+def _measure_rtts(run: RunDirectory) -> dict[str, float]:
+    """Return the median round-trip time of the probes of each client's link, in seconds."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for client, probe in run.probes():
+        if probe.rtt_s is not None:
+            found[client].append(probe.rtt_s)
+    return {client: median(rtts) for client, rtts in found.items()}
+
+
+def _record(number: int, name: str, tokens: list[TokenRow], *, epoch_s: float) -> Recorded:
+    made = tuple(row.generated_s for row in tokens if row.generated_s is not None)
+    if not tokens or len(made) < len(tokens):
         raise ConfigurationError(f"the log does not say when the tokens of {name} were made: they cannot be replayed")
     rendered = tuple(round(row.rendered_s - epoch_s, 9) for row in tokens)
-    return Recorded(number, name, generated, rendered, token_bytes)
+    return Recorded(number, name, made, tuple(round(instant - epoch_s, 9) for instant in made), rendered)
 
 
 def replay(
@@ -183,13 +206,10 @@ def _replay_once(work: tuple[LabConnection, int]) -> list[SessionSums]:
                 connection.scenario,
                 seed=1000 * session.number + repeat,
                 generated_s=session.generated_s,
-                choices=Choices(
-                    rate_limited=True,
-                    header_bytes=Choices().header_bytes + ETHERNET_HEADER,
-                    token_bytes=session.token_bytes,
-                ),
+                choices=Choices(rate_limited=True, header_bytes=Choices().header_bytes + ETHERNET_HEADER),
                 schedules=schedules,
                 rtt=path,
+                tokens=session.messages(),
             ),
         )
         for session in connection.sessions
