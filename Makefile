@@ -58,13 +58,8 @@ unknown:
 	@$(BIN)/$(INSTALL) --requirement requirements/testbed.lock
 	@touch $@
 
-.build/proto.stamp: .build/venv.stamp $(PROTOS)
-	@echo "Generating code from proto/"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=services \
-		--grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services $(PROTOS)
-	@touch $@
-
-.build/lab.stamp: pyproject.toml .build/proto.stamp
+.build/lab.stamp: pyproject.toml setup.py .build/venv.stamp $(PROTOS)
+	@echo "Installing the package, with the code generated from proto/"
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
