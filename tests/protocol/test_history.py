@@ -38,6 +38,14 @@ def test_a_frame_that_changes_is_found_anew() -> None:
     assert made.delta(5) == Delta(FRAME, b"f6")
 
 
+def test_of_the_events_after_one_without_text_only_the_middle_is_left() -> None:
+    """Servers begin with an event of the role, which shares less with the first word than words share with each other."""
+    role = EVENT.replace(b'{"content":"%s"}', b'{"role":"assistant","content":"","refusal":null}')
+    words = [b"Call", b" me", b" Ish", b"mael", b".", b" Some"]
+    made = history(role, *(EVENT % word for word in words))
+    assert [made.delta(index) for index in range(3, 7)] == [Delta(FRAME, word) for word in words[2:]]
+
+
 @given(
     st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([b"aa", b"bbb", b""]).map(lambda word: EVENT % word)))
 )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 DICTIONARY_SIZE = 4096  # bytes: the window of the compression
 LEAST_SHARED = 16  # bytes; less is not worth telling
-MORE_SHARED = 32  # bytes shared beyond the prefix, for which the shape is found anew
+MORE_SHARED = 8  # bytes shared beyond the prefix, for which the shape is found anew
 
 # What streams begin with, so that the first packet is small as well; the most likely stands last. Version 1: a change of one byte
 # is another wire format.
