@@ -40,6 +40,22 @@ def test_golden() -> None:
     assert jumped.hex() == "0c0302" + "4" + "e" + "2901" + (b"mael" + b" Some").hex()
 
 
+def test_golden_with_wide_heads() -> None:
+    words = [b"a", b"mael", b" Some years ago.", b" how"]
+    made = history(words)
+    assert pack(1, fragments(words, 1, 2), made).hex() == "10" + "0102" + "0410" + (words[1] + words[2]).hex()
+    jumped = pack(1, fragments(words, 2, 3), made)
+    assert jumped.hex() == "0c" + "0102" + "e" + "408101" + "4" + (words[2] + words[3]).hex()
+
+
+@pytest.mark.parametrize(("longer", "others", "heads"), [(9, 0, 9), (5, 10, 15), (1, 12, 9), (0, 10, 5)])
+def test_heads_are_wide_where_most_middles_are_long(longer: int, others: int, heads: int) -> None:
+    words = [bytes([number]) * 20 for number in range(longer)] + [b"word"] * others
+    packed = pack(0, fragments(words, *range(len(words))), history(words))
+    assert unpack(decode_packed(packed), History(), {}) == fragments(words, *range(len(words)))
+    assert len(packed) - len(decode_packed(packed).content) == 3 + heads
+
+
 def test_ten_events_take_few_bytes() -> None:
     events = [EVENT % word for word in WORDS]
     payload = pack(2, fragments(events, *range(2, 12)), history(events))
@@ -97,6 +113,9 @@ def test_damage_is_malformed_or_something_else_and_never_anything_worse(data: li
         "0c 00 01 f0",  # a head that there is not
         "0c 00 01 11 61",  # padding that is not zero
         "0c 00 01 e0",  # a long head that is cut off
+        "10 00 01 ff",  # a wide head that there is not
+        "10 00 01 fe",  # a long head that is cut off
+        "10 00 02 01",  # one that is missing
         "0c 00 01 10",  # content that is cut off
         "0c 00 01 10 6162",  # and one that is too long
         "0a 00 01 10 6162",  # no DEFLATE
@@ -143,7 +162,7 @@ def test_hostile_packed_data_harms_no_receiver(payloads: list[bytes], draw: rand
     for word in words:
         checksum = extend_checksum(checksum, word)
     for payload in payloads:
-        data = bytes([draw.randrange(10, 14)]) + payload
+        data = bytes([draw.randrange(10, 18)]) + payload
         try:
             receiver.receive_datagram(data, now=0.0)
         except RemoteProtocolError:

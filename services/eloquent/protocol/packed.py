@@ -6,7 +6,8 @@ Rules of this file
 - Whoever has every fragment below the base can unpack the packet, and needs no other: nothing of Eloquent's promise is lost.
 - Fragments ascend. One that follows the one before it is told by that; the first one at the base by the one below it; any other by
   the one below the base.
-- A head is half a byte, the length of the middle, where that is below 14 and all else is as before. Otherwise it is longer.
+- A head is half a byte, the length of the middle, where that is below 14 and all else is as before. Otherwise it is longer. Where
+  most middles are longer, each head of the packet is a byte, which says any length below 254.
 - What comes out has a bound that is known before it is unpacked.
 """
 
@@ -23,10 +24,18 @@ from eloquent.protocol.varint import MAX_VARINT, ByteReader, decode_varint, enco
 MAX_UNPACKED = 64 * 1024  # bytes of middles in one packet
 PACKED_OVERHEAD = 32  # bytes, worst case: type, base, number of fragments, and a head in full with a jump and a shape
 _TYPE_PACKED = 0x0A
-_WITH_END, _AS_THEY_ARE = 1, 2  # added to the type
-_LONG = 14  # half a byte that announces a head in full
+_WITH_END, _AS_THEY_ARE, _WIDE = 1, 2, 4  # added to the type
+_LONG = {1: 0xE, 2: 0xFE}  # what announces a head in full, by the hexadecimal digits of a head
+_PAYS = 3  # times as many short middles as longer ones: for fewer, wide heads are shorter
 _JUMP, _CHANGED, _MORE, _FLAG_BITS = 1, 2, 4, 3
-_DIGITS = "0123456789abcd"
+_HEADS = {
+    width: [
+        f"{length:0{width}x}" if length < long else f"{long:x}{encode_varint(length << _FLAG_BITS).hex()}"
+        for length in range(_LONG[2])
+    ]
+    for width, long in _LONG.items()
+}
+"""The heads that say nothing but a length, by their width."""
 _WINDOW_BITS, _MEMORY_LEVEL, _LEVEL = -12, 5, 6  # raw DEFLATE, a window of 4 KiB: to set up a larger one is what costs
 
 
@@ -77,14 +86,15 @@ def pack(base: int, fragments: Sequence[Fragment], history: History, *, end: End
         history: Of the stream, from the fragment below the base on.
         end: The end of the stream, if it is to be told.
     """
-    heads, middles = [], []
+    heads: list[int | str] = []
+    middles = []
     expected, shape = base, history.delta(base - 1).shape
     for fragment in fragments:
         follows = fragment.index == expected
         delta = history.delta(fragment.index) if follows else difference(history.data(base - 1), fragment.data)
         length = len(delta.middle)
-        if length < _LONG and follows and delta.shape == shape and not fragment.more:
-            heads.append(_DIGITS[length])
+        if length < _LONG[2] and follows and delta.shape == shape and not fragment.more:
+            heads.append(length)
         else:
             heads.append(_long_head(fragment, delta, jump=fragment.index - expected, changed=delta.shape != shape))
         middles.append(delta.middle)
@@ -92,8 +102,9 @@ def pack(base: int, fragments: Sequence[Fragment], history: History, *, end: End
     plain = b"".join(middles)
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL, zdict=history.dictionary(base))
     content = compressor.compress(plain) + compressor.flush()
-    digits = "".join(heads)
-    kind = _TYPE_PACKED + (_WITH_END if end is not None else 0)
+    width = _width(heads)
+    digits = "".join(_HEADS[width][head] if isinstance(head, int) else f"{_LONG[width]:x}{head}" for head in heads)
+    kind = _TYPE_PACKED + (_WITH_END if end is not None else 0) + (_WIDE if width == 2 else 0)
     if len(content) >= len(plain):
         kind, content = kind + _AS_THEY_ARE, plain
     return b"".join(
@@ -110,7 +121,7 @@ def pack(base: int, fragments: Sequence[Fragment], history: History, *, end: End
 
 def is_packed(payload: bytes) -> bool:
     """Return whether a payload is packed data."""
-    return bool(payload) and _TYPE_PACKED <= payload[0] <= _TYPE_PACKED + _WITH_END + _AS_THEY_ARE
+    return bool(payload) and _TYPE_PACKED <= payload[0] <= _TYPE_PACKED + _WITH_END + _AS_THEY_ARE + _WIDE
 
 
 def decode_packed(payload: bytes) -> Packed:
@@ -126,7 +137,7 @@ def decode_packed(payload: bytes) -> Packed:
     base, count = reader.varint(), reader.varint()
     if count > MAX_FRAGMENTS or (not count and end is None):
         raise MalformedPacket(f"{count} fragments are too many, or none without an end")
-    fragments, content = _decode_heads(base, count, reader.rest())
+    fragments, content = _decode_heads(base, count, reader.rest(), width=2 if kind & _WIDE else 1)
     return Packed(base, fragments, content, compressed=not kind & _AS_THEY_ARE, end=end)
 
 
@@ -168,6 +179,13 @@ def read_packed(payload: bytes) -> tuple[int, ...]:
     return tuple(fragment.index for fragment in decode_packed(payload).fragments)
 
 
+def _width(heads: Sequence[int | str]) -> int:
+    """Return the digits of a head with which these are the shortest, or nearly so."""
+    lengths = [head for head in heads if isinstance(head, int)]
+    longer = sum(length >= _LONG[1] for length in lengths)
+    return 2 if longer and len(lengths) - longer < _PAYS * longer else 1
+
+
 def _long_head(fragment: Fragment, delta: Delta, *, jump: int, changed: bool) -> str:
     flags = (_JUMP if jump else 0) | (_CHANGED if changed else 0) | (_MORE if fragment.more else 0)
     head = encode_varint(len(delta.middle) << _FLAG_BITS | flags)
@@ -175,20 +193,20 @@ def _long_head(fragment: Fragment, delta: Delta, *, jump: int, changed: bool) ->
         head += encode_varint(jump)
     if changed:
         head += encode_varint(delta.shape.prefix) + encode_varint(delta.shape.suffix)
-    return f"{_LONG:x}{head.hex()}"
+    return head.hex()
 
 
-def _decode_heads(base: int, count: int, data: bytes) -> tuple[tuple[PackedFragment, ...], bytes]:
+def _decode_heads(base: int, count: int, data: bytes, *, width: int) -> tuple[tuple[PackedFragment, ...], bytes]:
     """Return the fragments, and the content that follows the heads."""
     digits = data[: count * 16].hex()
-    position, index, total = 0, base, 0
+    position, index, total, long = 0, base, 0, _LONG[width]
     fragments: list[PackedFragment] = []
     for _ in range(count):
-        length = int(digits[position], 16) if position < len(digits) else _LONG + 1
-        position += 1
-        if length < _LONG:
+        length = int(digits[position : position + width], 16) if position < len(digits) else long + 1
+        position += width
+        if length < long:
             fragment = PackedFragment(index, length, more=False, shape=None, follows=True)
-        elif length == _LONG:
+        elif length == long:
             fragment, position = _decode_long_head(digits, position, index)
         else:
             raise MalformedPacket("the heads of packed data are cut off, or begin with what there is not")
