@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "errors": set(),
     "units": {"errors"},
     "addresses": {"errors"},
+    "congestion": {"errors", "addresses", "schemes"},
     "settings": {"errors"},
     "terminal": set(),
     "protocol": BASE,
@@ -31,10 +32,10 @@ MAY_IMPORT = {
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},
     "screen": {"qoe", "records", "telemetry"},
-    "relay": BASE | {"protocol"},
     "nodes": BASE
     | {
         "addresses",
+        "congestion",
         "schemes",
         "api",
         "calls",
@@ -51,6 +52,7 @@ MAY_IMPORT = {
     "load": BASE
     | {
         "addresses",
+        "congestion",
         "schemes",
         "settings",
         "api",
@@ -65,6 +67,7 @@ MAY_IMPORT = {
     "emulation": BASE
     | {
         "addresses",
+        "congestion",
         "schemes",
         "settings",
         "channel",

@@ -21,11 +21,28 @@ def test_a_scheme_may_bring_its_own_receiver() -> None:
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(ConfigurationError, match=r"'udp' is not a scheme: choose from grpc, .*duplicate-K.*eloquent"):
+    with pytest.raises(
+        ConfigurationError, match=r"'udp' is not a scheme: choose from grpc.*, sse.*duplicate-K.*eloquent"
+    ):
         schemes.get("udp")
 
 
-@pytest.mark.parametrize("name", ["grpc", "sse"])
+@pytest.mark.parametrize(
+    ("name", "transport", "control"),
+    [("grpc", "grpc", ""), ("sse", "sse", ""), ("grpc-cubic", "grpc", "cubic"), ("sse-bbr", "sse", "bbr")],
+)
+def test_a_scheme_of_the_kernel_names_what_it_carries_and_its_congestion_control(name, transport, control) -> None:
+    scheme = schemes.get(name)
+    assert (scheme.transport, scheme.congestion_control) == (transport, control)
+
+
+@pytest.mark.parametrize("name", ["grpc-vegas", "sse-", "grpc-cubic-bbr"])
+def test_a_congestion_control_without_a_model_is_no_scheme(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"choose from grpc\[-cubic\|-bbr\], sse\["):
+        schemes.get(name)
+
+
+@pytest.mark.parametrize("name", ["grpc", "sse", "grpc-cubic", "sse-bbr"])
 def test_the_kernels_schemes_have_no_endpoints(name: str) -> None:
     scheme = schemes.get(name)
     assert scheme.kind == "kernel"

@@ -10,6 +10,9 @@ from eloquent.errors import ConfigurationError
 from eloquent.protocol.scheme import Family, Scheme
 from eloquent.protocol.senders import adaptive, eloquent, packed, retransmit
 
+CONGESTION_CONTROLS = kernel.CONGESTION_CONTROLS
+"""Of the kernel's TCP, that schemes such as `grpc-cubic` may name."""
+
 FAMILIES: tuple[Family, ...] = (
     kernel.GRPC,
     kernel.SSE,

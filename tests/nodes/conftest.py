@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import grpc.aio
 import pytest
@@ -119,7 +119,7 @@ async def _server(*, limits=None, library=None, log=None, clients=(), http=False
     metrics = telemetry.ServerMetrics(counts.registry)
     recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
     server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
-    port = Port(await server.grpc_frontend.open("127.0.0.1:0"))
+    port = Port(await server.open_grpc("127.0.0.1:0"))
     if http:
         port.http = await server.http_frontend.open("127.0.0.1:0")
     try:
@@ -203,6 +203,24 @@ def free_port():
                 except OSError:
                     continue
                 return tcp.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture
+def free_ports():
+    """Return the first of so many ports in a row that are free for TCP."""
+
+    def find(count):
+        for first in range(20000, 30000, count):
+            with ExitStack() as opened:
+                try:
+                    for port in range(first, first + count):
+                        opened.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return first
+        raise AssertionError("no free ports")
 
     return find
 

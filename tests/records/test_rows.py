@@ -23,7 +23,8 @@ HEADER = "session,index,generated_s,rendered_s\n"
         (LagRow(1.0, 0.001), "at_s,lag_s\n1.0,0.001\n"),
         (
             StreamRow("c1.grpc.r1", "c1", "grpc", 3, 15, None, None, 600),
-            "session,client,scheme,tokens,original_bytes,redundant_bytes,packets,wire_bytes\nc1.grpc.r1,c1,grpc,3,15,,,600\n",
+            "session,client,scheme,tokens,original_bytes,redundant_bytes,packets,wire_bytes,congestion_control\n"
+            + "c1.grpc.r1,c1,grpc,3,15,,,600,\n",
         ),
         (ProbeRow(7, 1.0, None, None), "sequence,sent_s,received_s,rtt_s\n7,1.0,,\n"),
     ],
@@ -35,6 +36,18 @@ def test_a_log_has_a_header_and_a_line_a_row(tmp_path, row, text):
         writer.write(row)
         assert path.read_text() == text  # before it is closed: nothing is lost when the process is killed now
     assert list(read_rows(path, type(row))) == [row]
+
+
+def test_a_log_of_a_time_before_its_last_column_is_read(tmp_path):
+    path = tmp_path / "log.csv"
+    row = StreamRow("c1.grpc.r1", "c1", "grpc", 3, 15, 1, 4, 600)
+    path.write_text(
+        "session,client,scheme,tokens,original_bytes,redundant_bytes,packets,wire_bytes\nc1.grpc.r1,c1,grpc,3,15,1,4,600\n"
+    )
+    assert list(read_rows(path, StreamRow)) == [row]
+    path.write_text("session,client,scheme,tokens,original_bytes,redundant_bytes,packets\n")
+    with pytest.raises(ConfigurationError, match="is not a log"):
+        list(read_rows(path, StreamRow))
 
 
 @given(st.floats(min_value=0, max_value=1e9))

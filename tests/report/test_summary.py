@@ -5,7 +5,7 @@ import pytest
 from eloquent.report.summary import summarise
 
 KEYS = """sessions tokens stall_ratio stall_ratio_ci95 stall_ratio_210 relative_stall_ratio stall_excess_ratio stalls
-    redundancy_rate accounted wire_bytes_per_token late_ratio ttft_p50_s ttft_p95_s gap_p95_s gap_p99_s failed"""
+    redundancy_rate accounted wire_bytes_per_token late_ratio ttft_p50_s ttft_p95_s gap_p95_s gap_p99_s failed congestion_control"""
 
 
 def test_the_summary_has_the_keys_that_the_design_names(run):

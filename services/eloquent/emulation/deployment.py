@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from eloquent import congestion
 from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
@@ -70,7 +71,8 @@ class Deployment:
         names = ",".join(client.name for client in clients)
         labels = ("--known-clients", names, "--known-schemes", ",".join(self._options.schemes))
         logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
-        listeners = ("--listen", self._server_address, "--http", self._chat_address)
+        offered = ",".join(congestion.offered())  # all of them: a load test may ask for others than the run
+        listeners = ("--listen", self._server_address, "--http", self._chat_address, "--congestion-controls", offered)
         self._plan(self._server, "token_server", *listeners, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)

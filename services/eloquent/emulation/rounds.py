@@ -143,6 +143,9 @@ class Rounds:
         self._ledger.entries["directions"] = await self._carrier.count()
         self._ledger.write()
         summary = compute(RunDirectory(self._folder))
+        self._ledger.entries["congestion_controls"] = {
+            name: one.congestion_control for name, one in summary.schemes.items() if one.congestion_control
+        }
         if summary.load_lag_p99_s is None:
             self._ledger.entries["unmeasured"] = ["the lag of those who render"]
         if self._overlong and self._options.rounds > 1:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from eloquent import congestion
 from eloquent.emulation import capabilities
 from eloquent.emulation.inbound_forwards import METRICS, PROMETHEUS
 from eloquent.emulation.options import Options
@@ -62,6 +63,7 @@ class Testbed:
             EmulationError: The lab did not come up; nothing of it is left.
         """
         capabilities.require_needed(options)
+        congestion.require(options.schemes)
         lock = self._take_lock()
         with contextlib.ExitStack() as open_files:
             open_files.callback(lock.close)
@@ -172,6 +174,7 @@ class Testbed:
             ConfigurationError: No testbed is up.
             EmulationError: The load test did not start, or the lab ended meanwhile.
         """
+        congestion.require(options.schemes)
         if not self.is_up():
             raise ConfigurationError("no testbed is up: bring one up with make up")
         request = {"do": "load", "options": options.model_dump(mode="json")}

@@ -42,6 +42,8 @@ class Scheme:
         sender: Makes a sender; None for kind `kernel`.
         receiver: Makes a receiver that speaks the sender's language.
         reader: Makes what an onlooker reads the sender's datagrams with; schemes with packets of their own name theirs.
+        transport: What the kernel's TCP carries, of kind `kernel`: `grpc` or `sse`.
+        congestion_control: Of that TCP; empty for the machine's own.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Scheme:
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver
     reader: Callable[[], PacketReader] = lambda: read_indices
+    transport: str = ""
+    congestion_control: str = ""
 
     def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> StreamSender:
         """Make a new sender.

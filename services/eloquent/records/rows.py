@@ -16,7 +16,7 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -112,6 +112,7 @@ class StreamRow:
         redundant_bytes: Bytes of them sent again, where that is known; over TCP, their share of what was retransmitted.
         packets: Packets sent, where that is known.
         wire_bytes: Bytes sent with IP and transport headers, where that is known.
+        congestion_control: Of the TCP connection that carried it, as its socket said; empty where there was none.
     """
 
     session: str
@@ -122,6 +123,7 @@ class StreamRow:
     redundant_bytes: int | None
     packets: int | None
     wire_bytes: int | None
+    congestion_control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +209,13 @@ def read_rows(path: Path, kind: type[_Row]) -> Iterator[_Row]:
         return
     text = path.read_text(encoding="utf-8")
     lines = csv.reader(text.split("\n")[:-1])
-    columns = fields(kind)
     header = next(lines, None)
     if header is None:
         return
+    known, needed = fields(kind), [item for item in fields(kind) if item.default is MISSING]
+    columns = known[: max(len(header), len(needed))]  # older logs lack the last ones
     if header != [item.name for item in columns]:
-        raise ConfigurationError(f"{path} is not a log of {','.join(item.name for item in columns)}")
+        raise ConfigurationError(f"{path} is not a log of {','.join(item.name for item in known)}")
     readers = [_READERS[item.type] for item in columns]
     for cells in lines:
         try:

@@ -61,6 +61,7 @@ class SchemeFigures:
         gap_p95_s: 95th percentile of the gaps.
         gap_p99_s: Their 99th percentile.
         failed: Sessions that did not end well.
+        congestion_control: Of the TCP connections, as their sockets said; empty where there was no TCP.
     """
 
     sessions: int
@@ -80,6 +81,7 @@ class SchemeFigures:
     gap_p95_s: float | None
     gap_p99_s: float | None
     failed: int
+    congestion_control: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,7 @@ def _scheme_figures(
         gap_p95_s=percentile(all_gaps, 0.95),
         gap_p99_s=percentile(all_gaps, 0.99),
         failed=len(rows) - len(ended_well) + unfinished,
+        congestion_control=", ".join(sorted({stream.congestion_control for stream in sent} - {""})),
     )
 
 

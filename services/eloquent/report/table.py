@@ -98,6 +98,10 @@ def _remarks(summary: Summary) -> list[str]:
             ends = f" [{', '.join(map(_change, relative.ci95))}]" if relative.ci95 else ""
             change = f"{_change(relative.ratio)}%{ends}"
             remarks.append(f"stall ratio of {label(name)} against {label(relative.baseline)}: {change}")
+    controls = {label(name): one.congestion_control for name, one in summary.schemes.items() if one.congestion_control}
+    if controls:
+        said = "; ".join(f"{one} {control}" for one, control in controls.items())
+        remarks.append(f"TCP's congestion control, as the sockets said: {said}")
     partly = {
         label(name): f"{figures.accounted} of {figures.sessions}"
         for name, figures in summary.schemes.items()

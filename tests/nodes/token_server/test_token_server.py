@@ -287,6 +287,7 @@ def test_a_stream_that_outlasts_the_grace_time_ends_in_an_error(start_node, free
     ("flags", "message"),
     [
         (("--recordings", "/nowhere/at/all"), "not a folder"),
+        (("--congestion-controls", "vegas"), "'vegas' is no congestion control: choose from cubic, bbr"),
         (("--metrics", "nonsense"), "'nonsense' is not an address: write HOST:PORT"),
     ],
 )

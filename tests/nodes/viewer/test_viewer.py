@@ -1,6 +1,7 @@
 import asyncio
 import json
 import signal
+import socket
 import time
 import urllib.request
 
@@ -10,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from eloquent import telemetry
+from eloquent import congestion, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.common.clients import Ask, AsyncGrpcClient
@@ -167,6 +168,29 @@ def scrape(port):
         for sample in family.samples
         if "le" not in sample.labels and sample.labels.get("outcome", "ok") == "ok"
     }
+
+
+def test_each_congestion_control_has_a_listener_and_the_log_says_what_the_socket_said(start_node, free_ports, tmp_path):
+    first = free_ports(6)
+    server, chat = f"127.0.0.1:{first}", f"127.0.0.1:{first + 3}"
+    controls = congestion.offered()
+    wanted = {f"{way}-{control}": control for control in controls for way in ("grpc", "sse")}
+    books = ("--known-clients", "c1", "--run-dir", tmp_path)
+    model = start_node(
+        *("token_server", "--listen", server, "--http", chat, "--congestion-controls", ",".join(controls)), *books
+    )
+    viewer = start_node(
+        *("viewer", "--client", "c1", "--schemes", ",".join(["grpc", "sse", *wanted]), "--server", server),
+        *("--http", chat, "--session-seconds", 0.3, "--token-gap", 0.05, "--run-dir", tmp_path),
+    )
+    assert viewer.wait()[0] == 0
+    assert model.stop()[0] == 0
+    run = RunDirectory(tmp_path)
+    assert {row.outcome for row in run.sessions()} == {"ok"}
+    with socket.socket() as usual:
+        own = congestion.read_control(usual)
+    said = {row.scheme: row.congestion_control for row in run.streams()}
+    assert said == {"grpc": own, "sse": own, **wanted}
 
 
 def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_node, free_port, tmp_path):

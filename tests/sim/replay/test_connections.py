@@ -24,6 +24,11 @@ def test_the_kernels_tcp_is_replayed_by_the_model_of_its_congestion_control(cont
     assert model_of("duplicate-2", manifest(control)) == "duplicate-2"
 
 
+def test_what_the_sockets_of_a_scheme_told_counts_more_than_the_machines_own():
+    told = manifest("bbr").model_copy(update={"congestion_controls": {"grpc-cubic": "cubic"}})
+    assert [model_of(name, told) for name in ("grpc-cubic", "grpc")] == ["tcp", "tcp-bbr"]
+
+
 def test_a_congestion_control_without_a_model_is_refused():
     with pytest.raises(
         ConfigurationError, match=r"'grpc' ran over .* 'vegas', and there are models of bbr, cubic only"

@@ -3,7 +3,7 @@
 `connect` gives the way of a scheme. Many users share a `LoadClient`; a session that the kernel carries has a connection to itself.
 """
 
-from eloquent import schemes
+from eloquent import congestion, schemes
 from eloquent.addresses import parse_address
 from eloquent.load.clients.base import CancellationToken, LoadClient, LoadRequest
 from eloquent.load.clients.grpc import GrpcClient
@@ -24,10 +24,11 @@ def connect(scheme: str, job: LoadJob) -> LoadClient:
     Raises:
         ConfigurationError: There is no such scheme, or an address is malformed.
     """
-    if scheme == "sse":
-        return SseClient(parse_address(job.http_server), scheme)
-    if schemes.get(scheme).kind == "kernel":
-        return GrpcClient(job.token_server, scheme)
+    chosen = schemes.get(scheme)
+    if chosen.transport == "sse":
+        return SseClient(parse_address(congestion.address_of(job.http_server, chosen.congestion_control)), scheme)
+    if chosen.kind == "kernel":
+        return GrpcClient(congestion.address_of(job.token_server, chosen.congestion_control), scheme)
     if job.options.via == "library":
         return LibraryClient(parse_address(job.origin_relay), scheme)
     return GrpcClient(job.edge_relay, scheme, shared=True)

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import grpc.aio
 import httpx
 
-from eloquent import schemes
+from eloquent import congestion, schemes
 from eloquent.addresses import parse_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, chat_stream, names
@@ -25,7 +25,6 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.sources.counting import counting_prompt
 
-SSE = "sse"
 _CONNECT_TIME = 15.0  # seconds for a connection before the first round
 _MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
 # gRPC must not retry behind our back, nor share one connection between two channels.
@@ -205,8 +204,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--client", required=True, help="name of this client, the label of its metrics and logs")
     add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
-    add("--server", metavar="HOST:PORT", help="token server, for the scheme grpc")
-    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the scheme sse")
+    add("--server", metavar="HOST:PORT", help="token server, for the schemes grpc and grpc-…")
+    add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
 
@@ -222,16 +221,17 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
     clients: dict[str, AsyncClient[Any]] = {}
     make: type[AsyncClient[Any]]
     for name in flags.schemes:
-        if name == SSE:
+        scheme = schemes.get(name)
+        if scheme.transport == "sse":
             flag, target, make = "--http", flags.http, AsyncSseClient
-        elif schemes.get(name).kind == "kernel":
+        elif scheme.kind == "kernel":
             flag, target, make = "--server", flags.server, AsyncGrpcClient
         else:
             flag, target, make = "--edge", flags.edge, AsyncGrpcClient
         if not target:
             raise ConfigurationError(f"the scheme '{name}' needs {flag}")
         parse_address(target)
-        clients[name] = make(target)
+        clients[name] = make(congestion.address_of(target, scheme.congestion_control))
     if not clients:
         raise ConfigurationError("name at least one scheme with --schemes")
     return clients

@@ -5,6 +5,7 @@ refuses with a status, never by silence.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -15,11 +16,13 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE  # type: ignore
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships without annotations
 
+from eloquent import congestion
 from eloquent.addresses import Address, parse_address
 from eloquent.api.v1 import token_service_pb2
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.admission import Admission, Refused
+from eloquent.nodes.common.tcp_sockets import own_listeners
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[None]]
@@ -71,17 +74,18 @@ class GrpcFrontend:
         described = (*_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(described, self.server)
 
-    async def open(self, address: str) -> int:
+    async def open(self, address: str, *, congestion_control: str = "") -> int:
         """Listen and let clients in.
 
         Args:
             address: `HOST:PORT`; port 0 takes a free one.
+            congestion_control: Of the connections; empty for the machine's own.
 
         Returns:
             The port.
 
         Raises:
-            ConfigurationError: The address is malformed or cannot be bound.
+            ConfigurationError: The address is malformed or cannot be bound, or the kernel lacks the congestion control.
         """
         host, _ = parse_address(address, listen=True)
         try:
@@ -92,9 +96,23 @@ class GrpcFrontend:
                 f"cannot listen on {address}: the port is in use or the address is not ours"
             ) from error
         self.address = host, port
-        await self.server.start()
+        if congestion_control:
+            await self._set_congestion_control(port, congestion_control)
+        await self.server.start()  # only now it accepts
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         return port
+
+    async def _set_congestion_control(self, port: int, control: str) -> None:
+        """Set it on the sockets that listen already, which gRPC itself has no option for."""
+        listeners = own_listeners(port)
+        assert listeners, "gRPC listens since it has a port"
+        with ExitStack() as opened:
+            try:
+                for listener in listeners:
+                    congestion.set_control(opened.enter_context(listener), control)
+            except ConfigurationError:
+                await self.server.stop(None)
+                raise
 
     async def drain(self, grace: float) -> None:
         """Refuse new streams, wait for those inside, then stop serving.

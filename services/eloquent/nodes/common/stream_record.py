@@ -48,12 +48,13 @@ class StreamOwner:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a stream has cost so far, in its sender's direction; the fields are those of the log (`StreamRow`)."""
+    """What a stream has cost so far, in its sender's direction, and by what; the fields are those of the log (`StreamRow`)."""
 
     original_bytes: int = 0
     redundant_bytes: int = 0
     packets: int = 0
     wire_bytes: int = 0
+    congestion_control: str = ""
 
 
 class StreamRecorder:
@@ -110,6 +111,7 @@ class StreamRecorder:
                 redundant_bytes=spent.redundant_bytes,
                 packets=spent.packets,
                 wire_bytes=spent.wire_bytes,
+                congestion_control=spent.congestion_control,
             )
         )
 

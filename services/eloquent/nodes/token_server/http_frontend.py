@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from eloquent import congestion
 from eloquent.addresses import listen_on
 from eloquent.calls import chat, chat_request
 from eloquent.calls.chat_request import ChatRequest, InvalidRequest
@@ -52,8 +53,7 @@ class HttpFrontend:
         self._admission = admission
         self._request_time = request_time
         self._closing = asyncio.Event()  # answers that still run are cut off
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: dict[_Server, asyncio.Task[None]] = {}  # one an address
         self.app = Starlette(
             routes=[
                 Route(chat.PATH, self._complete, methods=["POST"]),
@@ -64,19 +64,22 @@ class HttpFrontend:
             exception_handlers={HTTPException: _refuse_http},
         )
 
-    async def open(self, address: str) -> int:
-        """Listen and let clients in.
+    async def open(self, address: str, *, congestion_control: str = "") -> int:
+        """Listen, at one more address if it does already, and let clients in.
 
         Args:
             address: `HOST:PORT`; port 0 takes a free one.
+            congestion_control: Of the connections; empty for the machine's own.
 
         Returns:
             The port.
 
         Raises:
-            ConfigurationError: The address is malformed or cannot be bound.
+            ConfigurationError: The address is malformed or cannot be bound, or the kernel lacks the congestion control.
         """
         listener = listen_on(address)
+        if congestion_control:
+            congestion.set_control(listener, congestion_control)
         config = uvicorn.Config(
             self.app,
             http=partial(HttpConnection, request_time=self._request_time),  # type: ignore[arg-type]  # makes one
@@ -90,17 +93,17 @@ class HttpFrontend:
             timeout_keep_alive=_IDLE_TIME,
             timeout_graceful_shutdown=_FLUSH_TIME,
         )
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        server = _Server(config)
+        self._serving[server] = asyncio.create_task(server.serve(sockets=[listener]))
         return int(listener.getsockname()[1])
 
     async def drain(self, grace: float) -> None:
         """Refuse new streams, wait for those inside at most so many seconds, then cut what is left and stop serving."""
         await self._admission.drain(grace)
         self._closing.set()
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await self._serving
+        for server in self._serving:
+            server.should_exit = True
+        await asyncio.gather(*self._serving.values())
 
     async def _complete(self, request: Request) -> Response:
         try:

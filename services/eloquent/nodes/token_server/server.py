@@ -13,7 +13,8 @@ from typing import Literal
 
 import grpc
 
-from eloquent import process, telemetry
+from eloquent import congestion, process, schemes, telemetry
+from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
@@ -35,7 +36,7 @@ class TokenServer:
         recorder: Told what each direct stream cost the kernel's TCP.
 
     Attributes:
-        grpc_frontend: Where gRPC comes in.
+        grpc_frontends: Where gRPC comes in, one an address: gRPC does not tell at which of several a call came.
         http_frontend: Where HTTP comes in, if it is opened.
     """
 
@@ -43,21 +44,52 @@ class TokenServer:
         self, library: Library, limits: Limits, metrics: telemetry.ServerMetrics, recorder: StreamRecorder
     ) -> None:
         self._model = Model(library, limits, metrics, recorder)
-        admission = Admission(limits.streams)
-        self.http_frontend = HttpFrontend(self._model, admission, request_time=limits.request_time)
-        self.grpc_frontend = GrpcFrontend(
-            self._generate,
-            admission=admission,
+        self._admission = Admission(limits.streams)
+        self.http_frontend = HttpFrontend(self._model, self._admission, request_time=limits.request_time)
+        self.grpc_frontends: list[GrpcFrontend] = []
+
+    async def open(self, listen: str, http: str | None, *, congestion_controls: Sequence[str] = ()) -> None:
+        """Listen, and with each of some congestion controls at a port of its own.
+
+        Args:
+            listen: HOST:PORT for gRPC.
+            http: HOST:PORT for HTTP; None for none.
+            congestion_controls: Names of them (`congestion.address_of`).
+
+        Raises:
+            ConfigurationError: An address is malformed or cannot be bound, or the kernel lacks a congestion control.
+        """
+        controls = ("", *congestion_controls)
+        places = [
+            (control, *(congestion.address_of(one, control) for one in (listen, http) if one)) for control in controls
+        ]
+        for control, own_listen, *own_http in places:
+            for address in own_http:
+                await self.http_frontend.open(address, congestion_control=control)
+            await self.open_grpc(own_listen, congestion_control=control)
+
+    async def open_grpc(self, address: str, *, congestion_control: str = "") -> int:
+        """Let gRPC in at one more address, as `GrpcFrontend.open` does; return the port."""
+
+        async def generate(request: GenerateRequest, context: Context) -> None:
+            await self._generate(request, context, frontend.address)
+
+        frontend = GrpcFrontend(
+            generate,
+            admission=self._admission,
             request=GenerateRequest,
             serialize=GenerateResponse.SerializeToString,
         )
+        self.grpc_frontends.append(frontend)
+        return await frontend.open(address, congestion_control=congestion_control)
 
     async def drain(self, grace: float) -> None:
         """Let the open streams end within the grace time, then account what they cost."""
-        await asyncio.gather(self.grpc_frontend.drain(grace), self.http_frontend.drain(grace))
+        drains = [frontend.drain(grace) for frontend in self.grpc_frontends]
+        await asyncio.gather(*drains, self.http_frontend.drain(grace))
         await self._model.settle(grace)
 
-    async def _generate(self, request: GenerateRequest, context: Context) -> None:
+    async def _generate(self, request: GenerateRequest, context: Context, local: Address) -> None:
         parameters = GenerationParameters(
             prompt=request.prompt,
             max_tokens=request.max_tokens,
@@ -69,7 +101,7 @@ class TokenServer:
             answer = self._model.answer(parameters)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(context.peer(), self.grpc_frontend.address, runtime.metadata_of(context.invocation_metadata()))
+        caller = Caller(context.peer(), local, runtime.metadata_of(context.invocation_metadata()))
         with self._model.stream(answer, caller):
             await self._model.produce(answer, context.write)
 
@@ -90,9 +122,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     recorder = StreamRecorder.open(metrics, flags, "server")
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes, flags.request_time)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
-    if flags.http:
-        await server.http_frontend.open(flags.http)
-    await server.grpc_frontend.open(flags.listen)
+    await server.open(flags.listen, flags.http, congestion_controls=flags.congestion_controls)
     process.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)
@@ -105,6 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limits = Limits()
     parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="serve gRPC here")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve OpenAI's chat completions here")
+    parser.add_argument(
+        "--congestion-controls",
+        type=runtime.comma_separated,
+        default=(),
+        metavar="A,B",
+        help=f"listen with these, too, of {','.join(schemes.CONGESTION_CONTROLS)}: at the ports after those given",
+    )
     parser.add_argument(
         "--recordings", type=Path, metavar="DIR", help="offer DIR/NAME.jsonl as the source recorded:NAME"
     )

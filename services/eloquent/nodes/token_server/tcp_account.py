@@ -13,17 +13,17 @@ import asyncio
 import ipaddress
 import os
 import socket
-import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import unquote
 
+from eloquent import congestion
 from eloquent.addresses import Address, parse_address
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent
+from eloquent.nodes.common.tcp_sockets import own_tcp_sockets
 
 _Ends = tuple[str, Address]  # the peer of a connection, as gRPC writes it, and where it reached us
 
@@ -105,25 +105,9 @@ def find_connection(peer: str, local: Address) -> socket.socket | None:
         return None
     near = _reached(*local)
     with ExitStack() as opened:
-        found = [opened.enter_context(one) for one in _own_connections() if _joins(one, far, near)]
+        found = [opened.enter_context(one) for one in own_tcp_sockets() if _joins(one, far, near)]
         names = {(one.getsockname(), one.getpeername()) for one in found}
-        # Not socket.dup(), which would make the connection a blocking one, for its owner too.
         return socket.socket(fileno=os.dup(found[0].fileno())) if len(names) == 1 else None
-
-
-def _own_connections() -> Iterator[socket.socket]:
-    """Yield a duplicate of each TCP socket of this process; one that the caller does not keep is closed."""
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            if not stat.S_ISSOCK(entry.stat().st_mode):
-                continue
-            found = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:
-            continue  # closed while we looked
-        if found.family in {socket.AF_INET, socket.AF_INET6} and found.type == socket.SOCK_STREAM:
-            yield found
-        else:
-            found.close()
 
 
 def _reached(host: str, port: int) -> tuple[str | None, int]:
@@ -159,6 +143,7 @@ class _Watch:
         self.connection = connection
         self.on_spent = on_spent
         self.before = TcpReading.of(connection)
+        self.congestion_control = congestion.read_control(connection)
         self.shared = False
         self.ended = False
 
@@ -243,4 +228,4 @@ class TcpAccountant:
         if watch.shared or trouble:
             self._on_unaccounted("shared" if watch.shared else trouble)
         else:
-            watch.on_spent(spent)
+            watch.on_spent(replace(spent, congestion_control=watch.congestion_control))

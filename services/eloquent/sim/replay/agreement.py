@@ -171,7 +171,8 @@ class Agreement:
         summary = compute(self.run)
         facts = [f"replays of each session: {self.repeats}"]
         if "congestion_control" in entries:
-            facts.append(f"kernel {entries.get('kernel')}, congestion control {entries['congestion_control']}")
+            told = "".join(f"; {name} {control}" for name, control in entries.get("congestion_controls", {}).items())
+            facts.append(f"kernel {entries.get('kernel')}, congestion control {entries['congestion_control']}{told}")
         if processor := entries.get("processor"):
             busy, stolen = format_percent(processor["busy"]), format_percent(processor["stolen"])
             facts.append(f"processors during the rounds: {busy} busy, {stolen} taken by the hypervisor")

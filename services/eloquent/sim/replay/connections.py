@@ -89,14 +89,15 @@ def model_of(scheme: str, manifest: Manifest) -> str:
 
     Args:
         scheme: Its name in the lab.
-        manifest: Of the run; it names the kernel's congestion control.
+        manifest: Of the run; it names the congestion control that the scheme's sockets told, or else the kernel's own.
 
     Raises:
         ConfigurationError: The kernel carried the scheme, by a congestion control of which there is no model.
     """
     if schemes.get(scheme).kind != "kernel":
         return scheme
-    control = (manifest.model_extra or {}).get("congestion_control")
+    found = manifest.model_extra or {}
+    control = found.get("congestion_controls", {}).get(scheme, found.get("congestion_control"))
     if control not in KERNEL_MODELS:
         raise ConfigurationError(
             f"'{scheme}' ran over the kernel's TCP with congestion control '{control}', and there are models of"

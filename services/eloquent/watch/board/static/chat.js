@@ -169,6 +169,6 @@ export class Chat {
 // The kernel's TCP against the project's own, if the run has them.
 function usual(schemes) {
   const names = schemes.map((scheme) => scheme.name);
-  const found = [names.find((name) => ["grpc", "sse"].includes(name)), names.find((name) => name.startsWith("eloquent"))].filter(Boolean);
+  const found = [names.find((name) => /^(grpc|sse)/.test(name)), names.find((name) => name.startsWith("eloquent"))].filter(Boolean);
   return found.length === 2 ? found : names.slice(0, LEAST);
 }
