@@ -10,6 +10,7 @@ from eloquent.records.rows import LagRow, ProbeRow, RowWriter, SessionRow, Strea
 TOKEN = TokenRow(session="client1.eloquent.r1", index=0, generated_s=None, rendered_s=1.5)
 TOKEN_LINE = "client1.eloquent.r1,0,,1.5\n"
 HEADER = "session,index,generated_s,rendered_s\n"
+STREAM_HEADER = "session,client,scheme,tokens,original_bytes,redundant_bytes,packets,wire_bytes,congestion_control\n"
 
 
 @pytest.mark.parametrize(
@@ -23,8 +24,7 @@ HEADER = "session,index,generated_s,rendered_s\n"
         (LagRow(1.0, 0.001), "at_s,lag_s\n1.0,0.001\n"),
         (
             StreamRow("c1.grpc.r1", "c1", "grpc", 3, 15, None, None, 600),
-            "session,client,scheme,tokens,original_bytes,redundant_bytes,packets,wire_bytes,congestion_control\n"
-            + "c1.grpc.r1,c1,grpc,3,15,,,600,\n",
+            f"{STREAM_HEADER}c1.grpc.r1,c1,grpc,3,15,,,600,\n",
         ),
         (ProbeRow(7, 1.0, None, None), "sequence,sent_s,received_s,rtt_s\n7,1.0,,\n"),
     ],
