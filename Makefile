@@ -181,6 +181,6 @@ LOCK := uv pip compile pyproject.toml --quiet --no-header --generate-hashes --un
 	--no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 .PHONY: lock
 lock: ## Bring the lock files of .venv up to pyproject.toml (needs uv); UPGRADE=1 takes the newest releases of everything
-	@$(LOCK) --extra build --output-file requirements/testbed.lock
-	@$(LOCK) --constraint requirements/testbed.lock --extra build --extra dev --output-file requirements/dev.lock
+	@$(LOCK) --extra testbed --extra build --output-file requirements/testbed.lock
+	@$(LOCK) --constraint requirements/testbed.lock --extra testbed --extra build --extra dev --output-file requirements/dev.lock
 	@$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.lock

@@ -1,7 +1,7 @@
 """The errors of the project, by whose fault they are.
 
 `LocalProtocolError` is a bug of the caller, `RemoteProtocolError` is bad input from the peer: a driver counts the second kind,
-drops the datagram and lives on. `ConfigurationError` and `EmulationError` carry one sentence for the person at the keyboard.
+drops the datagram and lives on. The others carry one sentence for the person at the keyboard.
 """
 
 
@@ -27,3 +27,7 @@ class ConfigurationError(EloquentError):
 
 class EmulationError(EloquentError):
     """The emulated network could not be built, or would not be the one that was asked for."""
+
+
+class NotInstalled(EloquentError):
+    """A command needs what is not installed; the message says how to install it."""

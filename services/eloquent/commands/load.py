@@ -11,12 +11,14 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from eloquent.commands.extras import needs
 from eloquent.errors import EmulationError
 from eloquent.terminal import Output
 
 console = Output()
 
 
+@needs("testbed")
 def load(
     *,
     users: Annotated[int, typer.Option(help="Chats at the same time, at the height of the shape.")] = 24,
@@ -94,6 +96,7 @@ def _show(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return ended
 
 
+@needs("testbed")
 def load_capacity(
     *,
     schemes: Annotated[str, typer.Option(help="Comma-separated; each is searched alone.")] = "grpc,sse,eloquent",

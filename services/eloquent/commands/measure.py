@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from eloquent.addresses import parse_address
+from eloquent.commands.extras import needs
 from eloquent.errors import ConfigurationError
 from eloquent.terminal import Output
 from eloquent.units import parse_duration
@@ -38,6 +39,7 @@ PROMPT = "Count to 80, with a comma between each number and no newlines. E.g., 1
 
 
 @app.command()
+@needs("measure")
 def run(
     *,
     url: Annotated[str, typer.Option(help="Base of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1.")] = "",
@@ -114,6 +116,7 @@ def run(
 
 
 @app.command()
+@needs("measure")
 def read(
     capture: Annotated[Path, typer.Argument(help="A pcap or pcapng file.")],
     *,
@@ -144,6 +147,7 @@ def read(
 
 
 @app.command()
+@needs("measure")
 def table(runs: Annotated[list[Path], typer.Argument(help="Run directories, or their measurement.json.")]) -> None:
     """Compare measurements: 95th percentile stall and loss rate, one line a run."""
     from eloquent.measure import findings, tables
@@ -152,6 +156,7 @@ def table(runs: Annotated[list[Path], typer.Argument(help="Run directories, or t
 
 
 @app.command()
+@needs("measure")
 def qoe(
     log: Annotated[Path, typer.Argument(help="A run directory.")],
     *,
@@ -174,6 +179,7 @@ def qoe(
 
 
 @app.command()
+@needs("measure")
 def mahimahi(
     files: Annotated[list[Path], typer.Argument(help="Packet-delivery traces of Mahimahi.")],
     *,

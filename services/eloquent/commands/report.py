@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from eloquent.commands.extras import needs
 from eloquent.terminal import Output
 
 console = Output()
 
 
+@needs("sim")
 def summary(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest")) -> None:
     """Compute a run's figures again from its logs, write summary.json and summary.md, and show them."""
     from eloquent.report.summary import summarise
@@ -18,6 +20,7 @@ def summary(folder: Annotated[Path, typer.Argument(help="A run directory.")] = P
     console.print(render(summarise(folder)))
 
 
+@needs("sim")
 def report(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest")) -> None:
     """Write a run's report.html, and those of the loads in it: one file each, to be read anywhere."""
     from eloquent.report.html import write_report
@@ -25,6 +28,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run directory.")] = Pa
     console.print(str(write_report(folder)), highlight=False, markup=False, soft_wrap=True)
 
 
+@needs("sim")
 def compare(
     first: Annotated[Path, typer.Argument(help="A run directory, A.")],
     second: Annotated[Path, typer.Argument(help="Another one, B.")],

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from eloquent.commands.extras import needs
 from eloquent.errors import ConfigurationError
 from eloquent.terminal import Output
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 console = Output()
 
 
+@needs("sim")
 def simulate(
     *,
     schemes: Annotated[str, typer.Option(help="Comma-separated.")] = "tcp-simple,duplicate-2,eloquent,bound",
@@ -101,6 +103,7 @@ def simulate(
         )
 
 
+@needs("sim")
 def reproduce(
     *,
     out: Annotated[Path, typer.Option(help="Folder for tables (CSV, Markdown) and figures (PNG, SVG).")],
@@ -173,6 +176,7 @@ def _draw_session(out: Path) -> None:
     figure4.save(figure4.draw(stream, rendered), out, "figure-4")
 
 
+@needs("sim")
 def agreement(
     folder: Annotated[Path, typer.Argument(help="A run directory.")] = Path("runs/latest"),
     *,

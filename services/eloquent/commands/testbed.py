@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eloquent.commands.extras import needs
 from eloquent.errors import EmulationError
 from eloquent.terminal import Output
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 console = Output()
 
 
+@needs("testbed")
 def up(
     *,
     clients: Annotated[int, typer.Option(help="Client hosts, each behind its own impaired link.")] = 8,
@@ -124,6 +126,7 @@ def _show(events: Iterator[dict[str, Any]]) -> "Summary":
     return summary
 
 
+@needs("testbed")
 def status() -> None:
     """Tell what runs, as JSON; exit status 3 where no testbed is up."""
     from eloquent.emulation.testbed import Testbed
@@ -135,6 +138,7 @@ def status() -> None:
     sys.stdout.write(json.dumps(answer, indent=2) + "\n")
 
 
+@needs("testbed")
 def down() -> None:
     """End the testbed; nothing of it is left but its run directory."""
     from eloquent.emulation.testbed import Testbed
@@ -143,6 +147,7 @@ def down() -> None:
     console.print("the testbed is down" if was_up else "no testbed was up")
 
 
+@needs("testbed")
 def execute(
     host: Annotated[str, typer.Argument(help="A host of the testbed: c1, c2, ..., origin or server.")],
     command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
@@ -154,6 +159,7 @@ def execute(
     os.execvp(words[0], words)  # noqa: S606  # no shell stands between, and the exit status is the command's
 
 
+@needs("testbed")
 def check_host() -> None:
     """Show what this machine can do for the testbed, and the remedy for what it cannot."""
     from eloquent.emulation.capabilities import CAPABILITIES, needed_here

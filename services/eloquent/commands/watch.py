@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from eloquent.commands.extras import needs
 from eloquent.errors import ConfigurationError
 from eloquent.terminal import Output
 
@@ -17,6 +18,7 @@ console = Output()
 REFRESH = 2.0  # seconds: Prometheus knows nothing newer
 
 
+@needs("testbed")
 def top(
     *,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end, for pipes and scripts.")] = False,
