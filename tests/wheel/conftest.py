@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +40,30 @@ class Installation:
             check=False,
         )
 
+    @contextmanager
+    def serving(self, command: str, *words: str) -> Iterator[None]:
+        """Run a command of `eloquent` that serves, from when it is ready until the context ends."""
+        process = subprocess.Popen(
+            [self.environment / "bin" / "eloquent", command, *words],
+            cwd=self.elsewhere,
+            env=without_python_variables(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+
 
 def without_python_variables() -> dict[str, str]:
     """Return the environment variables, without those that would lead Python to the repository."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return inherited | {"COLUMNS": "120"}
 
 
 def run(*words: object, cwd: Path) -> None:

@@ -1,0 +1,57 @@
+"""The relays of a bare install: a request through both of them to a model server."""
+
+import http.server
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.wheel.conftest import Installation
+
+pytestmark = pytest.mark.wheel
+
+EVENTS = b'data: {"token": "tea"}\n\ndata: {"token": " time"}\n\ndata: [DONE]\n\n'
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    """A model server that says the same to everybody."""
+
+    def do_POST(self) -> None:
+        """Answer with a stream of events."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(EVENTS)
+
+
+@pytest.fixture
+def model() -> Iterator[str]:
+    """Run the model server; yield its URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_an_answer_comes_through_the_pair_as_the_model_gave_it(bare: Installation, model: str):
+    between, front = (f"127.0.0.1:{free_port(kind)}" for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    with ExitStack() as both:
+        both.enter_context(bare.serving("origin", "--plaintext", "--upstream", model, "--listen", between))
+        both.enter_context(bare.serving("edge", "--plaintext", "--origin", between, "--listen", front))
+        body = b'{"model": "any", "stream": true}'
+        asked = urllib.request.Request(
+            f"http://{front}/v1/chat/completions", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.status == 200
+            assert answer.read() == EVENTS
