@@ -175,7 +175,7 @@ class ServerEndpoint:
             return "the session is over"
         if len(self._sessions) >= limits.sessions:
             return f"the server has {limits.sessions} sessions, which is its limit"
-        if self._sources[_source(source)] >= limits.sessions_per_source:
+        if self._sources[source_of(source)] >= limits.sessions_per_source:
             return f"the server has {limits.sessions_per_source} sessions of your address, which is its limit"
         return None
 
@@ -193,7 +193,7 @@ class ServerEndpoint:
             self._replies += [(data, source) for data in session.datagrams_to_send(now=now)]
             return
         self._sessions[datagram.connection_id] = session
-        self._sources[_source(source)] += 1
+        self._sources[source_of(source)] += 1
         self.touch(session)
 
     def _retry(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
@@ -211,7 +211,7 @@ class ServerEndpoint:
         if self._sessions.get(session.connection_id) is not session:  # its owner has touched it after its end
             return
         del self._sessions[session.connection_id]
-        source = _source(session.address)
+        source = source_of(session.address)
         self._sources[source] -= 1
         if not self._sources[source]:
             del self._sources[source]
@@ -221,7 +221,7 @@ class ServerEndpoint:
             self._tokens.refuse_before(now)
 
 
-def _source(address: Address) -> str:
+def source_of(address: Address) -> str:
     """Return who an address belongs to: the IPv4 address, or the IPv6 network of 64 bits."""
     host = address[0].partition("%")[0]
     try:
