@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
+from eloquent.drivers.machines import ClientMachine, Machine, ServerMachine
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.client_endpoint import ClientEndpoint
@@ -45,7 +46,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
 
     _transport: Any  # a DatagramTransport that also tells what waits in its buffer, as those of asyncio and uvloop do
 
-    def __init__(self, endpoint: ClientEndpoint | ServerEndpoint) -> None:
+    def __init__(self, endpoint: Machine) -> None:
         self.malformed = 0
         self.unsent = 0
         self._loop = asyncio.get_running_loop()
@@ -117,13 +118,13 @@ class _Driver(asyncio.DatagramProtocol, ABC):
 
 
 class UdpClient(_Driver):
-    """A client endpoint on one UDP socket; make it with `connect`.
+    """A client endpoint on one UDP socket; make it with `connect`, or with `carry` for an endpoint of another make.
 
     Attributes:
         endpoint: The endpoint; what changes it is to be called here.
     """
 
-    def __init__(self, endpoint: ClientEndpoint, on_event: Callable[[ClientEvent], None]) -> None:
+    def __init__(self, endpoint: ClientMachine, on_event: Callable[[ClientEvent], None]) -> None:
         super().__init__(endpoint)
         self.endpoint = endpoint
         self._on_event = on_event
@@ -150,7 +151,16 @@ class UdpClient(_Driver):
         Raises:
             OSError: There is no way to that address.
         """
-        client = cls(ClientEndpoint(scheme_of, new_id=new_id, tally=tally), on_event)
+        return await cls.carry(ClientEndpoint(scheme_of, new_id=new_id, tally=tally), address, on_event)
+
+    @classmethod
+    async def carry(cls, endpoint: ClientMachine, address: Address, on_event: Callable[[ClientEvent], None]) -> Self:
+        """Open a socket for an endpoint (see `connect`).
+
+        Raises:
+            OSError: There is no way to that address.
+        """
+        client = cls(endpoint, on_event)
         client._transport, _ = await client._loop.create_datagram_endpoint(lambda: client, remote_addr=address)
         return client
 
@@ -216,13 +226,13 @@ class UdpClient(_Driver):
 
 
 class UdpServer(_Driver):
-    """A server endpoint on one UDP socket; make it with `bind`.
+    """A server endpoint on one UDP socket; make it with `bind`, or with `carry` for an endpoint of another make.
 
     Attributes:
         endpoint: The endpoint; what changes it is to be called here.
     """
 
-    def __init__(self, endpoint: ServerEndpoint, on_event: Callable[[ServerSession, ServerEvent], None]) -> None:
+    def __init__(self, endpoint: ServerMachine, on_event: Callable[[ServerSession, ServerEvent], None]) -> None:
         super().__init__(endpoint)
         self.endpoint = endpoint
         self._on_event = on_event
@@ -252,7 +262,17 @@ class UdpServer(_Driver):
             OSError: The address is in use or not ours.
         """
         secret = secrets.token_bytes(_SECRET_SIZE) if secret is None else secret
-        endpoint = ServerEndpoint(scheme_of, secret=secret, limits=limits, tally=tally)
+        return await cls.carry(ServerEndpoint(scheme_of, secret=secret, limits=limits, tally=tally), address, on_event)
+
+    @classmethod
+    async def carry(
+        cls, endpoint: ServerMachine, address: Address, on_event: Callable[[ServerSession, ServerEvent], None]
+    ) -> Self:
+        """Listen on an address for an endpoint (see `bind`).
+
+        Raises:
+            OSError: The address is in use or not ours.
+        """
         server = cls(endpoint, on_event)
         server._transport, _ = await server._loop.create_datagram_endpoint(lambda: server, local_addr=address)
         return server
