@@ -258,3 +258,12 @@ def test_the_fates_of_packets_do_not_depend_on_what_is_in_them():
     ]
     assert len({run.rendered_s for run in runs}) == 1
     assert len({run.account.wire_bytes for run in runs}) == 3
+
+
+def test_a_sender_that_cannot_keep_up_is_given_no_more_than_a_relay_would_give():
+    """Ten tokens in a packet each 400 ms, and 6,000 of them in 6 s: all arrive, later."""
+    generated = constant_rate(6.0, 0.001)
+    trace = run_session(schemes.get("eloquent"), LOSSY, seed=1, generated_s=generated)
+    assert trace.outcome == "ok"
+    assert len(trace.rendered_s) == len(generated)
+    assert trace.ended_s > generated[-1] + 1.0

@@ -46,6 +46,7 @@ from eloquent.sim.engine.reader import SimulatedClient
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_SESSION = 86_400.0  # seconds
 MOST_TOKENS = 1_000_000  # of a session; more do not fit in memory
+MOST_AHEAD = 1024  # unacknowledged tokens beyond which the sender is given no more, as the relays do
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
 _NANOSECONDS = 1e9  # in a second
 
@@ -290,6 +291,8 @@ class _Session:
         self._now = 0.0
         self._rendered: list[float] = []
         self._arrived: list[float] = []
+        self._waiting = 0  # tokens that the sender was not given yet
+        self._last_made = False
         self._outcome: Outcome = "unfinished"
         self._order = 0
         self._heap: list[tuple[float, int, _Side, bytes]] = []  # instant, order, to whom, data
@@ -347,10 +350,17 @@ class _Session:
         self._flush(side)
 
     def _give(self, *, last: bool) -> None:
-        self._sender.send_token(next(self._tokens), now=self._now)
-        if last:
-            self._sender.finish(now=self._now)
+        self._waiting += 1
+        self._last_made = last
         self._flush(self._server)
+
+    def _hand_over(self) -> None:
+        """Give the sender the tokens that wait, as far as it may have more, and the end after the last one."""
+        while self._waiting and self._sender.backlog < MOST_AHEAD:
+            self._sender.send_token(next(self._tokens), now=self._now)
+            self._waiting -= 1
+            if self._last_made and not self._waiting:
+                self._sender.finish(now=self._now)
 
     def _turn_reader(self) -> None:
         assert self._reader is not None
@@ -373,6 +383,8 @@ class _Session:
 
     def _flush(self, side: _Side) -> None:
         """Take from an endpoint, after a call that may have changed it, what it wants to send and to tell."""
+        if self._waiting and side is self._server:
+            self._hand_over()
         now, endpoint = self._now, side.endpoint
         for data in endpoint.datagrams_to_send(now=now):
             arrival = side.path.admit(data, now, self._record)
