@@ -134,7 +134,7 @@ compare: testbed ## Tell what differs beyond noise between two runs, A=DIR and B
 OUT ?= runs/reproduction
 REPRODUCE_FLAGS := $(if $(SESSIONS),--sessions "$(SESSIONS)") $(if $(HEADLINE),--headline "$(HEADLINE)") \
 	$(if $(VARIED),--varied "$(VARIED)") $(if $(MODERN),--modern "$(MODERN)") $(if $(SEED),--seed "$(SEED)") $(if $(DASK),--dask "$(DASK)") \
-	$(if $(TRACES),--traces "$(TRACES)") $(if $(TARGETS),--targets)
+	$(if $(TRACES),--traces "$(TRACES)") $(if $(TARGETS),--targets "$(TARGETS)")
 
 .PHONY: reproduce
 reproduce: testbed ## Compute the paper's results from seeds: tables and figures in OUT=DIR

@@ -117,9 +117,10 @@ def reproduce(
     traces: Annotated[
         Path | None, typer.Option(help="Folder with traces for figure 7, instead of the shipped.")
     ] = None,
-    only_targets: Annotated[
-        bool, typer.Option("--targets", help="Only the targets of eloquent-adaptive, as targets.md and CSV.")
-    ] = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(help="Only the targets of eloquent-adaptive or eloquent-packed, as targets.md and CSV."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
     dask: Annotated[str | None, typer.Option(help="A Dask scheduler (tcp://...), or local.")] = None,
@@ -127,14 +128,11 @@ def reproduce(
     """Compute the paper's results from seeds, print them beside the printed ones, and draw the figures."""
     from eloquent.sim.engine.tables import show
     from eloquent.sim.paper import modern as frontier
-    from eloquent.sim.paper import readers, reproduction, settings, targets
+    from eloquent.sim.paper import reproduction, settings
 
-    if only_targets:
-        cases = len(targets.lossy_points()) + 2 * len(readers.cases())
-        with _working(cases * sessions, workers=workers, dask=dask) as (executor, tick):
-            found = targets.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
-            found.append(readers.table(sessions=sessions, seed=seed, executor=executor, progress=tick))
-        reproduction.write(found, out, name="targets", title="The targets of eloquent-adaptive")
+    if targets is not None:
+        found = _targets(targets, sessions=sessions, seed=seed, workers=workers, dask=dask)
+        reproduction.write(found, out, name="targets", title=f"The targets of {targets}")
         for table in found:
             _print_table(table.title, table.headings, [tuple(map(show, row)) for row in table.rows])
     else:
@@ -161,6 +159,22 @@ def reproduce(
         headings, *rows = reproduction.summary_lines(result.tables[0])
         _print_table("Reduction of the stall ratio by Eloquent, in percent", headings, rows)
     console.print(f"tables and figures: {out}", highlight=False, soft_wrap=True)
+
+
+def _targets(scheme: str, *, sessions: int, seed: int, workers: int | None, dask: str | None) -> "list[Figures]":
+    """Simulate the targets of one of our schemes."""
+    from eloquent.sim.paper import readers, targets, targets_packed
+
+    if scheme == targets_packed.PACKED:
+        total = targets_packed.count_sessions(sessions)
+        with _working(total, workers=workers, dask=dask) as (executor, tick):
+            return targets_packed.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
+    if scheme == targets.ADAPTIVE:
+        cases = len(targets.lossy_points()) + 2 * len(readers.cases())
+        with _working(cases * sessions, workers=workers, dask=dask) as (executor, tick):
+            found = targets.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
+            return [*found, readers.table(sessions=sessions, seed=seed, executor=executor, progress=tick)]
+    raise ConfigurationError(f"'{scheme}' has no targets: choose {targets.ADAPTIVE} or {targets_packed.PACKED}")
 
 
 def _draw_session(out: Path) -> None:

@@ -96,6 +96,10 @@ class Results:
         """Return how many packets a token took, over all sessions; None where none ended well."""
         return ratio([self._totals["packets"]], [sum(self.column("tokens"))])
 
+    def token_bytes(self) -> float | None:
+        """Return the mean length of a token in bytes; None as above."""
+        return ratio([self._totals["original_bytes"]], [sum(self.column("tokens"))])
+
     def own_bound(self) -> float | None:
         """Return what no scheme can beat whose packets arrive when these did (`bound.least_stall_s`); None as above."""
         return ratio(self.column("least_stall_s"), self.column("stream_s"))
