@@ -205,6 +205,17 @@ def test_an_interrupted_path_ends_no_association(sealed: Any) -> None:
         assert talk.server.associations <= 1
 
 
+@pytest.mark.parametrize(("delay", "drop", "corrupt"), [(0.75, 0.0, 0.0), (0.75, 0.3, 0.0), (0.1, 0.3, 0.3)])
+def test_a_slow_or_very_bad_path_carries_an_answer(sealed: Any, delay: float, drop: float, corrupt: float) -> None:
+    """A round trip of 1.5 s is nearly the suspicion; the association stands all the same."""
+    path = sealed.Path(delay=delay, drop=drop, corrupt=corrupt, seed=4, until=1e9)
+    talk = sealed.Talk(path, answers={b"q": WORDS})
+    talk.ask(b"q")
+    talk.pair.run(until=150.0)
+    assert tokens(talk) == WORDS
+    assert talk.ends() == [StreamEnded(0, b"")]
+
+
 def test_knocking_ends_when_the_association_is_heard_of(sealed: Any) -> None:
     talk = sealed.Talk(sealed.Path(delay=0.05, blackouts=[(5.0, 9.0)]), answers={b"q": WORDS})
     talk.ask(b"q")
