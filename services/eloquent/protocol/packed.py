@@ -39,7 +39,7 @@ _HEADS = {
 _WINDOW_BITS, _MEMORY_LEVEL, _LEVEL = -12, 5, 6  # raw DEFLATE, a window of 4 KiB: to set up a larger one is what costs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes three times as long to make: a packet has many
 class PackedFragment:
     """One fragment of a packet, without its middle.
 
