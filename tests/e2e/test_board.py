@@ -121,10 +121,10 @@ def test_the_values_move(open_board):
 def test_the_pickers_choose_client_and_scheme(open_board):
     with open_board("stalls") as page:
         panel = page.locator(".panel", has_text="Longest wait at this moment")
-        wait_until(lambda: len(names(panel)) == 6)
+        wait_until(lambda: len(names(panel)) == 8)
         page.get_by_label("Client", exact=True).select_option("c2")
-        wait_until(lambda: names(panel) == ["c2 TCP (gRPC)", "c2 Duplicate ×2", "c2 Eloquent"])
-        page.locator("#pickers").get_by_role("button", name="Eloquent").click()
+        wait_until(lambda: names(panel) == ["c2 TCP (gRPC)", "c2 Duplicate ×2", "c2 Eloquent", "c2 Eloquent packed"])
+        page.locator("#pickers").get_by_role("button", name="Eloquent", exact=True).click()
         wait_until(lambda: names(panel) == ["c2 Eloquent"])
 
 
@@ -156,6 +156,16 @@ def test_two_answers_stream_side_by_side(open_board, keep, watched):
         assert page.locator(".strip canvas").evaluate(COLOURS) > 2
     counted = 'eloquent_rendered_tokens_total{role="board",client="c1",scheme="grpc"} >= 100'
     wait_until(lambda: bool(watched.prometheus(counted)))
+
+
+def test_an_answer_may_come_at_the_rate_of_todays_models(open_board):
+    with open_board("chat") as page:
+        page.get_by_label("Answer of").select_option("10")
+        assert page.get_by_label("at", exact=True).input_value() == "10"  # the run's
+        page.get_by_label("at", exact=True).select_option("50")
+        page.get_by_role("button", name="Ask").click()
+        page.locator(".verdict:not(:empty)").wait_for()
+        assert page.locator('.pane[data-scheme="eloquent"] [data-key="tokens"] b').inner_text() == "500"
 
 
 def test_who_stops_reading_ends_the_asking(open_board, watched):

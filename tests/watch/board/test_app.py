@@ -117,6 +117,7 @@ def test_what_runs_is_told_with_what_it_warns_of(board, facts):
     run = board.get("/api/run").json()
     assert run["clients"] == ["c1", "c2"]
     assert [scheme["label"] for scheme in run["schemes"]] == ["TCP (gRPC)", "TCP (HTTP SSE)", "Eloquent"]
+    assert run["token_rate"] == pytest.approx(1 / facts.token_gap_s)
     assert run["seen"] == []
     assert run["load"] is False
     assert run["problem"] is None
@@ -195,6 +196,8 @@ def test_no_other_page_may_ask(board, headers):
         ({"words": ""}, "words"),
         ({"words": "a\nb"}, "words"),
         ({"seconds": 1e9}, "seconds"),
+        ({"token_rate": 0}, "token_rate"),
+        ({"token_rate": 1e6}, "token_rate"),
         ({"command": "sh"}, "command"),
     ],
 )
@@ -210,6 +213,12 @@ def test_a_question_without_end_is_refused(board):
 
 def events(answer):
     return [json.loads(event.removeprefix("data: ")) for event in answer.text.split("\n\n") if event]
+
+
+def test_a_chat_may_have_another_rate_than_the_run(board):
+    *rest, ended = events(board.post("/api/ask", json={**QUESTION, "schemes": ["grpc"], "token_rate": 25}))
+    assert sum(event["event"] == "token" for event in rest) == 50  # 2 s
+    assert ended["numbers"]["tokens"] == 50
 
 
 def test_a_chat_brings_the_same_answer_by_each_scheme_and_its_numbers(board, registry):

@@ -117,6 +117,7 @@ class _Board:
                 "carrier": facts.carrier,
                 "datapath": facts.datapath,
                 "clients": list(facts.clients),
+                "token_rate": round(1.0 / facts.token_gap_s, 3),
                 "schemes": [describe_scheme(name) for name in facts.schemes],
                 "warnings": facts.warnings,
                 "flaws": facts.flaws,

@@ -34,6 +34,7 @@ class BoardQuestion(BaseModel):
         schemes: By which schemes.
         words: What to ask.
         seconds: Length of the answer.
+        token_rate: Tokens a second of it; the run's own unless given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class BoardQuestion(BaseModel):
     schemes: Annotated[tuple[str, ...], Field(min_length=1, max_length=4)]
     words: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
     seconds: Annotated[float, Field(ge=2, le=60)] = 20.0
+    token_rate: Annotated[float, Field(ge=0.1, le=1000)] | None = None
 
 
 class BoardAnswer:
@@ -192,12 +194,13 @@ class Chats:
 
     def _command(self, question: BoardQuestion) -> list[str]:
         facts = self._facts
+        gap_s = facts.token_gap_s if question.token_rate is None else 1.0 / question.token_rate
         return [
             *facts.clients[question.client],
             *(sys.executable, "-m", "eloquent.nodes.asker"),
             *("--client", question.client, "--schemes", ",".join(question.schemes)),
             *("--server", facts.server, "--http", facts.http, "--edge", facts.edge),
-            *("--seconds", str(question.seconds), "--token-gap", str(facts.token_gap_s), f"--words={question.words}"),
+            *("--seconds", str(question.seconds), "--token-gap", str(gap_s), f"--words={question.words}"),
         ]
 
 

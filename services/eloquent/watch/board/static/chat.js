@@ -12,6 +12,7 @@ const PROMPTS = [
   "Give me a plan to learn to play the guitar in six months.",
 ];
 const LENGTHS = [["10", "10 s"], ["20", "20 s"], ["40", "40 s"]];
+const RATES = [10, 25, 50, 100, 200];
 const LEAST = 2;
 const MOST = 4;
 
@@ -47,6 +48,7 @@ export class Chat {
     this.words.setAttribute("list", "prompts");
     this.client = element("select", { name: "client" }, ...this.run.clients.map((name) => element("option", { value: name }, name)));
     this.length = element("select", { name: "seconds" }, ...LENGTHS.map(([value, text]) => element("option", { value, selected: value === "20" }, text)));
+    this.rate = element("select", { name: "token_rate" }, ...rates(this.run).map((rate) => element("option", { value: String(rate), selected: rate === this.run.token_rate }, `${rate} tokens/s`)));
     this.button = element("button", { type: "submit", className: "primary" }, "Ask");
     this.chips = this.run.schemes.map((scheme) => this.makeChip(scheme));
     const form = element(
@@ -58,6 +60,7 @@ export class Chat {
         element("div", { className: "chips", role: "group", ariaLabel: "Schemes" }, ...this.chips),
         element("label", {}, element("span", {}, "Link of"), this.client),
         element("label", {}, element("span", {}, "Answer of"), this.length),
+        element("label", {}, element("span", {}, "at"), this.rate),
       ),
     );
     form.addEventListener("submit", (event) => {
@@ -100,7 +103,7 @@ export class Chat {
     this.abort = new AbortController();
     this.button.textContent = "Stop";
     for (const pane of this.panes.values()) pane.connect();
-    const question = { client: this.client.value, schemes: [...this.panes.keys()], words, seconds: Number(this.length.value) };
+    const question = { client: this.client.value, schemes: [...this.panes.keys()], words, seconds: Number(this.length.value), token_rate: Number(this.rate.value) };
     try {
       await this.follow(question);
       this.judge();
@@ -164,6 +167,11 @@ export class Chat {
     });
     if (ended.length > 1) this.verdict.textContent = `${ended.join(", ")}: the same link in the same seconds.`;
   }
+}
+
+// What models stream today, the paper's ten tokens a second, and the run's own rate.
+function rates(run) {
+  return [...new Set([...RATES, run.token_rate])].sort((one, other) => one - other);
 }
 
 // The kernel's TCP against the project's own, if the run has them.
