@@ -163,7 +163,7 @@ def test_a_client_that_does_not_read_slows_the_model_down_and_loses_nothing(edge
 
     async def run():
         async with edge_before(on_event, counts()) as (asker, edge, _):
-            call = asker.raw(b"", timeout=120)
+            call = asker.raw(b"", scheme="eloquent", timeout=120)
             await asyncio.sleep(2.0)
             (answer,) = edge._uplink._answers.values()
             waiting, still_gives = len(answer._waiting), not given[0].done()

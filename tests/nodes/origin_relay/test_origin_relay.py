@@ -135,7 +135,7 @@ def test_metadata_and_deadline_reach_the_server(client, relays):
     assert seen == {
         "x-eloquent-client": "c1",
         "x-eloquent-session": "c1.eloquent.r1",
-        "x-eloquent-scheme": "eloquent",  # the default, where the client named none
+        "x-eloquent-scheme": "eloquent-packed",  # the default, where the client named none
     }
     assert 5 < left <= 9.05  # gRPC writes a timeout of seconds in steps of 10 ms, rounded up, at each of its two hops
 
@@ -220,7 +220,7 @@ def test_what_streams_cost_is_logged_and_counted(client, server, relays, until, 
                     session = f"c1.{scheme}.r{number}"
                     await asker.answer("Count to 3", scheme=scheme, client="c1", session=session)
             await asker.answer("Count to 3", client="intruder")
-            await until(lambda: counts("original_bytes_total", client="other", scheme="eloquent") > 0)
+            await until(lambda: counts("original_bytes_total", client="other", scheme="eloquent-packed") > 0)
             origin.sample()
             labels = {"client": "c1", "scheme": "eloquent"}
             assert counts("datagrams_total", direction="out", kind="answer") >= 50

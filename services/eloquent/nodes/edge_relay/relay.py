@@ -23,9 +23,9 @@ from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
 from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.protocol.session import StreamFailed, StreamToken
+from eloquent.relay.settings import DEFAULT_SCHEME
 from eloquent.relay.uplink import Uplink
 
-DEFAULT_SCHEME = "eloquent"
 _SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
 _HELLO_TIMEOUT = 2.0  # seconds without a sign of life after which that is reported
 

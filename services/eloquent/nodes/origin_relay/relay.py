@@ -37,13 +37,12 @@ from eloquent.protocol.session import (
     Tally,
 )
 from eloquent.protocol.session_base import SchemeLookup
+from eloquent.relay.settings import OFFERED_SCHEMES
 
 MAX_BACKLOG = 1024  # unacknowledged tokens of one stream beyond which the upstream call is not read
 MAX_MESSAGE = 400  # characters of a status message, so that a trailer fits into its 512 bytes
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges and of running streams' costs
-
-DEFAULT_SCHEMES = ("eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
 
 _Status = tuple[grpc.StatusCode, str]
 
@@ -290,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--schemes",
         type=runtime.comma_separated,
-        default=DEFAULT_SCHEMES,
+        default=OFFERED_SCHEMES,
         metavar="A,B",
         help="schemes that clients may ask for, or 'any' (%(default)s)",
     )
