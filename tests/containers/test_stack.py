@@ -184,7 +184,7 @@ def test_prometheus_is_read_from_the_host(stack):
             "pages": {page for page in wanted | set(up) if up.get(page) != "1"},
             "viewers": CLIENTS ^ {host for role, host in up if role == "viewer"},
             "switches": {"s1", "s2"} ^ labels("eloquent_switch_port_packets_total", "switch"),
-            "schemes": {"grpc", "duplicate-2", "eloquent"}
+            "schemes": {"grpc", "duplicate-2", "eloquent", "eloquent-packed"}
             ^ labels("sum by (scheme) (eloquent_stream_seconds_total)", "scheme"),
         }
 

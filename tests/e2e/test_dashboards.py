@@ -11,7 +11,7 @@ pytestmark = pytest.mark.lab
 
 RULES = Path(__file__).parents[2] / "dashboards" / "prometheus" / "rules"
 CLIENTS = {"c1", "c2"}
-SCHEMES = {"grpc", "duplicate-2", "eloquent"}
+SCHEMES = {"grpc", "duplicate-2", "eloquent", "eloquent-packed"}
 
 
 @pytest.mark.parametrize("dashboard", [STALLS, NETWORK, RELAYS], ids=lambda dashboard: dashboard.title)

@@ -1,4 +1,4 @@
-"""The main job on real input: 8 clients, three schemes, one round over impaired links, and every account of it agrees."""
+"""The main job on real input: 8 clients, four schemes, one round over impaired links, and every account of it agrees."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from eloquent.records.run_directory import RunDirectory
 
 pytestmark = pytest.mark.lab
 
-SCHEMES = ("grpc", "duplicate-2", "eloquent")
+SCHEMES = ("grpc", "duplicate-2", "eloquent", "eloquent-packed")
 CLIENTS = [f"c{number}" for number in range(1, 9)]
 ON_THE_EDGE = 0.010  # seconds from a change of state, within which a packet may have met either
 
@@ -37,6 +37,7 @@ def test_eloquent_stalls_at_most_half_as_much_as_tcp(experiment):
     schemes = experiment.summary()["schemes"]
     assert schemes["eloquent"]["stall_ratio"] <= schemes["grpc"]["stall_ratio"] / 2
     assert schemes["eloquent"]["stall_ratio"] < schemes["duplicate-2"]["stall_ratio"]
+    assert schemes["eloquent-packed"]["stall_ratio"] <= schemes["grpc"]["stall_ratio"] / 2
 
 
 def test_redundancy_is_measured_for_every_scheme(experiment):
@@ -44,6 +45,7 @@ def test_redundancy_is_measured_for_every_scheme(experiment):
     assert 0 < schemes["grpc"]["redundancy_rate"] < 1  # the kernel's retransmissions
     assert 1 < schemes["duplicate-2"]["redundancy_rate"] < 2.5  # a copy of each, and retransmissions
     assert 1 < schemes["eloquent"]["redundancy_rate"] < 10
+    assert 1 < schemes["eloquent-packed"]["redundancy_rate"] < 10
     assert all(figures["wire_bytes_per_token"] > 20 for figures in schemes.values())
 
 

@@ -26,7 +26,7 @@ console = Output()
 def up(
     *,
     clients: Annotated[int, typer.Option(help="Client hosts, each behind its own impaired link.")] = 8,
-    schemes: Annotated[str, typer.Option(help="Comma-separated.")] = "grpc,duplicate-2,eloquent",
+    schemes: Annotated[str, typer.Option(help="Comma-separated.")] = "grpc,duplicate-2,eloquent,eloquent-packed",
     scenario: Annotated[str, typer.Option(help="A shipped name, a YAML file, or a line.")] = "paper-default",
     rounds: Annotated[int, typer.Option(help="How often each client asks once by each scheme.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the links' schedules.")] = 1,

@@ -69,7 +69,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     clients: Annotated[int, Field(ge=1, le=250)] = 8
-    schemes: tuple[str, ...] = ("grpc", "duplicate-2", "eloquent")
+    schemes: tuple[str, ...] = ("grpc", "duplicate-2", "eloquent", "eloquent-packed")
     scenario: ReadOnce = Field(default_factory=lambda: scenarios.load("paper-default"))
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1
     seed: int = 1
