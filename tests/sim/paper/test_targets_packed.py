@@ -14,8 +14,8 @@ from eloquent.sim.paper.targets_packed import (
     PRINTED_SCHEME,
     SETTINGS,
     TWICE,
-    CleanCase,
-    CleanFound,
+    CleanLinkCase,
+    CleanLinkFound,
     bytes_table,
     clean_table,
     examine,
@@ -95,8 +95,8 @@ def test_more_stalls_than_another_scheme_miss_the_target():
 def test_an_outage_may_cost_itself_and_the_slowest_pace():
     gaps = tuple(outage + 0.06 for outage in OUTAGES)
     found = [
-        CleanFound(CleanCase(50, "text", 0.4), 50.0, 0.9, gaps),
-        CleanFound(CleanCase(50, "text", 0.1), 60.0, 1.1, gaps[::-1]),
+        CleanLinkFound(CleanLinkCase(50, "text", 0.4), 50.0, 0.9, gaps),
+        CleanLinkFound(CleanLinkCase(50, "text", 0.1), 60.0, 1.1, gaps[::-1]),
     ]
     rows = clean_table(found).rows
     assert [row[-1] for row in rows] == ["yes", "yes", "yes", "no", "yes", "yes"]
@@ -105,6 +105,6 @@ def test_an_outage_may_cost_itself_and_the_slowest_pace():
 
 def test_an_outage_after_a_clean_minute_at_fifty_tokens_a_second(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(targets_packed, "PLACES", (0.0,))
-    found = examine(CleanCase(50, "openai", 0.4))
+    found = examine(CleanLinkCase(50, "openai", 0.4))
     assert found.of_tcp < 0.5
     assert all(longest <= outage + 0.06 for outage, longest in zip(OUTAGES, found.longest_gaps_s, strict=True))

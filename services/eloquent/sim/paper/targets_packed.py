@@ -97,7 +97,7 @@ def tables(
             points, sessions=sessions, generated_s=generated_s, seed=seed, executor=executor, progress=progress
         )
         found.update(zip(wanted, results, strict=True))
-    cases = [CleanCase(rate, content, rtt) for rate in CLEAN_RATES for content in CONTENTS for rtt in (0.4, 0.1)]
+    cases = [CleanLinkCase(rate, content, rtt) for rate in CLEAN_RATES for content in CONTENTS for rtt in (0.4, 0.1)]
     clean = map(examine, cases) if executor is None else in_order(executor, examine, cases)
     return [near_bound_table(found), bytes_table(found), others_table(found), clean_table(list(clean))]
 
@@ -159,7 +159,7 @@ def others_table(found: Found) -> Table:
     return _table("others", "(c) RTT 100 ms: not more stalls than our other schemes", headings, rows)
 
 
-class CleanCase(NamedTuple):
+class CleanLinkCase(NamedTuple):
     """A clean minute on a link, and outages after it.
 
     Attributes:
@@ -173,7 +173,7 @@ class CleanCase(NamedTuple):
     rtt: float
 
 
-class CleanFound(NamedTuple):
+class CleanLinkFound(NamedTuple):
     """What it gave.
 
     Attributes:
@@ -183,27 +183,27 @@ class CleanFound(NamedTuple):
         longest_gaps_s: Between two renderings from the last clean second on, for each of `OUTAGES` at the worst of its places.
     """
 
-    case: CleanCase
+    case: CleanLinkCase
     bytes_per_token: float
     of_tcp: float
     longest_gaps_s: tuple[float, ...]
 
 
-def examine(case: CleanCase) -> CleanFound:
+def examine(case: CleanLinkCase) -> CleanLinkFound:
     """Simulate one case; nothing in it is random but the content."""
     clean = _clean_run(case, begin=CLEAN, outage=0.0, seconds=CLEAN)
     tokens = len(clean.rendered_s)
     spent, size = clean.account.wire_bytes / tokens, clean.account.original_bytes / tokens
     gaps = tuple(max(_longest_gap(case, place, outage) for place in PLACES) for outage in OUTAGES)
-    return CleanFound(case, spent, spent / (TCP_HEADERS + size), gaps)
+    return CleanLinkFound(case, spent, spent / (TCP_HEADERS + size), gaps)
 
 
-def _longest_gap(case: CleanCase, place: float, outage: float) -> float:
+def _longest_gap(case: CleanLinkCase, place: float, outage: float) -> float:
     trace = _clean_run(case, begin=CLEAN + place, outage=outage, seconds=CLEAN + outage + 5.0)
     return max(after - before for before, after in pairwise(trace.rendered_s) if before > CLEAN - 1.0)
 
 
-def _clean_run(case: CleanCase, *, begin: float, outage: float, seconds: float) -> SessionTrace:
+def _clean_run(case: CleanLinkCase, *, begin: float, outage: float, seconds: float) -> SessionTrace:
     shares = (0.0,) * round(begin / _SLOT) + (1.0,) * round(outage / _SLOT) + (0.0,) * round(120.0 / _SLOT)
     link = Scenario(name="clean-minute", rtt=case.rtt, loss_down=TraceLoss(slot=_SLOT, shares=shares))
     choices = replace(PAPER, ack_loss=True, phase="aligned", content=case.content)
@@ -211,7 +211,7 @@ def _clean_run(case: CleanCase, *, begin: float, outage: float, seconds: float) 
     return run_session(schemes.get(PACKED), link, seed=1, generated_s=generated_s, choices=choices)
 
 
-def clean_table(found: Sequence[CleanFound]) -> Table:
+def clean_table(found: Sequence[CleanLinkFound]) -> Table:
     """Return (d), one row for each rate, content, round-trip time and outage."""
     rows: list[tuple[Cell, ...]] = []
     for item in found:
