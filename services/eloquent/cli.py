@@ -42,6 +42,7 @@ app.command()(simulation.reproduce)
 app.command()(simulation.agreement)
 app.command()(relay.origin)
 app.command()(relay.edge)
+app.command()(relay.key)
 app.add_typer(measure.app, name="measure")
 
 

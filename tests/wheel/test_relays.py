@@ -6,12 +6,14 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from tests.wheel.conftest import Installation
 
 pytestmark = pytest.mark.wheel
 
+PATIENCE = 10  # seconds for an answer
 EVENTS = b'data: {"token": "tea"}\n\ndata: {"token": " time"}\n\ndata: [DONE]\n\n'
 
 
@@ -43,15 +45,31 @@ def free_port(kind: socket.SocketKind) -> int:
         return int(probe.getsockname()[1])
 
 
-def test_an_answer_comes_through_the_pair_as_the_model_gave_it(bare: Installation, model: str):
+def ask_through(bare: Installation, model: str, origin_words: tuple[str, ...], edge_words: tuple[str, ...]) -> bytes:
+    """Run a pair with these words beside the addresses, and return what it answers."""
     between, front = (f"127.0.0.1:{free_port(kind)}" for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
     with ExitStack() as both:
-        both.enter_context(bare.serving("origin", "--plaintext", "--upstream", model, "--listen", between))
-        both.enter_context(bare.serving("edge", "--plaintext", "--origin", between, "--listen", front))
+        both.enter_context(bare.serving("origin", *origin_words, "--upstream", model, "--listen", between))
+        both.enter_context(bare.serving("edge", *edge_words, "--origin", between, "--listen", front))
         body = b'{"model": "any", "stream": true}'
         asked = urllib.request.Request(
             f"http://{front}/v1/chat/completions", body, {"Content-Type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
             assert answer.status == 200
-            assert answer.read() == EVENTS
+            return bytes(answer.read())
+
+
+def test_an_answer_comes_through_the_pair_as_the_model_gave_it(bare: Installation, model: str):
+    assert ask_through(bare, model, ("--plaintext",), ("--plaintext",)) == EVENTS
+
+
+def test_an_answer_comes_sealed_with_the_key_that_both_relays_have(bare: Installation, model: str, tmp_path: Path):
+    key, other = tmp_path / "key", tmp_path / "other"
+    for file in (key, other):
+        assert bare.run("eloquent", "key", str(file)).returncode == 0
+    assert bare.run("eloquent", "key", str(key)).returncode != 0  # one that is in use is not overwritten
+    assert ask_through(bare, model, ("--key-file", str(key)), ("--key-file", str(key))) == EVENTS
+    for stranger in (("--key-file", str(other)), ("--plaintext",)):
+        with pytest.raises(TimeoutError):
+            ask_through(bare, model, ("--key-file", str(key)), stranger)

@@ -65,6 +65,13 @@ def edge(
     _run(process.run, partial(serve_edge, settings))
 
 
+def key(file: Annotated[Path, typer.Argument(help="Where to write it; no file may be there yet.")]) -> None:
+    """Make the key that both relays share; bring a copy to the other one by a safe way."""
+    from eloquent.relay.sealed.key import make_key
+
+    make_key(file)
+
+
 def _run(run: Any, main: Any) -> None:
     if status := run(main):
         raise typer.Exit(status)

@@ -11,6 +11,8 @@ from eloquent.errors import ConfigurationError
 from eloquent.protocol.session import Tally
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
+from eloquent.relay.sealed import udp
+from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import EdgeSettings, OriginSettings
 from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
@@ -33,12 +35,13 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     listener = listen_on(settings.listen, socket.SOCK_DGRAM)
     where = listener.getsockname()[:2]
     listener.close()
-    origin.server = await UdpServer.bind(
-        where,
-        schemes.only(settings.schemes),
-        origin.on_event,
-        tally=Tally(sent=metrics.sent, received=metrics.received),
-    )
+    tally = Tally(sent=metrics.sent, received=metrics.received)
+    offered = schemes.only(settings.schemes)
+    if settings.key_file is None:
+        origin.server = await UdpServer.bind(where, offered, origin.on_event, tally=tally)
+    else:
+        key = load_key(settings.key_file)
+        origin.server = await udp.bind(where, offered, origin.on_event, key=key, tally=tally)
     await upstream.open()
     if settings.metrics:
         telemetry.serve(settings.metrics)
@@ -59,8 +62,9 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     metrics = telemetry.EdgeMetrics()
     listener = listen_on(settings.listen)
     where = parse_address(settings.origin)
+    key = None if settings.key_file is None else load_key(settings.key_file)
     try:
-        uplink = await Uplink.connect(where, metrics)
+        uplink = await Uplink.connect(where, metrics, key=key)
     except OSError as error:
         raise ConfigurationError(f"no way to the origin relay at {settings.origin}: {reason_of(error)}") from error
     front = HttpFront(

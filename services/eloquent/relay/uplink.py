@@ -20,6 +20,7 @@ from eloquent.protocol.session import (
     StreamToken,
     Tally,
 )
+from eloquent.relay.sealed import udp
 
 PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
 RESUME_AT = 128  # tokens down to which it is resumed
@@ -88,15 +89,23 @@ class Uplink:
         self._answers: dict[int, RelayedAnswer] = {}
 
     @classmethod
-    async def connect(cls, address: Address, metrics: telemetry.SessionMetrics) -> Self:
+    async def connect(cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes | None = None) -> Self:
         """Open a socket towards the origin relay, and ask it for a sign of life.
+
+        Args:
+            address: Of the origin relay.
+            metrics: What is counted.
+            key: 32 bytes, shared with it; None sends plaintext, which is for closed networks only.
 
         Raises:
             OSError: There is no way to that address.
         """
         uplink = cls(address)
         tally = Tally(sent=metrics.sent, received=metrics.received)
-        uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
+        if key is None:
+            uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
+        else:
+            uplink._client = await udp.connect(address, schemes.get, uplink._on_event, key=key, tally=tally)
         uplink.say_hello()
         return uplink
 
