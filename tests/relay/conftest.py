@@ -18,6 +18,7 @@ from eloquent import schemes, telemetry
 from eloquent.drivers.udp import UdpServer
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
+from eloquent.relay.settings import MAX_REQUEST
 from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
@@ -118,7 +119,7 @@ async def relay_pair(
     keep: float = 60.0,
     keep_alive: float | None = 15.0,
     silence: float | None = None,
-    max_request: int = 32 * 1024 * 1024,
+    max_request: int = MAX_REQUEST,
     max_answers: int = 1000,
 ) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:

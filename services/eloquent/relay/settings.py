@@ -13,6 +13,7 @@ from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
 
 PORT = 4433  # of an origin relay
+MAX_REQUEST = 1_000_000  # bytes of content that fit, with their head, into the 1 MiB of a session's request
 DEFAULT_SCHEME = "eloquent-packed"
 OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
 
@@ -93,7 +94,6 @@ class OriginSettings(RelaySettings):
         keep: Seconds that an answer without a reader is kept.
         silence: Seconds of the model's silence after which an answer is given up; None for never.
         max_answers: Answers at once.
-        max_request: Bytes of a request.
     """
 
     upstream: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
@@ -102,7 +102,6 @@ class OriginSettings(RelaySettings):
     keep: Annotated[float, Field(ge=0, le=3600)] = 60.0
     silence: Annotated[float, Field(gt=0)] | None = None
     max_answers: Annotated[int, Field(ge=1)] = 1000
-    max_request: Annotated[int, Field(ge=1, le=1 << 30)] = 32 * 1024 * 1024
 
 
 class EdgeSettings(RelaySettings):
@@ -120,7 +119,7 @@ class EdgeSettings(RelaySettings):
     listen: Listen = "127.0.0.1:8080"
     scheme: SchemeName = DEFAULT_SCHEME
     keep_alive: Annotated[float, Field(ge=0)] = 15.0
-    max_request: Annotated[int, Field(ge=1, le=1 << 30)] = 32 * 1024 * 1024
+    max_request: Annotated[int, Field(ge=1, le=MAX_REQUEST)] = MAX_REQUEST
 
 
 Model = TypeVar("Model", bound=RelaySettings)

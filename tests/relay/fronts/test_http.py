@@ -122,6 +122,20 @@ def test_a_request_that_is_too_long_is_refused(relaying: Any) -> None:
     relaying.run(main())
 
 
+def test_the_longest_request_arrives_whole_and_one_byte_more_is_refused(relaying: Any) -> None:
+    async def length(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text=str(len(await request.read())))
+
+    async def main() -> None:
+        async with relaying.pair(length) as pair:
+            async with pair.client.post(pair.url + CHAT, data=bytes(1_000_000)) as response:
+                assert await response.text() == "1000000"
+            async with pair.client.post(pair.url + CHAT, data=bytes(1_000_001)) as response:
+                assert response.status == 413
+
+    relaying.run(main())
+
+
 def test_a_model_server_that_is_not_there_is_an_error_of_its_own(relaying: Any) -> None:
     async def main() -> None:
         async with relaying.pair(relaying.event_stream()) as pair:

@@ -20,7 +20,6 @@ from eloquent.relay.answers import EdgeAnswer
 from eloquent.relay.exchange import decode_head, passed_on
 from eloquent.relay.uplink import Uplink
 
-MAX_REQUEST = 32 * 1024 * 1024  # bytes
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
 ANSWER_FIELD = "Eloquent-Answer"  # of the response: names the answer, so that another request can go on with it
 _COMMENT = b": keep-alive\n\n"
@@ -40,9 +39,7 @@ class HttpFront:
         max_request: Bytes of a request's content.
     """
 
-    def __init__(
-        self, uplink: Uplink, *, scheme: str, keep_alive: float | None = KEEP_ALIVE, max_request: int = MAX_REQUEST
-    ) -> None:
+    def __init__(self, uplink: Uplink, *, scheme: str, keep_alive: float | None = KEEP_ALIVE, max_request: int) -> None:
         self._uplink = uplink
         self._scheme = scheme
         self._keep_alive = keep_alive
