@@ -117,6 +117,7 @@ def test_it_comes_up_again_and_streams(stack):
         "grpc": 0,
         "duplicate-2": 0,
         "eloquent": 0,
+        "eloquent-packed": 0,
     }
     assert summary["schemes"]["eloquent"]["stall_ratio"] < summary["schemes"]["grpc"]["stall_ratio"]
     assert f"run directory: {stack.runs}/" in said
