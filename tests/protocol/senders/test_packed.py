@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from eloquent import schemes
+from eloquent import scenarios, schemes
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.contract import PeerLost, StreamAcknowledged, StreamFinished, TokenReceived
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
+from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.packed import read_packed
-from eloquent.protocol.senders.packed import MAX_HOLD, MIN_SPACING, TCP_HEADERS
+from eloquent.protocol.senders.packed import CALM_HOLD, MAX_HOLD, MIN_SPACING, TCP_HEADERS
+from eloquent.sim.engine.choices import Choices
+from eloquent.sim.engine.reader import Reader
+from eloquent.sim.engine.session import constant_rate, run_session
 
 TEXT = [word for line in (b" Call me Ishmael . Some years ago never mind how long",) for word in line.split(b" ")[1:]]
 
@@ -126,3 +130,52 @@ def test_a_long_token_goes_in_fragments(net: Any) -> None:
 def test_nothing_cannot_be_spent() -> None:
     with pytest.raises(ConfigurationError, match="eloquent-packed-0x"):
         schemes.get("eloquent-packed-0x")
+
+
+AWAY, WAITING = ReaderState(0.0, looking=False), ReaderState(0.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "slow_until"), [(AWAY, math.inf), (ReaderState(2.0), 2.2), (ReaderState(0.4), 0.0), (WAITING, 0.0)]
+)
+def test_a_reader_who_needs_nothing_soon_gets_a_packet_less_often(
+    net: Any, state: ReaderState, slow_until: float
+) -> None:
+    """The report comes after 0.5 s, and no other; a buffer of 2 s lasts for 1.7 s and less what it takes to find a loss."""
+    made = pair(net, net.Path(delay=0.05), tokens(400), 0.02)
+    made.at(0.5, lambda: made.ends["b"].report(state, now=made.now), "b")
+    made.run(until=4.0)
+    instants = [at for at, _ in made.sent["a"]]
+    slow = [before for before, after in pairwise(instants) if after - before > MAX_HOLD + 1e-9]
+    if slow_until:
+        assert len(slow) > 5
+        assert min(slow) >= 0.5
+        assert max(after - before for before, after in pairwise(instants)) <= CALM_HOLD + 0.02 + 1e-9
+        last = max(slow)
+        assert last > 3.5 if slow_until == math.inf else 1.0 < last < slow_until
+    else:
+        assert not slow
+
+
+def test_whoever_looks_again_is_brought_up_to_date_at_once(net: Any) -> None:
+    made = pair(net, net.Path(delay=0.05), tokens(400), 0.02)
+    made.at(0.5, lambda: made.ends["b"].report(AWAY, now=made.now), "b")
+    made.at(2.0, lambda: made.ends["b"].report(WAITING, now=made.now), "b")
+    made.run(until=3.0)
+    after = [at for at, _ in made.sent["a"] if at >= 2.05]
+    assert after[0] <= 2.07 + 1e-9
+    assert max(later - before for before, later in pairwise(after)) <= MAX_HOLD + 1e-9
+
+
+def test_without_reports_it_is_as_for_a_reader_who_always_waits() -> None:
+    spent = []
+    for reader in (None, Reader(), Reader(away=(0.25, 0.75))):
+        choices = Choices(ack_loss=True, content="text", reader=reader)
+        link = scenarios.load("paper-default-rtt100")
+        trace = run_session(
+            schemes.get("eloquent-packed"), link, seed=2, generated_s=constant_rate(20.0, 0.02), choices=choices
+        )
+        assert len(trace.rendered_s) == 1000
+        spent.append(trace.account.wire_bytes)
+    assert spent[0] == spent[1]
+    assert spent[2] < 0.75 * spent[0]

@@ -11,6 +11,8 @@ Rules of this file
 - In pauses and after the end the packets go on at the pace, until a round trip has passed in which they could have been
   acknowledged; after that what is still missing is overdue, and they go on. A repetition waits longer than the pace, so that none
   comes just before new tokens.
+- A reader who looks elsewhere, or whose buffer outlasts what it takes to find and repair a loss, gets a packet each `CALM_HOLD`
+  (Eloquent §5.3, §5.4), if that is reported. What it saves is credit.
 - A silent peer gets less: after `SILENCE_TIMEOUT` repetitions back off, doubled up to 2 s; new tokens and the stream end as in
   every `Sender` (RFC 8085 §3.1).
 """
@@ -35,6 +37,8 @@ TCP_HEADERS = 52  # bytes of IPv4 (20) and of TCP with timestamps, as Linux send
 SHARED_WORTH = 1 / 6  # of a byte that a token shares with the one before it
 MIN_SPACING = 0.010  # seconds between packets
 MAX_HOLD = 0.060  # seconds for which new tokens wait at most since the last packet; a reader does not notice it
+CALM_HOLD = 0.180  # seconds, the same while the reader needs nothing soon; no stall for one who looks again
+REPAIR = 0.300  # seconds that a buffer must last beyond finding a loss: more than `CALM_HOLD`
 REPEAT_AFTER = 1.5  # smoothed spacings between packets with new tokens, without a packet
 MIN_REPEAT = 0.030  # seconds; the least of that
 FIRST_GAP = 0.1  # seconds between tokens, or packets, before it is known
@@ -127,7 +131,16 @@ class PackedSender(Sender):
         """Return when a packet with new tokens may go: the pace, sped up by what was saved, slowed down by what is owed."""
         paid = self._gap * self._mean_cost / self._worth
         balance = self._credit / (SWING * self._mean_cost)
-        return self._last_packet + min(max(paid * math.exp2(-balance), MIN_SPACING), MAX_HOLD)
+        due = self._last_packet + min(max(paid * math.exp2(-balance), MIN_SPACING), MAX_HOLD)
+        return max(due, min(self._last_packet + CALM_HOLD, self._calm_until()))
+
+    def _calm_until(self) -> float:
+        """Return until when the reader needs nothing soon; minus infinity unless that was reported."""
+        if self._reader is None or self._end is not None:
+            return -math.inf
+        if not self._reader.looking:
+            return math.inf
+        return self._reader_at + self._reader.buffered_s - self._path.overdue_after - REPAIR
 
     def _send(self, now: float, *, new: bool = True) -> list[bytes]:
         if not self._outstanding:
@@ -198,6 +211,7 @@ class PackedSender(Sender):
     def _next_deadline(self) -> float:
         times = 1.0 if self._end_sent else REPEAT_AFTER
         repeat = self._last_packet + max(times * self._spacing, MIN_REPEAT, self._backoff)
+        repeat = max(repeat, min(self._last_packet + times * CALM_HOLD, self._calm_until()))
         if self._end_sent or self._credit >= self._mean_cost:
             return repeat
         oldest = next(iter(self._sent_at.values()), self._last_packet)
