@@ -66,6 +66,8 @@ def decode_ask(request: bytes) -> Ask:
         raise RemoteProtocolError("the request is not an Ask: it cannot be decoded") from error
     if len(ask.answer_id) != ANSWER_ID_SIZE or ask.WhichOneof("what") is None:
         raise RemoteProtocolError("the request names no answer, or asks nothing")
+    if ask.HasField("begin") and not ask.begin.target.startswith("/"):  # appended to a base, it would name another host
+        raise RemoteProtocolError("the target of the request is not a path")
     return ask
 
 

@@ -21,7 +21,7 @@ from eloquent.relay.exchange import decode_head, passed_on
 from eloquent.relay.uplink import Uplink
 
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
-ANSWER_FIELD = "Eloquent-Answer"  # of the response: names the answer, so that another request can go on with it
+MAX_ASKED = (1 << 20) - 1024  # bytes of a request with its header, in a session's request of 1 MiB
 _COMMENT = b": keep-alive\n\n"
 _OURS = frozenset({b"host", b"content-length", b"expect"})
 _STREAM_FIELDS = {"cache-control": "no-cache", "x-accel-buffering": "no", "incremental": "?1"}
@@ -67,13 +67,17 @@ class HttpFront:
             content += piece
             if len(content) > self._max_request:
                 return _error(413, f"the request is longer than {self._max_request} bytes", retry=False)
-        answer = EdgeAnswer(self._uplink, self._scheme)
         asked = HttpRequest(
             method=request.method,
             target=request.raw_path,
             fields=passed_on(request.raw_headers, without=_OURS),
             body=bytes(content),
         )
+        if not asked.target.startswith("/"):
+            return _error(400, "the target of the request is not a path", retry=False)
+        if asked.ByteSize() > MAX_ASKED:
+            return _error(431, "the header of the request is too long to be passed on", retry=False)
+        answer = EdgeAnswer(self._uplink, self._scheme)
         try:
             answer.begin(asked)
         except LocalProtocolError as error:
@@ -91,7 +95,7 @@ class HttpFront:
             head = decode_head(first)
         except RemoteProtocolError as error:
             return _error(502, str(error), retry=False)
-        response = _make_response(head, answer.answer_id)
+        response = _make_response(head)
         await response.prepare(request)
         outcome = await self._content(response, answer, is_event_stream=head.is_event_stream)
         if outcome.kind == Outcome.COMPLETE:
@@ -119,14 +123,13 @@ class HttpFront:
             await response.write(b"".join([event, *answer.take_ready()]))
 
 
-def _make_response(head: HttpHead, answer_id: bytes) -> web.StreamResponse:
+def _make_response(head: HttpHead) -> web.StreamResponse:
     response = web.StreamResponse(status=head.status, reason=head.reason or None)
     for field in head.fields:
         response.headers.add(field.name, field.value.decode("utf-8", "surrogateescape"))
     if head.is_event_stream:
         for name, value in _STREAM_FIELDS.items():
             response.headers.setdefault(name, value)
-        response.headers[ANSWER_FIELD] = answer_id.hex()
     return response
 
 
