@@ -24,6 +24,21 @@ def test_an_answer_goes_on_after_the_edge_has_moved(relaying: Any, scheme: str) 
     relaying.run(main())
 
 
+def test_comments_while_an_answer_is_lost_do_not_keep_it_from_being_found_again(relaying: Any) -> None:
+    """The silence between two comments is shorter than the pause before an answer is asked for again."""
+    events = [CHUNK % i for i in range(80)] + [DONE]
+
+    async def main() -> None:
+        handler = relaying.event_stream(*events, gap=0.05)
+        async with relaying.pair(handler, keep_alive=0.1) as pair, pair.client.post(pair.url + CHAT) as response:
+            await response.content.readuntil(b"\n\n")
+            await pair.path.rebind()
+            rest = (await response.read()).replace(b": keep-alive\n\n", b"")
+            assert CHUNK % 0 + rest == b"".join(events)
+
+    relaying.run(main())
+
+
 def test_an_answer_that_nobody_comes_back_for_is_ended(relaying: Any) -> None:
     async def main() -> None:
         running: list[Any] = []

@@ -1,7 +1,7 @@
 """The edge's side of an answer: one sequence of tokens, whatever becomes of the sessions that carry it.
 
 Rules of this file
-- A stream that is lost is asked for again from the next token on, until the origin has been out of reach for `patience` seconds.
+- A stream that is lost is asked for again from the next token on, until none has come for `RESUME_TIMEOUT`.
 - The model is never asked twice: what was begun is resumed, or the answer fails.
 """
 
@@ -15,27 +15,29 @@ from eloquent.protocol.session import StreamEnded, StreamToken
 from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin, encode_resume
 from eloquent.relay.uplink import RelayedAnswer, Uplink
 
-RESUME_TIMEOUT = 60.0  # seconds since the last token for which a lost answer is asked for again
+RESUME_TIMEOUT = 60.0  # seconds since an answer was lost, without a token, for which it is asked for again
 _PAUSE = 0.5  # seconds between two trials
 
 _log = logging.getLogger(__name__)
 
 
 class EdgeAnswer:
-    """An answer on its way; read it with `next` until it returns an outcome.
+    """An answer on its way; read it with `next` until that returns an outcome.
 
     Args:
         uplink: The way to the origin relay.
         scheme: Name of the scheme that carries it.
-        answer_id: Names it at the origin relay; None draws a new one.
     """
 
-    def __init__(self, uplink: Uplink, scheme: str, *, answer_id: bytes | None = None) -> None:
-        self.answer_id = secrets.token_bytes(ANSWER_ID_SIZE) if answer_id is None else answer_id
+    def __init__(self, uplink: Uplink, scheme: str) -> None:
+        self._id = secrets.token_bytes(ANSWER_ID_SIZE)
         self._uplink = uplink
         self._scheme = scheme
         self._position = 0  # index of the next token
-        self._stream: RelayedAnswer | None = None
+        self._stream: RelayedAnswer | None = None  # None while the answer is lost
+        self._lost_at = 0.0  # seconds; when the first of the streams was lost that brought no token
+        self._loss = ""  # why; empty if the last stream has brought one
+        self._resume_at = 0.0  # seconds; meaningful while the answer is lost
 
     def begin(self, request: HttpRequest) -> None:
         """Ask the model server.
@@ -44,53 +46,44 @@ class EdgeAnswer:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
             LocalProtocolError: The request is too long, or too many streams are open.
         """
-        self._stream = self._uplink.open(encode_begin(self.answer_id, request), scheme=self._scheme)
-
-    def resume(self, position: int) -> None:
-        """Go on with an answer that was begun by somebody.
-
-        Args:
-            position: Index of the first token that is wanted.
-
-        Raises:
-            LocalProtocolError: Too many streams are open.
-        """
-        self._position = position
-        self._stream = self._uplink.open(encode_resume(self.answer_id, position), scheme=self._scheme)
-
-    @property
-    def position(self) -> int:
-        """Index of the next token."""
-        return self._position
+        self._stream = self._uplink.open(encode_begin(self._id, request), scheme=self._scheme)
 
     async def next(self) -> bytes | Outcome:
-        """Wait for the next token, or for how the answer ended."""
-        loop = asyncio.get_running_loop()
-        lost_at: float | None = None
+        """Wait for the next token, or for how the answer ended. A wait that is cancelled may be begun again."""
         while True:
-            assert self._stream is not None
+            if self._stream is None:
+                if asyncio.get_running_loop().time() - self._lost_at > RESUME_TIMEOUT:
+                    return Outcome(kind=Outcome.BROKEN, message=f"the origin relay is out of reach: {self._loss}")
+                await asyncio.sleep(max(self._resume_at - asyncio.get_running_loop().time(), 0.0))
+                self._resume()
+                continue
             event = await self._stream.next()
             if isinstance(event, StreamToken):
+                self._loss = ""
                 self._position += 1
                 return event.data
             if isinstance(event, StreamEnded):
                 return decode_outcome(event.trailer)
-            if lost_at is None:
-                lost_at = loop.time()
-                _log.warning("an answer was lost at token %d (%s) and is asked for again", self._position, event.reason)
-            while True:
-                if loop.time() - lost_at > RESUME_TIMEOUT:
-                    return Outcome(kind=Outcome.BROKEN, message=f"the origin relay is out of reach: {event.reason}")
-                await asyncio.sleep(_PAUSE)
-                try:
-                    self.resume(self._position)
-                    break
-                except LocalProtocolError as error:
-                    _log.debug("not yet: %s", error)
+            self._lose(event.reason)
+
+    def _lose(self, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._loss:
+            self._lost_at = now
+            _log.warning("an answer was lost at token %d (%s) and is asked for again", self._position, reason)
+        self._stream, self._loss, self._resume_at = None, reason, now + _PAUSE
+
+    def _resume(self) -> None:
+        """Ask for the rest, or see to it that this is tried again."""
+        try:
+            self._stream = self._uplink.open(encode_resume(self._id, self._position), scheme=self._scheme)
+        except LocalProtocolError as error:
+            self._lose(str(error))
 
     def take_ready(self) -> list[bytes]:
         """Return the tokens that have come already."""
-        assert self._stream is not None
+        if self._stream is None:
+            return []
         tokens = self._stream.take_ready()
         self._position += len(tokens)
         return tokens
