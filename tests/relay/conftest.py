@@ -89,6 +89,7 @@ class Pair:
         origin: The origin relay.
         path: Between the relays.
         client: Asks; closed at the end.
+        metrics: Of the origin and of the edge.
     """
 
     url: str
@@ -96,6 +97,11 @@ class Pair:
     origin: Origin
     path: Path
     client: aiohttp.ClientSession
+    metrics: dict[str, CollectorRegistry]
+
+    def count(self, name: str, *, side: str) -> float | None:
+        """Return a metric of the origin's or the edge's."""
+        return self.metrics[side].get_sample_value(name)
 
 
 @asynccontextmanager
@@ -133,14 +139,19 @@ async def relay_pair(
         stack.push_async_callback(origin.drain, 0.0)
         path = await Path.open(origin.server.address)
         stack.callback(path.close)
-        uplink = await Uplink.connect(path.address, telemetry.EdgeMetrics(CollectorRegistry()))
+        registries = {"origin": CollectorRegistry(), "edge": CollectorRegistry()}
+        metrics = telemetry.EdgeMetrics(registries["edge"])
+        uplink = await Uplink.connect(path.address, metrics)
         stack.callback(uplink.close)
+        watching = (uplink.watch(metrics), origin.watch(telemetry.SessionMetrics(registries["origin"])))
+        for task in map(asyncio.ensure_future, watching):
+            stack.callback(task.cancel)
         front = HttpFront(uplink, scheme=scheme, keep_alive=keep_alive, max_request=max_request)
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)
         stack.push_async_callback(front.drain, 0.0)
         client = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-        yield Pair(f"http://127.0.0.1:{listener.getsockname()[1]}", direct, origin, path, client)
+        yield Pair(f"http://127.0.0.1:{listener.getsockname()[1]}", direct, origin, path, client, registries)
 
 
 async def until(holds: Callable[[], object], patience: float = PATIENCE) -> None:

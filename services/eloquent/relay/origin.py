@@ -3,8 +3,8 @@
 Rules of this file
 - An answer belongs to its id, not to the session that asked for it: who comes back, on whatever session, goes on where it was.
 - The model is asked once for each id, however often that is asked for.
-- Whoever says that an answer is not wanted (`Cancel`) ends it at once. An edge that is only gone may come back: its answer
-  goes on into its log, and is ended when nobody has come for `keep` seconds.
+- An answer is over when an edge has all of it, or says that it is not wanted (`Cancel`). An edge that is only gone may come
+  back: its answer goes on into its log, and is ended when nobody has come for `keep` seconds.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 
+from eloquent import telemetry
 from eloquent.api.v1.exchange_pb2 import Ask, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
@@ -33,6 +34,8 @@ from eloquent.relay.upstreams.http import HttpUpstream, refuse
 
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
 KEEP = 60.0  # seconds that an answer without a reader is kept
+LAST_WORDS = 1.0  # seconds in which edges are told of answers that are cut
+SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 
 _log = logging.getLogger(__name__)
@@ -102,10 +105,9 @@ class Origin:
         match event:
             case StreamRequested():
                 self._take(session, event)
-            case StreamDelivered():
-                self._detach(session, event.stream_id)
-            case StreamCancelled():
-                if (reader := self._detach(session, event.stream_id)) is not None:
+            case StreamDelivered() | StreamCancelled():
+                reader = self._detach(session, event.stream_id)
+                if reader is not None and not reader.answer.log.is_read:  # nobody has come back by another stream
                     self._drop(reader.answer_id)
             case StreamFailed():
                 self._detach(session, event.stream_id)
@@ -121,6 +123,17 @@ class Origin:
             _log.warning("%d answers are cut: they did not end within %g s", len(self._readers), grace)
         for answer_id in list(self._answers):
             self._drop(answer_id)
+        with suppress(TimeoutError):  # they are told so, if they are there
+            await asyncio.wait_for(self._empty.wait(), LAST_WORDS)
+
+    async def watch(self, metrics: telemetry.SessionMetrics) -> None:
+        """Keep the metrics up to date that no event reports, for ever."""
+        malformed = 0
+        while True:
+            metrics.sessions.set(len(self.server.endpoint.sessions))
+            metrics.malformed_datagrams.inc(self.server.malformed - malformed)
+            malformed = self.server.malformed
+            await asyncio.sleep(SAMPLE_INTERVAL)
 
     def _take(self, session: ServerSession, event: StreamRequested) -> None:
         try:
@@ -225,7 +238,8 @@ class Origin:
         else:
             if log.trailer is not None:
                 self.server.finish(session, stream_id, trailer=log.trailer)
-        log.attach(reader.wake, reader.position)
+        if (session, stream_id) in self._readers:  # whose end may have been told while it was given something
+            log.attach(reader.wake, reader.position)
 
     def _refuse(self, session: ServerSession, stream_id: int, kind: Outcome.Kind.ValueType, message: str) -> None:
         self.server.finish(session, stream_id, trailer=encode_outcome(kind, message))

@@ -17,9 +17,6 @@ from eloquent.relay.settings import EdgeSettings, OriginSettings
 from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
-_HELLO_INTERVAL = 0.5  # seconds between two looks whether the origin relay has answered
-_HELLO_TIMEOUT = 2.0  # seconds without an answer after which that is reported
-
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +43,11 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     if settings.metrics:
         telemetry.serve(settings.metrics)
     _log.info("edges are awaited at %s, the model server is asked at %s", format_address(where), settings.upstream)
+    watching = asyncio.create_task(origin.watch(metrics))
     process.announce_ready()
     await stop.wait()
     await origin.drain(settings.grace)
+    watching.cancel()
     origin.server.close()
     await upstream.close()
 
@@ -76,25 +75,9 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     await front.open(listener)
     if settings.metrics:
         telemetry.serve(settings.metrics)
-    watching = asyncio.create_task(_watch(uplink, settings.origin))
+    watching = asyncio.create_task(uplink.watch(metrics))
     process.announce_ready()
     await stop.wait()
     await front.drain(settings.grace)
     watching.cancel()
     uplink.close()
-
-
-async def _watch(uplink: Uplink, where: str) -> None:
-    """Report an origin relay that does not answer, and when it does again, for ever."""
-    began, reported = asyncio.get_running_loop().time(), False
-    while True:
-        uplink.say_hello()
-        silent = uplink.heard_at is None
-        waited = asyncio.get_running_loop().time() - began
-        if silent and waited >= _HELLO_TIMEOUT and not reported:
-            reported = True
-            _log.warning("the origin relay at %s has not answered for %.0f s; questions wait for it", where, waited)
-        elif not silent and reported:
-            reported = False
-            _log.warning("the origin relay at %s answers", where)
-        await asyncio.sleep(_HELLO_INTERVAL)

@@ -1,4 +1,4 @@
-"""The edge relay's side of the path to the origin relay: answers, sorted into one queue a stream.
+"""The edge's side of the path to the origin relay: answers, sorted into one queue a stream.
 
 Rules of this file: a queue ends with exactly one of `StreamEnded` and `StreamFailed`. While a client is far behind, its
 stream is paused, which slows the model down as a direct connection would.
@@ -24,6 +24,8 @@ from eloquent.relay.sealed import udp
 
 PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
 RESUME_AT = 128  # tokens down to which it is resumed
+HELLO_TIMEOUT = 2.0  # seconds without a sign of life after which that is reported
+SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +129,25 @@ class Uplink:
     def say_hello(self) -> None:
         """Ask for a sign of life, if there was none yet."""
         self._client.say_hello()
+
+    async def watch(self, metrics: telemetry.SessionMetrics) -> None:
+        """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
+        began, reported, malformed = asyncio.get_running_loop().time(), False, 0
+        while True:
+            self.say_hello()
+            metrics.sessions.set(self.sessions)
+            metrics.malformed_datagrams.inc(self.malformed - malformed)
+            malformed = self.malformed
+            waited = asyncio.get_running_loop().time() - began
+            if self.heard_at is None and waited >= HELLO_TIMEOUT and not reported:
+                reported = True
+                _log.warning(
+                    "the origin relay at %s has not answered for %.0f s; questions wait for it", self._address, waited
+                )
+            elif self.heard_at is not None and reported:
+                reported = False
+                _log.warning("the origin relay at %s answers", self._address)
+            await asyncio.sleep(SAMPLE_INTERVAL)
 
     def open(self, request: bytes, *, scheme: str) -> RelayedAnswer:
         """Send a request and return its answer.

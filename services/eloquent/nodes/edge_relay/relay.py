@@ -8,7 +8,6 @@ not answer is reported once within 3 s, and questions wait for it.
 
 import argparse
 import asyncio
-import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -25,11 +24,6 @@ from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.protocol.session import StreamFailed, StreamToken
 from eloquent.relay.settings import DEFAULT_SCHEME
 from eloquent.relay.uplink import Uplink
-
-_SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
-_HELLO_TIMEOUT = 2.0  # seconds without a sign of life after which that is reported
-
-_log = logging.getLogger(__name__)
 
 
 class EdgeRelay:
@@ -69,24 +63,9 @@ class EdgeRelay:
             raise ConfigurationError(f"no way to the origin relay at {where}: {reason_of(error)}") from error
 
     async def watch(self) -> None:
-        """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
+        """Report an origin relay that does not answer, and keep the metrics up to date, for ever."""
         assert self._uplink is not None
-        uplink, counted, reported = self._uplink, 0, False
-        where = format_address(self._origin)
-        began = asyncio.get_running_loop().time()
-        while True:
-            uplink.say_hello()
-            self._metrics.sessions.set(uplink.sessions)
-            self._metrics.malformed_datagrams.inc(uplink.malformed - counted)
-            counted = uplink.malformed
-            waited = asyncio.get_running_loop().time() - began
-            if uplink.heard_at is None and waited >= _HELLO_TIMEOUT and not reported:
-                reported = True
-                _log.warning("the origin relay at %s has not answered for %.0f s; questions wait for it", where, waited)
-            elif uplink.heard_at is not None and reported:
-                reported = False
-                _log.warning("the origin relay at %s answers", where)
-            await asyncio.sleep(_SAMPLE_INTERVAL)
+        await self._uplink.watch(self._metrics)
 
     def close(self) -> None:
         """Close the sessions."""
