@@ -157,6 +157,20 @@ def test_row_5_the_address_may_change_too(sealed: Any) -> None:
     assert len(kinds(talk, "b", ACCEPT)) == 1
 
 
+def test_row_5_a_client_whose_path_back_is_interrupted_as_it_moves_is_believed_after_it(sealed: Any) -> None:
+    """The server asks in vain whether it is there, and asks again when it hears of it."""
+    deaf = [False]
+    path = sealed.Path(delay=0.05, judge=lambda side, count, data: deaf[0] and side == "b")
+    talk = sealed.Talk(path, answers={b"q": [b"a piece of text, and rather a long one " * 10] * 300})
+    talk.ask(b"q", "retransmit")
+    talk.rebind(5.0)
+    talk.pair.at(5.0, lambda: deaf.__setitem__(0, True))
+    talk.pair.at(20.0, lambda: deaf.__setitem__(0, False))
+    talk.pair.run(until=23.0)
+    (there,) = talk.server._peers.values()
+    assert there.path.is_validated
+
+
 def test_a_restarted_server_is_noticed_in_3_s_and_new_questions_are_answered(sealed: Any) -> None:
     talk = sealed.Talk(sealed.Path(delay=0.05), answers={b"long": WORDS})
     talk.ask(b"long")

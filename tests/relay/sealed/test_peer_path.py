@@ -49,14 +49,41 @@ def test_a_challenge_is_repeated_for_a_while_only() -> None:
     assert asked[-1] <= CHALLENGE_TIME
 
 
+def test_a_client_that_is_heard_again_after_that_is_asked_again() -> None:
+    """Else a client that moved just before its path was interrupted would get three times its bytes for ever."""
+    moved = path()
+    moved.receive(64, THERE, is_newest=True, now=0.0)
+    first = moved.take_challenge(now=0.0)
+    while moved.due is not None:
+        moved.take_challenge(now=moved.due)
+    later = CHALLENGE_TIME + 5.0
+    moved.receive(64, THERE, is_newest=True, now=later)
+    second = moved.take_challenge(now=later)
+    assert second is not None
+    assert second != first
+    moved.answer(second, THERE)
+    assert moved.is_validated
+    moved.receive(64, THERE, is_newest=True, now=later)
+    assert moved.due is None
+
+
 def test_row_1_room_is_three_times_what_came_from_there() -> None:
     moved = path()
     assert moved.take_room(10**6)
     moved.receive(100, THERE, is_newest=True, now=0.0)
     moved.receive(50, HERE, is_newest=False, now=0.0)
-    assert not moved.take_room(301)
-    assert moved.take_room(300)
-    assert not moved.take_room(1)
+    assert not moved.take_room(301, is_challenge=True)
+    assert moved.take_room(300, is_challenge=True)
+    assert not moved.take_room(1, is_challenge=True)
     moved.receive(10, THERE, is_newest=False, now=0.0)
-    assert moved.take_room(30)
+    assert moved.take_room(30, is_challenge=True)
+    assert not moved.take_room(1, is_challenge=True)
+
+
+def test_all_else_leaves_room_for_the_next_challenge() -> None:
+    moved = path()
+    moved.receive(64, THERE, is_newest=True, now=0.0)
+    assert not moved.take_room(192)
+    assert moved.take_room(128)
     assert not moved.take_room(1)
+    assert moved.take_room(64, is_challenge=True)

@@ -4,8 +4,9 @@ Rules of this file
 - Only a datagram that opened, and whose number is higher than every one before, moves the client. So no repeated or
   overtaken datagram does, from wherever it comes.
 - To a new address goes at most three times as much as came from it, until it has returned a challenge that only who receives
-  there and has the keys can return. The address that was validated last needs no new proof: whoever sends an intercepted
-  datagram on from elsewhere loses the client to its next own one.
+  there and has the keys can return. All else leaves room for the next challenge, or answers to signs of life would take it all.
+- The address that was validated last needs no new proof: whoever sends an intercepted datagram on from elsewhere loses the
+  client to its next own one.
 """
 
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from eloquent.protocol.repetition import Repetition
 from eloquent.protocol.server_endpoint import AMPLIFICATION
 
 CHALLENGE_SIZE = 8  # bytes
+CHALLENGE_ROOM = 64  # bytes of UDP payload; a challenge, sealed and padded
 CHALLENGE_TIMEOUT = 0.25  # seconds to the first repetition of a challenge, doubled at each
 CHALLENGE_MAX_TIMEOUT = 2.0  # seconds
-CHALLENGE_TIME = 10.0  # seconds after which a path that does not answer is not asked any more
+CHALLENGE_TIME = (
+    10.0  # seconds after which a path that does not answer is not asked any more, until it is heard of again
+)
 
 
 class PeerPath:
@@ -64,12 +68,12 @@ class PeerPath:
         if source != self.address and is_newest:
             self.address, self._room = source, 0
             self._challenge, self._repetition = None, None
-            if not self.is_validated:
+        if source == self.address and not self.is_validated:
+            self._room += AMPLIFICATION * size
+            if self._repetition is None:
                 self._challenge = self._draw(CHALLENGE_SIZE)
                 self._repetition = Repetition(now, CHALLENGE_TIMEOUT, CHALLENGE_MAX_TIMEOUT)
                 self._ask_until = now + CHALLENGE_TIME
-        if source == self.address and not self.is_validated:
-            self._room += AMPLIFICATION * size
 
     def answer(self, content: bytes, source: Address) -> None:
         """Take what came back for a challenge."""
@@ -87,11 +91,16 @@ class PeerPath:
         self._repetition.repeat(now)
         return self._challenge
 
-    def take_room(self, size: int) -> bool:
-        """Return whether so many bytes may go to the address, and count them."""
+    def take_room(self, size: int, *, is_challenge: bool = False) -> bool:
+        """Return whether so many bytes may go to the address, and count them.
+
+        Args:
+            size: Bytes of UDP payload.
+            is_challenge: Whether they are the challenge, for which all others leave room.
+        """
         if self.is_validated:
             return True
-        if size > self._room:
+        if size > self._room - (0 if is_challenge else CHALLENGE_ROOM):
             return False
         self._room -= size
         return True

@@ -320,7 +320,8 @@ class SealedServer:
             self._leave(peer, datagrams, now)
             return
         if (challenge := peer.path.take_challenge(now=now)) is not None:
-            self._send(peer, peer.association.seal_control(Type.CHALLENGE, challenge, now=now), datagrams)
+            sealed = peer.association.seal_control(Type.CHALLENGE, challenge, now=now)
+            self._send(peer, sealed, datagrams, is_challenge=True)
         if peer.wants_pong:
             peer.wants_pong = False
             self._send(peer, peer.association.seal_control(Type.PONG, now=now), datagrams)
@@ -329,8 +330,10 @@ class SealedServer:
             peer.armed = due
             self._timers.set(peer, due)
 
-    def _send(self, peer: _Peer, sealed: bytes, datagrams: list[tuple[bytes, Address]]) -> None:
-        if peer.path.take_room(len(sealed)):
+    def _send(
+        self, peer: _Peer, sealed: bytes, datagrams: list[tuple[bytes, Address]], *, is_challenge: bool = False
+    ) -> None:
+        if peer.path.take_room(len(sealed), is_challenge=is_challenge):
             datagrams.append((sealed, peer.path.address))
         else:
             self.account.held_back += len(sealed)
