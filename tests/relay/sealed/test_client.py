@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from eloquent.protocol.session import SessionLost, StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.sealed import association
 from eloquent.relay.sealed.client import REST_LIMIT
-from eloquent.relay.sealed.transport import EPOCH_SIZE
+from eloquent.relay.sealed.transport import EPOCH_SIZE, EPOCH_TIME, EPOCHS_AHEAD
 
 WORDS = [f"word {i} ".encode() for i in range(200)]
 TEXT = b"".join(WORDS)
@@ -260,6 +260,21 @@ def test_an_association_that_stands_is_not_replaced_by_a_knock(sealed: Any) -> N
     assert tokens(talk) == WORDS
     assert talk.ends() == [StreamEnded(0, b"")]
     assert len(kinds(talk, "b", ACCEPT)) >= 3
+
+
+def test_an_association_of_which_only_one_direction_is_left_is_replaced(sealed: Any) -> None:
+    """The server hears all and its keys move on, but nothing of it arrives for more epochs than a client follows."""
+    deaf = [False]
+    path = sealed.Path(delay=0.05, judge=lambda side, count, data: deaf[0] and side == "b")
+    talk = sealed.Talk(path)
+    last = int((EPOCHS_AHEAD + 3) * EPOCH_TIME)
+    for second in range(0, last + 60, 10):
+        talk.ask(b"q", at=float(second))
+    talk.pair.at(5.0, lambda: deaf.__setitem__(0, True))
+    talk.pair.at(float(last), lambda: deaf.__setitem__(0, False))
+    talk.pair.run(until=last + 65.0)
+    assert talk.text(last // 10 + 5) == b"hello world"
+    assert len(kinds(talk, "b", ACCEPT)) > 2
 
 
 def test_another_key_gets_silence(sealed: Any) -> None:

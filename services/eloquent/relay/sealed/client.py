@@ -7,7 +7,8 @@ Rules of this file
   of silence. When nothing that opens has come for 2 s after something went, or the network says that nobody listens, or the
   association has rested for longer than servers keep it, this layer knocks again, and goes on meanwhile.
 - A datagram that opens ends the attempt. The server's acceptance ends the old association, with the streams that it had
-  begun, and what was asked in vain is asked again at once; where the server says that the old one stands, it does.
+  begun, and what was asked in vain is asked again at once; where the server says that the old one stands, it does, unless
+  40 s later still nothing of it has opened. Then every stream on it has failed, and the next knock does not name it.
 - While nothing is awaited nothing is sent, except to make sure that the server has a new association. So NATs are kept open
   while a stream waits, and by its own signs of life.
 """
@@ -19,7 +20,7 @@ from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.datagram import CONNECTION_ID_SIZE
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.repetition import Repetition
-from eloquent.protocol.session_base import SchemeLookup, Tally
+from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, Tally
 from eloquent.protocol.session_events import ClientEvent
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.association import Association
@@ -83,6 +84,7 @@ class SealedClient:
         self._no_attempt_before = float("-inf")  # seconds
         self._heard_at = 0.0  # seconds; when something last opened
         self._silent_since: float | None = None  # seconds; since something was sent that is not answered
+        self._stood_at: float | None = None  # seconds; when it was said to stand, while nothing of it has opened since
         self._ping: Repetition | None = None  # until the server is known to have the association
         self._ping_until = 0.0  # seconds
         self._replies: list[bytes] = []
@@ -211,7 +213,7 @@ class SealedClient:
         return self._sessions.to_bytes(CONNECTION_ID_SIZE)
 
     def _drop_association(self) -> None:
-        self._association = self._ping = self._silent_since = None
+        self._association = self._ping = self._silent_since = self._stood_at = None
 
     def _seal(self, association: Association, inside: list[bytes], now: float) -> list[bytes]:
         datagrams = [association.seal_datagram(data, now=now) for data in inside]
@@ -247,7 +249,8 @@ class SealedClient:
         if self._inside.is_idle or self._inside.closed:
             self._attempt = None
         elif self._attempt is None and (due := self._attempt_due()) is not None and due <= now:
-            previous = NO_BINDING if self._association is None else self._association.binding
+            given_up = self._stood_at is not None and now >= self._stood_at + SILENCE_LIMIT
+            previous = NO_BINDING if self._association is None or given_up else self._association.binding
             self._attempt = Attempt(self._psk, self._draw, previous=previous, now=now)
 
     def _take_accept(self, attempt: Attempt, data: bytes, now: float) -> None:
@@ -256,6 +259,8 @@ class SealedClient:
         self._no_attempt_before = now + SUSPICION
         if accept.status is Status.FULL:
             self._inside.lose_sessions("the server has as many associations as it allows", renew=False)
+        if accept.status is Status.STANDS and self._stood_at is None:
+            self._stood_at = now
         if accept.status is not Status.BEGUN:
             return
         self._association = Association(
@@ -268,7 +273,7 @@ class SealedClient:
             now=now,
         )
         self._index = attempt.index
-        self._heard_at, self._silent_since = now, None
+        self._heard_at, self._silent_since, self._stood_at = now, None, None
         self._ping = Repetition(now, PING_TIMEOUT, PING_MAX_TIMEOUT)
         self._ping_until = now + PING_TIME
         self._inside.take_token(accept.token, now=now)
@@ -281,7 +286,7 @@ class SealedClient:
             raise Dropped("of no association")
         _, kind, content = self._association.open(data)
         self._heard_at = now
-        self._silent_since = self._ping = self._attempt = None
+        self._silent_since = self._stood_at = self._ping = self._attempt = None
         match kind:
             case Type.DATAGRAM:
                 self._inside.receive_datagram(content, now=now)

@@ -24,7 +24,7 @@ from eloquent.relay.sealed.replay_window import ReplayWindow
 
 EPOCH_SIZE = 1 << 16  # packet numbers that share a key
 EPOCH_TIME = 120.0  # seconds for which they may, as in WireGuard
-EPOCHS_AHEAD = 4  # more than a sender moves on, unheard, before it gives its peer up
+EPOCHS_AHEAD = 4  # an interruption of 8 minutes; after a longer one, a client begins another association
 MAX_NUMBER = (1 << 8 * NUMBER_SIZE) - 1
 
 
