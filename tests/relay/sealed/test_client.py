@@ -302,6 +302,16 @@ def test_row_12_a_nat_is_kept_open_only_while_a_stream_waits(sealed: Any) -> Non
     assert [at for at, _ in talk.pair.sent["a"] if at > 40.0] == []
 
 
+def test_a_client_whose_cookies_do_not_count_knocks_no_faster(sealed: Any) -> None:
+    """Behind a NAT with a port for each datagram, every cookie is for another address."""
+    talk = sealed.Talk(sealed.Path(delay=0.005))
+    make_cookie = talk.server.endpoint._admission.issue
+    talk.server.endpoint._admission.issue = lambda source, *, now: make_cookie(("10.9.9.9", 9), now=now)
+    talk.ask(b"q")
+    talk.pair.run(until=10.0)
+    assert 5 <= len(kinds(talk, "a", KNOCK)) <= 10
+
+
 def test_a_full_server_says_so(sealed: Any) -> None:
     talk = sealed.Talk(seal_limits=sealed.limits(associations=0))
     talk.ask(b"q")

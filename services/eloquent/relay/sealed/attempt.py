@@ -3,8 +3,9 @@
 Rules of this file
 - Every knock has an index and an ephemeral key of its own; a repetition is the same datagram. So an answer tells which knock
   it is for, and what answers one that was given up is ignored.
-- A cookie is used at once, and the knock with it repeated. The server answers it with an acceptance, the same each time, or
-  with another cookie when the first does not count any more.
+- The first cookie is used at once, and the knock with it repeated. The server answers it with an acceptance, the same each
+  time, or with another cookie when the first does not count any more. That goes with the next repetition, so that a client
+  whose cookies never count, or who gets forged ones, knocks no faster.
 """
 
 from collections.abc import Callable
@@ -36,16 +37,17 @@ class Attempt:
 
     Attributes:
         index: Of the knock that is being repeated.
-        previous: The same.
     """
 
-    __slots__ = ("_draw", "_initiator", "_knock", "_psk", "_repetition", "index", "previous")
+    __slots__ = ("_draw", "_has_cookie", "_initiator", "_knock", "_previous", "_psk", "_repetition", "index")
 
     def __init__(self, psk: Psk, draw: Callable[[int], bytes], *, previous: bytes, now: float) -> None:
-        self.previous = previous
+        self._previous = previous
         self._psk = psk
         self._draw = draw
-        self._begin(NO_COOKIE, now)
+        self._has_cookie = False
+        self._repetition = Repetition(now, KNOCK_TIMEOUT, KNOCK_MAX_TIMEOUT)
+        self._make_knock(NO_COOKIE)
 
     @property
     def due(self) -> float:
@@ -60,7 +62,7 @@ class Attempt:
         return self._knock
 
     def take_cookie(self, datagram: bytes, *, now: float) -> None:
-        """Take a server's cookie, and knock with it.
+        """Take a server's cookie, and knock with it from now on.
 
         Raises:
             Dropped: It answers no knock that is being repeated.
@@ -68,7 +70,10 @@ class Attempt:
         cookie = datagram[1 + INDEX_SIZE :]
         if datagram[1 : 1 + INDEX_SIZE] != self.index or len(cookie) != COOKIE_SIZE or cookie == NO_COOKIE:
             raise Dropped("a cookie for another knock")
-        self._begin(cookie, now)
+        self._make_knock(cookie)
+        if not self._has_cookie:
+            self._has_cookie = True
+            self._repetition = Repetition(now, KNOCK_TIMEOUT, KNOCK_MAX_TIMEOUT)
 
     def take_accept(self, datagram: bytes) -> tuple[Accept, TransportKeys]:
         """Return what a server says to the knock, and the keys.
@@ -85,9 +90,8 @@ class Attempt:
             raise Dropped("without the key") from None
         return Accept.decode(payload), keys
 
-    def _begin(self, cookie: bytes, now: float) -> None:
+    def _make_knock(self, cookie: bytes) -> None:
         self.index = self._draw(INDEX_SIZE)
         self._initiator = Initiator(self._psk, self._draw(KEY_SIZE))
-        payload = Knock(self.index, cookie, self.previous).encode()
+        payload = Knock(self.index, cookie, self._previous).encode()
         self._knock = bytes([KNOCK]) + self._initiator.write_first(payload)
-        self._repetition = Repetition(now, KNOCK_TIMEOUT, KNOCK_MAX_TIMEOUT)
