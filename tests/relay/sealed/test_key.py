@@ -1,6 +1,7 @@
 """Key files: made once, readable by their owner alone, and refused with a sentence that holds no part of them."""
 
 import base64
+import resource
 import stat
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
         load_key(tmp_path / "absent.key")
     with pytest.raises(ConfigurationError, match=r"relay\.key cannot be written: No such file"):
         make_key(tmp_path / "absent" / "relay.key")
+
+
+def test_a_key_that_does_not_fit_the_disk_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "relay.key"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(ConfigurationError, match=r"relay\.key cannot be written: File too large"):
+            make_key(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

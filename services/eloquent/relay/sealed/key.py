@@ -28,9 +28,17 @@ def make_key(path: Path) -> None:
     except FileExistsError:
         raise ConfigurationError(f"{path} exists already, and a key that is in use is not overwritten") from None
     except OSError as error:
-        raise ConfigurationError(f"the key file {path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
+        raise _cannot_be_written(path, error) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _cannot_be_written(path, error) from None
+
+
+def _cannot_be_written(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"the key file {path} cannot be written: {error.strerror}")
 
 
 def load_key(path: Path) -> bytes:
