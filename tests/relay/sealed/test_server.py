@@ -217,6 +217,16 @@ def test_row_5_a_new_path_is_validated_by_who_has_the_keys_and_receives_there(se
     assert not there.path.is_validated
 
 
+@pytest.mark.parametrize("kind", [Type.PONG, Type.CHALLENGE, 77])
+def test_a_client_with_the_key_that_says_what_it_should_not_breaks_the_protocol(sealed: Any, kind: int) -> None:
+    """Which is no datagram of somebody else, of those that are counted as dropped."""
+    server, peer, _ = moved(sealed)
+    before = server.account.dropped.copy()
+    with pytest.raises(RemoteProtocolError, match="what only a server says"):
+        server.receive_datagram(peer.client._association.seal_control(kind, now=0.0), peer.source, now=0.0)
+    assert server.account.dropped == before
+
+
 def test_row_6_handshakes_are_limited_by_source_and_in_all(sealed: Any) -> None:
     server = sealed.server(seal_limits=SealLimits(handshakes=12, handshakes_per_source=5))
 

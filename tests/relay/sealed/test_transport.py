@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eloquent.errors import LocalProtocolError
+from eloquent.errors import LocalProtocolError, MalformedPacket
 from eloquent.relay.sealed import transport
 from eloquent.relay.sealed.account import Dropped
 from eloquent.relay.sealed.noise import next_key
@@ -68,6 +68,15 @@ def test_row_4_a_repeated_datagram_does_not_open() -> None:
     assert opener.open(datagrams[2998])[0] == 2998  # overtaken, and new
     with pytest.raises(Dropped, match="replayed"):
         opener.open(datagrams[0])  # too old to know
+
+
+def test_what_a_peer_seals_without_a_type_is_malformed_and_counts_as_used() -> None:
+    datagram = seal(Sealer(KEY, now=0.0), b"", 0)
+    opener = Opener(KEY)
+    with pytest.raises(MalformedPacket, match="no type"):
+        opener.open(datagram)
+    with pytest.raises(Dropped, match="replayed"):
+        opener.open(datagram)
 
 
 def test_a_forged_number_moves_nothing() -> None:

@@ -67,7 +67,7 @@ class Association:
 
         Raises:
             Dropped: It is forged, damaged, repeated or too old; nothing has changed.
-            MalformedPacket: The peer sealed what was never a session's datagram; the packet number counts as used.
+            MalformedPacket: The peer sealed what it never should; the packet number counts as used.
         """
         number, kind, content = self._opener.open(datagram)
         return number, kind, restore(content, self.serial) if kind == Type.DATAGRAM else content

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.protocol.limits import EndpointLimits
@@ -311,7 +312,7 @@ class SealedServer:
             case Type.LEAVE:
                 self._retire(peer, "closed by the client", now)
             case _:
-                raise Dropped("of an unknown type")
+                raise RemoteProtocolError("a client sent what only a server says")
 
     def _send_control(self, peer: _Peer, datagrams: list[tuple[bytes, Address]], now: float) -> None:
         if self._peers.get(peer.index) is not peer:

@@ -16,7 +16,7 @@ Rules of this file
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from eloquent.errors import LocalProtocolError
+from eloquent.errors import LocalProtocolError, MalformedPacket
 from eloquent.relay.sealed.account import Dropped
 from eloquent.relay.sealed.noise import TAG_SIZE, next_key, nonce_of
 from eloquent.relay.sealed.packets import HEAD_SIZE, NUMBER_SIZE, SEAL_SIZE
@@ -105,6 +105,7 @@ class Opener:
 
         Raises:
             Dropped: It is forged, damaged, repeated or too old; nothing has changed.
+            MalformedPacket: The peer sealed it without a type; the packet number counts as used.
         """
         if len(datagram) < SEAL_SIZE:
             raise Dropped("too short")
@@ -122,7 +123,7 @@ class Opener:
         self._window.mark(number)
         content = plain.rstrip(b"\0")
         if not content:
-            raise Dropped("without a type")
+            raise MalformedPacket("a sealed datagram has no type")
         return number, content[-1], content[:-1]
 
     def _cipher_of(self, epoch: int) -> ChaCha20Poly1305:
