@@ -3,30 +3,20 @@
 Rules of this file
 - First the client shows that it receives at its address: it says `Hello`, or an address token that it has, and the server
   answers with a token where it wants one (`Retry`). Both are repeated; nothing of a stream is sent without a token.
-- A request is itself a stream of two tokens, the scheme's name and the request, sent by retransmission. Its datagrams
-  are of kind `Open` until the server has spoken about a stream, and of kind `Request` after that: a server that has lost
-  the session may begin a new one for the first kind only, and answers `Close` to all others. So nothing that was half
-  received goes on from a restarted server as if it were whole. Before the server has spoken, nothing else is sent that it
-  would judge: whatever is lost at the beginning, the question lives until the server has been silent for 40 s.
-- A stream that is over for the protocol may still have tokens for its reader; its end comes after the last of them.
+- The datagrams of a request are of kind `Open` until the server has spoken about a stream, and of kind `Request` after
+  that: a server that has lost the session may begin a new one for the first kind only, and answers `Close` to all others.
+  So nothing that was half received goes on from a restarted server as if it were whole. Before the server has spoken,
+  nothing else is sent that it would judge: whatever is lost at the beginning, the question lives until the server has been
+  silent for 40 s.
 - A stream that is cancelled says nothing more to its owner; `Cancel` is repeated until the server agrees.
 - While anything is awaited and the server is silent, it is asked for a sign of life, and after 40 s given up. Streams of
   which nothing has been heard are asked about, so that one which the server has dropped does not wait for ever.
 """
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
-from eloquent.protocol.contract import (
-    PeerLost,
-    StreamAcknowledged,
-    StreamBroken,
-    StreamFinished,
-    StreamReceiver,
-    StreamSender,
-    TokenReceived,
-)
+from eloquent.protocol.client_stream import REQUEST_MAX_TIMEOUT, ClientStream
 from eloquent.protocol.datagram import (
     ADDRESS_TOKEN_SIZE,
     MAX_ASKED,
@@ -49,13 +39,11 @@ from eloquent.protocol.datagram import (
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.repetition import Repetition
-from eloquent.protocol.senders.retransmit import RetransmitSender
 from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, SessionBase, Tally, remember
-from eloquent.protocol.session_events import ClientEvent, SessionLost, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session_events import ClientEvent, SessionLost, StreamToken
 
 MAX_STREAMS = 256  # open at once in one session; more than one client ever reads
 HELLO_TIMEOUT = 0.5  # seconds to the first repetition of Hello, doubled at each
-REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of Hello and of a request: a person waits for the answer
 REOPEN_INTERVAL = 1.0  # seconds between two requests that are sent anew at once because a token was refused
 PING_INTERVAL = (
     1.0  # seconds of silence between signs of life: tells of a moved client or a restarted server in 2 to 3 s
@@ -66,27 +54,6 @@ CANCEL_MAX_TIMEOUT = 2.0  # seconds
 IDLE_LIMIT = (
     30.0  # seconds without a stream after which a client leaves: before its server or a NAT forgets the session
 )
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A request and its answer.
-
-    Attributes:
-        scheme: Name of the scheme.
-        body: The request.
-        request: Sends the request; None once the server has it.
-        answer: Receives the answer.
-        heard_at: Seconds; when the server last spoke of the stream, or the stream was opened.
-        failure: Why it failed; told after the tokens that came before.
-    """
-
-    scheme: str
-    body: bytes
-    request: StreamSender | None
-    answer: StreamReceiver
-    heard_at: float
-    failure: str | None = None
 
 
 class ClientSession(SessionBase):
@@ -116,8 +83,8 @@ class ClientSession(SessionBase):
         self.token = token
         self._request_budget = payload - ADDRESS_TOKEN_SIZE  # the room in `Open`
         self._scheme_of = scheme_of
-        self._streams: dict[int, _Stream] = {}
-        self._unread: dict[int, _Stream] = {}  # over, but with events for the reader
+        self._streams: dict[int, ClientStream] = {}
+        self._unread: dict[int, ClientStream] = {}  # over, but with events for the reader
         self._readable: dict[int, None] = {}  # streams that may have events
         self._paused: set[int] = set()
         self._gone: OrderedDict[int, bytes | None] = OrderedDict()  # the last acknowledgement, if it ended well
@@ -167,7 +134,7 @@ class ClientSession(SessionBase):
         if len(self._streams) + len(self._cancelling) >= MAX_STREAMS:
             raise LocalProtocolError(f"a session has at most {MAX_STREAMS} streams at once")
         answer = self._scheme_of(scheme).make_receiver()
-        stream = _Stream(scheme, request, self._make_request(scheme, request, now), answer, now)
+        stream = ClientStream(stream_id, scheme, request, answer, budget=self._request_budget, rtt=self._rtt, now=now)
         self._await_server(now)
         self._idle_since = None
         self._streams[stream_id] = stream
@@ -272,11 +239,8 @@ class ClientSession(SessionBase):
     def _handle_stream_timers(self, now: float) -> None:
         while (stream_id := self._stream_timers.pop(now)) is not None:
             stream = self._streams[stream_id]
-            if stream.request is not None and (due := stream.request.get_timer()) is not None and due <= now:
-                stream.request.handle_timer(now=now)
-                self._take_request_events(stream_id, stream, now)
-            if (due := stream.answer.get_timer()) is not None and due <= now:
-                stream.answer.handle_timer(now=now)
+            stream.handle_timer(now=now)
+            self._check_request(stream_id, stream, now)
             self._touch(stream_id)
 
     @property
@@ -314,22 +278,12 @@ class ClientSession(SessionBase):
 
     def _stream_timer(self, stream_id: int) -> float | None:
         stream = self._streams.get(stream_id)
-        if stream is None:
-            return None
-        sides = (stream.request, stream.answer)
-        return min((due for side in sides if side is not None and (due := side.get_timer()) is not None), default=None)
+        return None if stream is None else stream.get_timer()
 
     def _await_server(self, now: float) -> None:
         """Count the server's silence from now on, if nothing was awaited before."""
         if self.is_idle:
             self._last_heard = self._last_sign = self._asked_at = now
-
-    def _make_request(self, scheme: str, request: bytes, now: float) -> StreamSender:
-        sender = RetransmitSender(budget=self._request_budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
-        sender.send_token(scheme.encode(), now=now)
-        sender.send_token(request, now=now)
-        sender.finish(now=now)
-        return sender
 
     def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
         stream = self._streams.get(stream_id)
@@ -377,7 +331,7 @@ class ClientSession(SessionBase):
                 if now >= stream.heard_at + SILENCE_LIMIT:
                     self._drop(stream_id, now, failure="the server refuses each address token that it has given")
                     continue
-                stream.request = self._make_request(stream.scheme, stream.body, now)
+                stream.send_request(now=now)
                 self._touch(stream_id)
         self._note_idle(now)
 
@@ -388,17 +342,12 @@ class ClientSession(SessionBase):
         stream.request.receive_datagram(payload, now=now)
         self._established = True
         stream.heard_at = now
-        self._take_request_events(stream_id, stream, now)
+        self._check_request(stream_id, stream, now)
         self._touch(stream_id)
 
-    def _take_request_events(self, stream_id: int, stream: _Stream, now: float) -> None:
-        while stream.request is not None and (event := stream.request.next_event()) is not None:
-            match event:
-                case StreamAcknowledged():
-                    stream.request = None
-                case PeerLost(reason):
-                    self._drop(stream_id, now, failure=reason)
-                    return
+    def _check_request(self, stream_id: int, stream: ClientStream, now: float) -> None:
+        if (reason := stream.check_request()) is not None:
+            self._drop(stream_id, now, failure=reason)
 
     def _take_answer(self, stream_id: int, payload: bytes, now: float) -> None:
         stream = self._streams.get(stream_id)
@@ -426,24 +375,15 @@ class ClientSession(SessionBase):
     def _next_of(self, stream_id: int) -> ClientEvent | None:
         """Return the next event of a stream for its reader, or None."""
         stream = self._streams.get(stream_id) or self._unread.get(stream_id)
-        event = None if stream is None else stream.answer.next_event()
-        match event:
-            case TokenReceived(index, data):
-                if stream_id in self._streams:
-                    self._touch(stream_id)  # the sender may want to know of the room
-                return StreamToken(stream_id, index, data)
-            case StreamFinished(trailer):
-                ended: ClientEvent = StreamEnded(stream_id, trailer)
-            case StreamBroken(reason):
-                ended = StreamFailed(stream_id, reason)
-            case _ if stream is not None and stream.failure is not None:
-                ended = StreamFailed(stream_id, stream.failure)
-            case _:
-                self._readable.pop(stream_id, None)
-                return None
-        self._unread.pop(stream_id, None)
-        self._discard(stream_id)
-        return ended
+        event = None if stream is None else stream.next_event()
+        if event is None:
+            self._readable.pop(stream_id, None)
+        elif not isinstance(event, StreamToken):
+            self._unread.pop(stream_id, None)
+            self._discard(stream_id)
+        elif stream_id in self._streams:
+            self._touch(stream_id)  # the sender may want to know of the room
+        return event
 
     def _discard(self, stream_id: int) -> None:
         self._readable.pop(stream_id, None)

@@ -1,0 +1,108 @@
+"""One stream of a client's session: the request that it sends, the answer that it receives, and what its reader is told.
+
+Rules of this file
+- A request is itself a stream of two tokens, the scheme's name and the request, sent by retransmission.
+- A stream that is over for the protocol may still have tokens for its reader; its end comes after the last of them.
+"""
+
+from eloquent.protocol.contract import (
+    PeerLost,
+    StreamAcknowledged,
+    StreamBroken,
+    StreamFinished,
+    StreamReceiver,
+    StreamSender,
+    TokenReceived,
+)
+from eloquent.protocol.rtt import RttEstimator
+from eloquent.protocol.senders.retransmit import RetransmitSender
+from eloquent.protocol.session_events import ClientEvent, StreamEnded, StreamFailed, StreamToken
+
+REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of a request, and of Hello: a person waits for the answer
+
+
+class ClientStream:
+    """A request and its answer.
+
+    Args:
+        stream_id: Its number in the session.
+        scheme: Name of the scheme.
+        body: The request.
+        answer: Receives the answer.
+        budget: Bytes that the payload of one datagram of the request may take.
+        rtt: The estimator of the path.
+        now: Seconds.
+
+    Attributes:
+        request: Sends the request; None once the server has it.
+        answer: The same.
+        heard_at: Seconds; when the server last spoke of the stream, or the stream was opened.
+        failure: Why it failed; told after the tokens that came before.
+    """
+
+    __slots__ = ("_body", "_budget", "_rtt", "_scheme", "_stream_id", "answer", "failure", "heard_at", "request")
+
+    def __init__(
+        self,
+        stream_id: int,
+        scheme: str,
+        body: bytes,
+        answer: StreamReceiver,
+        *,
+        budget: int,
+        rtt: RttEstimator,
+        now: float,
+    ) -> None:
+        self._stream_id = stream_id
+        self._scheme = scheme
+        self._body = body
+        self._budget = budget
+        self._rtt = rtt
+        self.answer = answer
+        self.heard_at = now
+        self.failure: str | None = None
+        self.request: StreamSender | None
+        self.send_request(now=now)
+
+    def send_request(self, *, now: float) -> None:
+        """Send the request, all of it anew if it was sent before.
+
+        Raises:
+            LocalProtocolError: The request is too long.
+        """
+        self.request = RetransmitSender(budget=self._budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
+        self.request.send_token(self._scheme.encode(), now=now)
+        self.request.send_token(self._body, now=now)
+        self.request.finish(now=now)
+
+    def check_request(self) -> str | None:
+        """Note whether the server has the request, and return why it was given up, or None if it was not."""
+        while self.request is not None and (event := self.request.next_event()) is not None:
+            match event:
+                case StreamAcknowledged():
+                    self.request = None
+                case PeerLost(reason):
+                    return reason
+        return None
+
+    def next_event(self) -> ClientEvent | None:
+        """Return the oldest event that the reader has not taken, or None; nothing follows the end or the failure."""
+        match self.answer.next_event():
+            case TokenReceived(index, data):
+                return StreamToken(self._stream_id, index, data)
+            case StreamFinished(trailer):
+                return StreamEnded(self._stream_id, trailer)
+            case StreamBroken(reason):
+                return StreamFailed(self._stream_id, reason)
+        return None if self.failure is None else StreamFailed(self._stream_id, self.failure)
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which `handle_timer` wants to be called, or None."""
+        sides = (self.request, self.answer)
+        return min((due for side in sides if side is not None and (due := side.get_timer()) is not None), default=None)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do what is due at `now` for the request and the answer."""
+        for side in (self.request, self.answer):
+            if side is not None and (due := side.get_timer()) is not None and due <= now:
+                side.handle_timer(now=now)
