@@ -12,18 +12,16 @@ trial was chosen on the seeds 0 to 23 of single sessions; session k of a run has
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from itertools import pairwise
 from typing import NamedTuple
 
-from eloquent import scenarios, schemes
-from eloquent.channel.scenario import Scenario
-from eloquent.channel.trace import TraceLoss
+from eloquent import scenarios
 from eloquent.sim.engine.batch import Point
 from eloquent.sim.engine.bound import stall_ratio_bound
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.experiment import Results, in_order, run, tell_nobody
-from eloquent.sim.engine.session import SessionTrace, constant_rate, run_session
+from eloquent.sim.engine.session import SessionTrace, constant_rate
 from eloquent.sim.engine.tables import Cell, Table
+from eloquent.sim.paper.yardsticks import CLEAN, TCP_HEADERS, longest_gap, outage_verdict, run_with_outage, verdict
 
 CHANNELS = ("paper-default", "paper-frequent", "paper-long")
 SCENARIOS = tuple(name + rtt for name in CHANNELS for rtt in ("", "-rtt100"))
@@ -40,13 +38,9 @@ LARGE = Choices(ack_loss=True, token_bytes=18)
 SESSION = 30.0  # seconds
 SESSIONS = 200
 
-CLEAN = 60.0  # seconds before the outage
 GAP = 0.100  # seconds between tokens
-TCP_HEADERS = 52  # bytes of IPv4 (20) and TCP with timestamps (32), as Linux sends it and the scheme `tcp` counts it
 CLEAN_TOKENS = (3, 5, 18)  # bytes
 CLEAN_OUTAGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2)  # seconds
-_SLOT = 0.010  # seconds
-_TOLERANCE = 1e-6  # seconds
 
 
 def lossy_points() -> list[Point]:
@@ -103,7 +97,7 @@ def near_bound_table(done: dict[Point, Results]) -> Table:
                 over,
                 low,
                 high,
-                _verdict(over, NEAR_BOUND),
+                verdict(over, NEAR_BOUND),
             )
         )
     headings = (
@@ -149,7 +143,7 @@ def same_bytes_table(done: dict[Point, Results], choices: Choices) -> Table:
                 spent,
                 allowed,
                 copies.figures().failed,
-                _verdict(over, wanted) if is_within else "no",
+                verdict(over, wanted) if is_within else "no",
             )
         )
     headings = (
@@ -200,16 +194,13 @@ def examine(case: CleanCase) -> CleanFound:
     """Simulate one case, at RTT 400 ms; nothing in it is random."""
     spent = _clean_run(case.token_bytes, outage=0.0, seconds=CLEAN)
     run_through = _clean_run(case.token_bytes, outage=case.outage, seconds=CLEAN + case.outage + 5.0)
-    rendered = [at for at in run_through.rendered_s if at > CLEAN - 1.0]
-    longest = max(two - one for one, two in pairwise(rendered))
+    longest = longest_gap(run_through, since=CLEAN - 1.0)
     return CleanFound(case, spent.account.wire_bytes / len(spent.rendered_s), longest)
 
 
 def _clean_run(token_bytes: int, *, outage: float, seconds: float) -> SessionTrace:
-    shares = (0.0,) * round(CLEAN / _SLOT) + (1.0,) * round(outage / _SLOT) + (0.0,) * round(120.0 / _SLOT)
-    link = Scenario(name="clean-minute", rtt=0.400, loss_down=TraceLoss(slot=_SLOT, shares=shares))
     choices = Choices(ack_loss=True, token_bytes=token_bytes)
-    return run_session(schemes.get(ADAPTIVE), link, seed=1, generated_s=constant_rate(seconds, GAP), choices=choices)
+    return run_with_outage(ADAPTIVE, begin=CLEAN, outage=outage, seconds=seconds, gap=GAP, rtt=0.400, choices=choices)
 
 
 def clean_table(found: Sequence[CleanFound]) -> Table:
@@ -223,11 +214,11 @@ def clean_table(found: Sequence[CleanFound]) -> Table:
                 item.case.token_bytes,
                 item.bytes_per_token,
                 over_tcp,
-                _verdict(over_tcp, OF_TCP),
+                verdict(over_tcp, OF_TCP),
                 round(item.case.outage * 1e3),
                 round(item.longest_gap_s * 1e3, 3),
                 round(allowed * 1e3),
-                "yes" if item.longest_gap_s <= allowed + _TOLERANCE else "no",
+                outage_verdict(item.longest_gap_s, allowed),
             )
         )
     headings = (
@@ -242,7 +233,3 @@ def clean_table(found: Sequence[CleanFound]) -> Table:
     )
     title = f"(c) {ADAPTIVE}: a clean minute at RTT 400 ms, and the first outage after it"
     return Table("targets-clean", title, headings, tuple(rows))
-
-
-def _verdict(value: float | None, most: float) -> str:
-    return "yes" if value is not None and value <= most else "no"

@@ -13,22 +13,19 @@ Acknowledgements are lost too; all else is as in the paper's figures. Session k 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
-from eloquent import schemes
-from eloquent.channel.scenario import Scenario
-from eloquent.channel.trace import TraceLoss
 from eloquent.protocol.senders.packed import MAX_HOLD
 from eloquent.sim.engine.experiment import Results, in_order, run, tell_nobody
-from eloquent.sim.engine.session import SessionTrace, constant_rate, run_session
+from eloquent.sim.engine.session import SessionTrace, constant_rate
 from eloquent.sim.engine.tables import Cell, Table
 from eloquent.sim.paper.modern import CHANNELS, Setting, even_packets, point_of
 from eloquent.sim.paper.settings import PAPER
+from eloquent.sim.paper.yardsticks import CLEAN, TCP_HEADERS, longest_gap, outage_verdict, run_with_outage, verdict
 
 PACKED, TWICE, PRINTED_SCHEME, ADAPTIVE = "eloquent-packed", "eloquent-packed-2x", "eloquent", "eloquent-adaptive"
 SESSION = 30.0  # seconds
-TCP_HEADERS = 52  # bytes of IPv4 (20) and TCP with timestamps (32), as Linux sends it and the scheme `tcp` counts it
 CONTENTS = ("text", "openai", "openai-obfuscated")
 SETTINGS = tuple(
     Setting(rate, content, channel + rtt)
@@ -44,12 +41,9 @@ OF_TCP = {"text": 1.0, "openai": 1 / 3, "openai-obfuscated": 0.6}
 OF_ELOQUENT = {"text": 1.0, "openai": 0.35, "openai-obfuscated": 0.35}
 FASTEST = 100  # packets a second, the scheme's least distance between them
 
-CLEAN = 60.0  # seconds before the outage
 CLEAN_RATES = (50, 200)  # tokens a second
 OUTAGES = (0.2, 0.5, 1.0)  # seconds
 PLACES = (0.0, 0.3, 0.6)  # seconds after the clean minute: the outage begins at each of them, and the worst counts
-_SLOT = 0.010  # seconds
-_TOLERANCE = 1e-6  # seconds
 
 Found = Mapping[tuple[Setting, str], Results]
 
@@ -110,7 +104,7 @@ def near_bound_table(found: Found) -> Table:
         over = figures.stall_ratio / own if own and figures.stall_ratio is not None else None
         allowed = NEAR_BOUND_SLOW if setting.rate == SLOW else NEAR_BOUND[setting.content]
         counts = (figures.sessions, figures.failed)
-        rows.append((*setting, *counts, figures.stall_ratio, own, over, allowed, _verdict(over, allowed)))
+        rows.append((*setting, *counts, figures.stall_ratio, own, over, allowed, verdict(over, allowed)))
     headings = ("sessions", "failed", "stall_ratio", "own_bound", "over_own_bound", "allowed", "met")
     return _table("bound", "(a) stall ratio near the bound of its own packets", headings, rows)
 
@@ -128,7 +122,7 @@ def bytes_table(found: Found) -> Table:
             twice = _twice(result, found[setting, TWICE], setting)
         over = spent / theirs if spent is not None and theirs else None
         against = PRINTED_SCHEME if setting.rate == SLOW else "TCP"
-        rows.append((*setting, spent, against, theirs, over, share, _verdict(over, share), *twice))
+        rows.append((*setting, spent, against, theirs, over, share, verdict(over, share), *twice))
     headings = (
         *("bytes_per_token", "against", "theirs", "share", "allowed", "met"),
         *("stall_ratio", "stall_ratio_2x", "bytes_2x", "fewer_stalls"),
@@ -150,7 +144,7 @@ def others_table(found: Found) -> Table:
             low, high = (None, None) if relative is None or relative.ci95 is None else relative.ci95
             sizes = (ours.wire_bytes_per_token, theirs.wire_bytes_per_token, theirs.failed)
             rows.append(
-                (*setting, name, ours.stall_ratio, theirs.stall_ratio, over, low, high, *sizes, _verdict(over, 1.0))
+                (*setting, name, ours.stall_ratio, theirs.stall_ratio, over, low, high, *sizes, verdict(over, 1.0))
             )
     headings = (
         *("against", "stall_ratio", "theirs", "ratio", "low", "high"),
@@ -200,15 +194,14 @@ def examine(case: CleanLinkCase) -> CleanLinkFound:
 
 def _longest_gap(case: CleanLinkCase, place: float, outage: float) -> float:
     trace = _clean_run(case, begin=CLEAN + place, outage=outage, seconds=CLEAN + outage + 5.0)
-    return max(after - before for before, after in pairwise(trace.rendered_s) if before > CLEAN - 1.0)
+    return longest_gap(trace, since=CLEAN - 1.0)
 
 
 def _clean_run(case: CleanLinkCase, *, begin: float, outage: float, seconds: float) -> SessionTrace:
-    shares = (0.0,) * round(begin / _SLOT) + (1.0,) * round(outage / _SLOT) + (0.0,) * round(120.0 / _SLOT)
-    link = Scenario(name="clean-minute", rtt=case.rtt, loss_down=TraceLoss(slot=_SLOT, shares=shares))
     choices = replace(PAPER, ack_loss=True, phase="aligned", content=case.content)
-    generated_s = constant_rate(seconds, 1 / case.rate)
-    return run_session(schemes.get(PACKED), link, seed=1, generated_s=generated_s, choices=choices)
+    return run_with_outage(
+        PACKED, begin=begin, outage=outage, seconds=seconds, gap=1 / case.rate, rtt=case.rtt, choices=choices
+    )
 
 
 def clean_table(found: Sequence[CleanLinkFound]) -> Table:
@@ -216,10 +209,10 @@ def clean_table(found: Sequence[CleanLinkFound]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for item in found:
         rate, content, rtt = item.case
-        sizes = (item.bytes_per_token, item.of_tcp, _verdict(item.of_tcp, 1.0))
+        sizes = (item.bytes_per_token, item.of_tcp, verdict(item.of_tcp, 1.0))
         for outage, longest in zip(OUTAGES, item.longest_gaps_s, strict=True):
             allowed = outage + MAX_HOLD
-            met = "yes" if longest <= allowed + _TOLERANCE else "no"
+            met = outage_verdict(longest, allowed)
             rows.append((rate, content, _ms(rtt), *sizes, _ms(outage), _ms(longest), _ms(allowed), met))
     headings = (
         *("tokens_per_s", "content", "rtt_ms", "bytes_per_token", "of_TCP", "bytes_met", "outage_ms"),
@@ -248,14 +241,10 @@ def _twice(result: Results, twice: Results, setting: Setting) -> tuple[Cell, ...
     """Return the stalls of both, the bytes of the second, and whether it stalls less or the first has the fastest pace already."""
     once, more = result.figures(), twice.figures()
     packets = even_packets(result, setting)
-    met = _verdict(more.stall_ratio, once.stall_ratio or 0.0)
+    met = verdict(more.stall_ratio, once.stall_ratio or 0.0)
     if packets is not None and packets[0] > 0.95 * min(setting.rate, FASTEST):
         met = "fastest"
     return once.stall_ratio, more.stall_ratio, more.wire_bytes_per_token, met
-
-
-def _verdict(value: float | None, most: float) -> str:
-    return "yes" if value is not None and value <= most else "no"
 
 
 def _ms(seconds: float) -> float:
