@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.session import StreamRequested
 from eloquent.relay.sealed import noise
+from eloquent.relay.sealed.admission import HandshakeAdmission
 from eloquent.relay.sealed.limits import SealLimits
 from eloquent.relay.sealed.noise import Initiator, Psk
 from eloquent.relay.sealed.packets import KNOCK, PROLOGUE, Knock, Type
@@ -75,6 +76,17 @@ def test_row_2_a_cookie_begins_one_association(sealed: Any) -> None:
     assert answers(sealed, server, knock(sealed, cookie, seed=6)) == []
     assert server.associations == 1
     assert server.account.dropped["a knock again"] == 1
+
+
+def test_row_2_a_used_cookie_is_remembered_for_as_long_as_it_counts() -> None:
+    """To the millisecond in which it was issued, which is all that a cookie tells."""
+    admission = HandshakeAdmission(b"s" * 32, SealLimits())
+    cookie = admission.issue(HERE, now=0.0009)
+    admission.use(cookie, b"4321", now=0.0009)
+    for now in (14.0, 15.00095, 15.0011, 16.0):
+        admission.use(now.hex().encode(), b"1234", now=now)
+        assert admission.begun_with(cookie) or not admission.is_shown(cookie, HERE, now=now)
+    assert admission.begun_with(cookie) is None
 
 
 def kept(server: Any) -> list[str]:

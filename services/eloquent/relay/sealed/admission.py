@@ -13,6 +13,7 @@ from eloquent.protocol.server_endpoint import source_of
 from eloquent.relay.sealed.limits import SealLimits
 
 _RATE_TIME = 1.0  # seconds for which handshakes are counted together
+_RESOLUTION = 0.001  # seconds, of the ages of cookies
 
 
 class HandshakeAdmission:
@@ -46,7 +47,7 @@ class HandshakeAdmission:
     def use(self, cookie: bytes, index: bytes, *, now: float) -> None:
         """Note that a cookie has begun an association, and forget what does not count any more."""
         self._used[cookie] = now, index
-        while next(iter(self._used.values()))[0] < now - self._limits.cookie_time:
+        while next(iter(self._used.values()))[0] < now - self._limits.cookie_time - _RESOLUTION:
             self._used.popitem(last=False)
 
     def take_handshake(self, source: Address, *, now: float) -> bool:
