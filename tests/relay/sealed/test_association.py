@@ -9,7 +9,7 @@ from eloquent.protocol.datagram import Answer, Datagram, Ping, encode_datagram
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.association import Association
 from eloquent.relay.sealed.noise import Initiator, Psk, Responder, TransportKeys
-from eloquent.relay.sealed.packets import ACCEPT, KNOCK, PROLOGUE, Accept, Knock, Status, Type
+from eloquent.relay.sealed.packets import ACCEPT, INITIATION, PROLOGUE, Accept, Initiation, Status, Type
 from eloquent.relay.sealed.padding import DEFAULT_PADDING
 
 PSK = Psk(bytes(range(32)), prologue=PROLOGUE)
@@ -17,14 +17,14 @@ CLIENT_INDEX, SERVER_INDEX = bytes.fromhex("01020304"), bytes.fromhex("05060708"
 
 
 def handshake() -> tuple[bytes, bytes, TransportKeys, TransportKeys]:
-    """A knock, its acceptance, and the keys of the client and of the server."""
+    """An initiation, its acceptance, and the keys of the client and of the server."""
     initiator = Initiator(PSK, bytes(range(0x20, 0x40)))
-    first = initiator.write_first(Knock(CLIENT_INDEX, bytes(range(0x64, 0x7A))).encode())
+    first = initiator.write_first(Initiation(CLIENT_INDEX, bytes(range(0x64, 0x7A))).encode())
     accept = Accept(Status.BEGUN, SERVER_INDEX, bytes(range(22))).encode()
     second, servers = Responder.read(PSK, first).write_second(bytes(range(0x40, 0x60)), accept)
     payload, clients = initiator.read_second(second)
     assert payload == accept
-    return bytes([KNOCK]) + first, bytes([ACCEPT]) + CLIENT_INDEX + second, clients, servers
+    return bytes([INITIATION]) + first, bytes([ACCEPT]) + CLIENT_INDEX + second, clients, servers
 
 
 def sides(account: SealAccount | None = None) -> tuple[Association, Association]:
@@ -51,14 +51,14 @@ def sides(account: SealAccount | None = None) -> tuple[Association, Association]
 
 
 def test_golden_vectors() -> None:
-    knock, accept, _, _ = handshake()
+    initiation, accept, _, _ = handshake()
     client, server = sides()
-    assert len(knock) == 1200
-    assert knock.startswith(
+    assert len(initiation) == 1200
+    assert initiation.startswith(
         bytes.fromhex("30 358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd166254 305effc5")
     )
-    assert knock.endswith(bytes.fromhex("7f9d894a07709895f2726be80c2922c8"))
-    assert sha256(knock).hexdigest() == "634fc1918445b522163ec9edbaf541f2e9f1c1642d022b313b99adad2b670dac"
+    assert initiation.endswith(bytes.fromhex("7f9d894a07709895f2726be80c2922c8"))
+    assert sha256(initiation).hexdigest() == "634fc1918445b522163ec9edbaf541f2e9f1c1642d022b313b99adad2b670dac"
     assert accept == bytes.fromhex(
         "39 01020304 79a631eede1bf9c98f12032cdeadd0e7a079398fc786b88cc846ec89af85a51a"
         "965a6c25d70d6ad4bea6906eef67eea1add6ac025d6bf2d8fab5a029013e9c4f55e92df86228d0adcb779d"

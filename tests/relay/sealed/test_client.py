@@ -14,7 +14,7 @@ from eloquent.relay.sealed.transport import EPOCH_SIZE, EPOCH_TIME, EPOCHS_AHEAD
 
 WORDS = [f"word {i} ".encode() for i in range(200)]
 TEXT = b"".join(WORDS)
-KNOCK, CLIENT_SEALED, COOKIE, ACCEPT, SERVER_SEALED = 0x30, 0x31, 0x38, 0x39, 0x3A
+INITIATION, CLIENT_SEALED, COOKIE, ACCEPT, SERVER_SEALED = 0x30, 0x31, 0x38, 0x39, 0x3A
 
 
 def kinds(talk: Any, side: str, kind: int) -> list[float]:
@@ -40,7 +40,8 @@ def test_a_question_is_answered_three_round_trips_after_it_was_asked(sealed: Any
     assert talk.text(0) == talk.text(1) == b"hello world"
     assert heard[0] == pytest.approx(0.3)
     assert heard[2] == pytest.approx(5.1)  # with the association there
-    assert [len(kinds(talk, side, kind)) for side, kind in (("a", KNOCK), ("b", COOKIE), ("b", ACCEPT))] == [2, 1, 1]
+    handshake = [("a", INITIATION), ("b", COOKIE), ("b", ACCEPT)]
+    assert [len(kinds(talk, side, kind)) for side, kind in handshake] == [2, 1, 1]
     assert talk.server.associations == 1
 
 
@@ -50,7 +51,7 @@ def test_hello_beforehand_spares_the_first_question_the_handshake(sealed: Any) -
     talk.ask(b"question", at=20.0)
     talk.pair.run(until=20.15)
     assert talk.text(0) == b"hello"
-    assert len(kinds(talk, "a", KNOCK)) == 2
+    assert len(kinds(talk, "a", INITIATION)) == 2
 
 
 def test_row_3_the_wire_shows_nothing_of_what_is_said(sealed: Any) -> None:
@@ -62,7 +63,7 @@ def test_row_3_the_wire_shows_nothing_of_what_is_said(sealed: Any) -> None:
         wire = b"".join(data for _, data in talk.pair.sent[side])
         assert b"secret" not in wire
         assert sealed.KEY not in wire
-    assert {data[0] for _, data in talk.pair.sent["a"]} == {KNOCK, CLIENT_SEALED}
+    assert {data[0] for _, data in talk.pair.sent["a"]} == {INITIATION, CLIENT_SEALED}
     assert {data[0] for _, data in talk.pair.sent["b"]} == {COOKIE, ACCEPT, SERVER_SEALED}
 
 
@@ -183,7 +184,7 @@ def test_a_restarted_server_is_noticed_in_3_s_and_new_questions_are_answered(sea
     talk.pair.run(until=8.45)
     assert talk.text(1) == b"hello world"
     assert talk.text(2) == b"hello"
-    again = [at for at in kinds(talk, "a", KNOCK) if at > 5.0]
+    again = [at for at in kinds(talk, "a", INITIATION) if at > 5.0]
     assert 7.0 <= again[0] <= 8.0
 
 
@@ -207,7 +208,7 @@ def test_after_a_rest_a_question_is_answered_without_a_suspicion(sealed: Any, re
 
 
 def test_an_interrupted_path_ends_no_association(sealed: Any) -> None:
-    """5 s on and 2 s off, 4 s off, and 30 s off: the association stands, whoever knocked meanwhile."""
+    """5 s on and 2 s off, 4 s off, and 30 s off: the association stands, whatever handshake was begun meanwhile."""
     for on, off in ((5.0, 2.0), (3.0, 4.0), (5.0, 30.0)):
         period = on + off
         path = sealed.Path(blackouts=[(i * period + on, (i + 1) * period) for i in range(12)])
@@ -230,12 +231,12 @@ def test_a_slow_or_very_bad_path_carries_an_answer(sealed: Any, delay: float, dr
     assert talk.ends() == [StreamEnded(0, b"")]
 
 
-def test_knocking_ends_when_the_association_is_heard_of(sealed: Any) -> None:
+def test_an_attempt_ends_when_the_association_is_heard_of(sealed: Any) -> None:
     talk = sealed.Talk(sealed.Path(delay=0.05, blackouts=[(5.0, 9.0)]), answers={b"q": WORDS})
     talk.ask(b"q")
     talk.pair.run(until=20.0)
-    knocks = [at for at in kinds(talk, "a", KNOCK) if at > 1.0]
-    assert 7.0 <= knocks[0] < 8.5
+    initiations = [at for at in kinds(talk, "a", INITIATION) if at > 1.0]
+    assert 7.0 <= initiations[0] < 8.5
     assert len(kinds(talk, "b", ACCEPT)) == 1  # a ping is answered before the handshake is through
 
 
@@ -248,7 +249,7 @@ def test_a_handshake_whose_end_is_lost_for_long_begins_anew(sealed: Any) -> None
     assert talk.server.associations == 1
 
 
-def test_an_association_that_stands_is_not_replaced_by_a_knock(sealed: Any) -> None:
+def test_an_association_that_stands_is_not_replaced_by_an_initiation(sealed: Any) -> None:
     """Of the server's datagrams, only acceptances get through for a while: they say that the association stands."""
     deaf = [False]
     path = sealed.Path(judge=lambda side, count, data: deaf[0] and data[0] == SERVER_SEALED)
@@ -302,14 +303,14 @@ def test_row_12_a_nat_is_kept_open_only_while_a_stream_waits(sealed: Any) -> Non
     assert [at for at, _ in talk.pair.sent["a"] if at > 40.0] == []
 
 
-def test_a_client_whose_cookies_do_not_count_knocks_no_faster(sealed: Any) -> None:
+def test_a_client_whose_cookies_do_not_count_sends_no_more_initiations(sealed: Any) -> None:
     """Behind a NAT with a port for each datagram, every cookie is for another address."""
     talk = sealed.Talk(sealed.Path(delay=0.005))
     make_cookie = talk.server.endpoint._admission.issue
     talk.server.endpoint._admission.issue = lambda source, *, now: make_cookie(("10.9.9.9", 9), now=now)
     talk.ask(b"q")
     talk.pair.run(until=10.0)
-    assert 5 <= len(kinds(talk, "a", KNOCK)) <= 10
+    assert 5 <= len(kinds(talk, "a", INITIATION)) <= 10
 
 
 def test_a_full_server_says_so(sealed: Any) -> None:

@@ -11,7 +11,7 @@ from eloquent.relay.sealed.packets import (
     SEAL_SIZE,
     SEALED_PAYLOAD_BUDGET,
     Accept,
-    Knock,
+    Initiation,
     Status,
     restore,
     shorten,
@@ -52,9 +52,9 @@ def test_a_connection_id_beyond_what_goes_short_is_the_callers_fault() -> None:
 
 
 def test_payloads_of_the_handshake_come_back() -> None:
-    knock = Knock(b"1234", b"c" * 22, b"p" * 16)
-    assert Knock.decode(knock.encode()) == knock
-    assert len(knock.encode()) + 1 + 48 == MAX_DATAGRAM
+    initiation = Initiation(b"1234", b"c" * 22, b"p" * 16)
+    assert Initiation.decode(initiation.encode()) == initiation
+    assert len(initiation.encode()) + 1 + 48 == MAX_DATAGRAM
     for accept in (Accept(Status.BEGUN, b"1234", b"t" * 22), Accept(Status.STANDS), Accept(Status.FULL)):
         assert Accept.decode(accept.encode()) == accept
         assert len(accept.encode()) == 27

@@ -16,7 +16,7 @@ from eloquent.relay.sealed import noise
 from eloquent.relay.sealed.admission import HandshakeAdmission
 from eloquent.relay.sealed.limits import SealLimits
 from eloquent.relay.sealed.noise import Initiator, Psk
-from eloquent.relay.sealed.packets import KNOCK, PROLOGUE, Knock, Type
+from eloquent.relay.sealed.packets import INITIATION, PROLOGUE, Initiation, Type
 
 HERE, THERE = ("10.0.0.1", 1000), ("10.0.0.3", 3000)
 COOKIE, ACCEPT, CLIENT_SEALED = 0x38, 0x39, 0x31
@@ -27,14 +27,16 @@ def requests(server: Any) -> int:
     return sum(isinstance(event, StreamRequested) for _, event in events)
 
 
-def knock(sealed: Any, cookie: bytes = bytes(22), *, seed: int = 5, key: bytes | None = None, **fields: Any) -> bytes:
+def initiation(
+    sealed: Any, cookie: bytes = bytes(22), *, seed: int = 5, key: bytes | None = None, **fields: Any
+) -> bytes:
     draw = random.Random(seed)
     initiator = Initiator(Psk(key or sealed.KEY, prologue=PROLOGUE), draw.randbytes(32))
-    return bytes([KNOCK]) + initiator.write_first(Knock(draw.randbytes(4), cookie, **fields).encode())
+    return bytes([INITIATION]) + initiator.write_first(Initiation(draw.randbytes(4), cookie, **fields).encode())
 
 
 def cookie_of(sealed: Any, server: Any, *, source: Any = HERE, now: float = 0.0) -> bytes:
-    ((reply, to),) = sealed.Peer(server).say(knock(sealed), source=source, now=now)
+    ((reply, to),) = sealed.Peer(server).say(initiation(sealed), source=source, now=now)
     assert to == source
     return reply[5:]
 
@@ -48,7 +50,7 @@ def test_row_1_before_an_address_is_shown_three_times_the_bytes_at_most_go_there
     """Counted on what leaves: a first datagram of 1200 bytes gets 27, and a smaller one nothing."""
     server = sealed.server()
     peer = sealed.Peer(server)
-    first = knock(sealed)
+    first = initiation(sealed)
     assert len(first) == 1200
     assert [(len(data), to) for data, to in peer.say(first, source=HERE, now=0.0)] == [(27, HERE)]
     for size in (0, 1, 100, 1199):
@@ -61,21 +63,21 @@ def test_row_2_a_cookie_is_good_for_its_address_and_for_15_s(sealed: Any) -> Non
     server = sealed.server()
     cookie = cookie_of(sealed, server, now=100.0)
     for source in (THERE, (HERE[0], 1001), ("10.0.0.2", HERE[1])):
-        assert answers(sealed, server, knock(sealed, cookie), source=source, now=100.0) == [COOKIE]
-    assert answers(sealed, server, knock(sealed, cookie), now=115.1) == [COOKIE]
-    assert answers(sealed, sealed.server(9), knock(sealed, cookie), now=100.0) == [COOKIE]  # it was restarted
+        assert answers(sealed, server, initiation(sealed, cookie), source=source, now=100.0) == [COOKIE]
+    assert answers(sealed, server, initiation(sealed, cookie), now=115.1) == [COOKIE]
+    assert answers(sealed, sealed.server(9), initiation(sealed, cookie), now=100.0) == [COOKIE]  # it was restarted
     assert server.associations == 0
-    assert answers(sealed, server, knock(sealed, cookie), now=115.0) == [ACCEPT]
+    assert answers(sealed, server, initiation(sealed, cookie), now=115.0) == [ACCEPT]
     assert server.associations == 1
 
 
 def test_row_2_a_cookie_begins_one_association(sealed: Any) -> None:
     server = sealed.server()
     cookie = cookie_of(sealed, server)
-    assert answers(sealed, server, knock(sealed, cookie)) == [ACCEPT]
-    assert answers(sealed, server, knock(sealed, cookie, seed=6)) == []
+    assert answers(sealed, server, initiation(sealed, cookie)) == [ACCEPT]
+    assert answers(sealed, server, initiation(sealed, cookie, seed=6)) == []
     assert server.associations == 1
-    assert server.account.dropped["a knock again"] == 1
+    assert server.account.dropped["a repeated initiation"] == 1
 
 
 def test_row_2_a_used_cookie_is_remembered_for_as_long_as_it_counts() -> None:
@@ -105,12 +107,12 @@ def test_row_2_before_a_good_cookie_there_is_no_state_and_no_diffie_hellman(
     before = kept(server)
     for number in range(500):
         source = (f"10.1.{number // 250}.{number % 250}", 5)
-        assert answers(sealed, server, knock(sealed, bytes(22), seed=number), source=source) == [COOKIE]
-        assert answers(sealed, server, knock(sealed, b"c" * 22, seed=number), source=source) == [COOKIE]
-        assert answers(sealed, server, knock(sealed, key=b"x" * 32), source=source) == []
+        assert answers(sealed, server, initiation(sealed, bytes(22), seed=number), source=source) == [COOKIE]
+        assert answers(sealed, server, initiation(sealed, b"c" * 22, seed=number), source=source) == [COOKIE]
+        assert answers(sealed, server, initiation(sealed, key=b"x" * 32), source=source) == []
     assert (exchanges, kept(server)) == ([], before)
     assert server.get_timer() is None
-    answers(sealed, server, knock(sealed, cookie_of(sealed, server)))
+    answers(sealed, server, initiation(sealed, cookie_of(sealed, server)))
     assert exchanges == [1]
 
 
@@ -129,7 +131,7 @@ def test_row_3_garbage_gets_no_answer(sealed: Any) -> None:
 
 
 def test_row_3_a_flipped_bit_in_any_byte_of_what_a_client_says_changes_nothing(sealed: Any) -> None:
-    for which in range(4):  # a knock, a knock with its cookie, and two sealed datagrams
+    for which in range(4):  # an initiation, an initiation with its cookie, and two sealed datagrams
         server = sealed.server()
         peer = sealed.Peer(server)
         said: list[bytes] = []
@@ -155,7 +157,7 @@ def test_row_4_a_repeated_first_message_starts_nothing_twice(sealed: Any) -> Non
     server = sealed.server()
     peer = sealed.Peer(server)
     said = peer.join()
-    assert [data[0] for data in said[:2]] == [KNOCK, KNOCK]
+    assert [data[0] for data in said[:2]] == [INITIATION, INITIATION]
     assert (requests(server), server.associations) == (1, 1)
     for now in (0.1, 5.0, 14.9, 15.1, 60.0, 1000.0):
         for data in said:
@@ -165,9 +167,9 @@ def test_row_4_a_repeated_first_message_starts_nothing_twice(sealed: Any) -> Non
     assert (requests(server), server.associations) == (0, 1)
 
 
-def test_row_4_a_knock_is_answered_again_while_its_client_has_not_spoken(sealed: Any) -> None:
+def test_row_4_an_initiation_is_answered_again_while_its_client_has_not_spoken(sealed: Any) -> None:
     server = sealed.server()
-    ours = knock(sealed, cookie_of(sealed, server))
+    ours = initiation(sealed, cookie_of(sealed, server))
     (first,) = sealed.Peer(server).say(ours, source=HERE, now=0.0)
     assert sealed.Peer(server).say(ours, source=HERE, now=1.0) == [first]
     assert server.associations == 1
@@ -250,7 +252,7 @@ def test_row_6_handshakes_are_limited_by_source_and_in_all(sealed: Any) -> None:
     def attempt(host: str, seed: int, now: float) -> bool:
         source = (host, 1000 + seed)
         cookie = cookie_of(sealed, server, source=source, now=now)
-        return answers(sealed, server, knock(sealed, cookie, seed=seed), source=source, now=now) == [ACCEPT]
+        return answers(sealed, server, initiation(sealed, cookie, seed=seed), source=source, now=now) == [ACCEPT]
 
     assert sum(attempt("10.0.0.1", seed, 0.0) for seed in range(20)) == 5
     assert sum(attempt(f"10.0.1.{seed}", 100 + seed, 0.5) for seed in range(20)) == 7
@@ -263,7 +265,7 @@ def test_row_6_half_open_associations_are_limited_and_forgotten(sealed: Any) -> 
     def begin(seed: int, now: float) -> list[int]:
         source = (f"10.0.2.{seed % 250}", seed)
         cookie = cookie_of(sealed, server, source=source, now=now)
-        return answers(sealed, server, knock(sealed, cookie, seed=seed), source=source, now=now)
+        return answers(sealed, server, initiation(sealed, cookie, seed=seed), source=source, now=now)
 
     assert [begin(seed, 0.0) for seed in range(20)] == [[ACCEPT]] * 10 + [[]] * 10
     server.handle_timer(now=15.0)

@@ -3,7 +3,7 @@
 Rules of this file
 - A cookie is all that a stranger gets. It is made of a secret and the address, and nothing is kept of it until it comes back.
 - A cookie that has begun an association begins no other. Those that were used are remembered for as long as they count, so a
-  repeated knock starts nothing a second time; and as handshakes are limited in time, so is what is remembered.
+  repeated initiation starts nothing a second time; and as handshakes are limited in time, so is what is remembered.
 """
 
 from collections import Counter, OrderedDict

@@ -5,10 +5,10 @@ Rules of this file
   is handed the address token that comes with the association.
 - Liveness is what the endpoint inside makes sure of: while it awaits something it asks for a sign of life after a second
   of silence. When nothing that opens has come for 2 s after something went, or the network says that nobody listens, or the
-  association has rested for longer than servers keep it, this layer knocks again, and goes on meanwhile.
+  association has rested for longer than servers keep it, this layer begins a handshake, and goes on meanwhile.
 - A datagram that opens ends the attempt. The server's acceptance ends the old association, with the streams that it had
   begun, and what was asked in vain is asked again at once; where the server says that the old one stands, it does, unless
-  40 s later still nothing of it has opened. Then every stream on it has failed, and the next knock does not name it.
+  40 s later still nothing of it has opened. Then every stream on it has failed, and the next initiation does not name it.
 - While nothing is awaited nothing is sent, except to make sure that the server has a new association. So NATs are kept open
   while a stream waits, and by its own signs of life.
 """
@@ -179,10 +179,10 @@ class SealedClient:
             else:
                 datagrams += self._seal(self._association, inside, now)
         self._consider_attempt(now)
-        if self._attempt is not None and (knock := self._attempt.take_knock(now=now)) is not None:
+        if self._attempt is not None and (initiation := self._attempt.take_initiation(now=now)) is not None:
             self.account.datagrams += 1
-            self.account.handshake += len(knock)
-            datagrams.append(knock)
+            self.account.handshake += len(initiation)
+            datagrams.append(initiation)
         return datagrams
 
     def next_event(self) -> ClientEvent | None:
@@ -230,7 +230,7 @@ class SealedClient:
         return datagrams
 
     def _attempt_due(self) -> float | None:
-        """Return the instant at which an attempt wants to knock or one is to begin, or None."""
+        """Return the instant at which an attempt wants to send something or one is to begin, or None."""
         if self._attempt is not None:
             return self._attempt.due
         if self._inside.closed or self._inside.is_idle:

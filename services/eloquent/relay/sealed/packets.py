@@ -1,14 +1,14 @@
 """What sealed UDP looks like on the wire (docs/protocol.md §8).
 
-    knock   (client)  30 | message 1 of the handshake, so long that the datagram has 1200 bytes
-    cookie  (server)  38 | client's index (4) | cookie (22)
-    accept  (server)  39 | client's index (4) | message 2 of the handshake
-    sealed  (client)  31 | server's index (4) | packet number (4) | ciphertext and tag
-    sealed  (server)  3a | client's index (4) | packet number (4) | ciphertext and tag
+    initiation  (client)  30 | message 1 of the handshake, so long that the datagram has 1200 bytes
+    cookie      (server)  38 | client's index (4) | cookie (22)
+    accept      (server)  39 | client's index (4) | message 2 of the handshake
+    sealed      (client)  31 | server's index (4) | packet number (4) | ciphertext and tag
+    sealed      (server)  3a | client's index (4) | packet number (4) | ciphertext and tag
 
 Rules of this file
 - As with plaintext datagrams, a kind belongs to one side, so no two servers ever answer each other.
-- A knock is as large as any datagram, and what answers it is small: nothing is amplified.
+- An initiation is as large as any datagram, and what answers it is small: nothing is amplified.
 - Inside the seal a session's datagram goes without its checksum, for which the tag stands, and without the four bytes of its
   connection id that the association stands for.
 """
@@ -22,7 +22,7 @@ from eloquent.protocol.datagram import ADDRESS_TOKEN_SIZE, CONNECTION_ID_SIZE, M
 from eloquent.protocol.varint import decode_varint, encode_varint
 from eloquent.relay.sealed.noise import MESSAGE_OVERHEAD, TAG_SIZE
 
-KNOCK, CLIENT_SEALED, COOKIE, ACCEPT, SERVER_SEALED = 0x30, 0x31, 0x38, 0x39, 0x3A
+INITIATION, CLIENT_SEALED, COOKIE, ACCEPT, SERVER_SEALED = 0x30, 0x31, 0x38, 0x39, 0x3A
 INDEX_SIZE = 4  # bytes; names an association, or a handshake that may become one, to the side that chose it
 COOKIE_SIZE = ADDRESS_TOKEN_SIZE
 BINDING_SIZE = 16  # bytes of the handshake's hash, which name an association to both sides
@@ -62,11 +62,11 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class Initiation:
     """The payload of message 1.
 
     Attributes:
-        index: By which the server's answers name this knock, and then the association.
+        index: By which the server's answers name this initiation, and then the association.
         cookie: What the server gave to this address, or zeros.
         previous: The binding of the association that the client may have lost, or zeros.
     """
@@ -81,7 +81,7 @@ class Knock:
         return content.ljust(MAX_DATAGRAM - 1 - MESSAGE_OVERHEAD, b"\0")
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Knock":
+    def decode(cls, payload: bytes) -> "Initiation":
         """Return what a payload of the right length says; the padding is for whoever comes after us."""
         cookie_end = INDEX_SIZE + COOKIE_SIZE
         return cls(
@@ -94,7 +94,7 @@ class Accept:
     """The payload of message 2.
 
     Attributes:
-        status: What became of the knock.
+        status: What became of the initiation.
         index: By which the client names the association; zeros if none has begun.
         token: An address token of the endpoint inside, for sessions of this association; zeros if none has begun.
     """

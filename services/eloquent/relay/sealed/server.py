@@ -2,10 +2,10 @@
 
 Rules of this file
 - Nothing is kept, and no Diffie-Hellman made, for an address that has not shown that it receives. What was not made with the key
-  is dropped without an answer, whatever it is; a knock with the key but without a good cookie gets one and is forgotten.
-- An association begins half open, and is forgotten soon unless its client speaks. A knock that is repeated is answered as before
-  while it is, and never again after that.
-- A client that takes its association for lost names it in its knock. Where it stands, nothing begins, so that what it
+  is dropped without an answer, whatever it is; an initiation with the key but without a good cookie gets one and is forgotten.
+- An association begins half open, and is forgotten soon unless its client speaks. An initiation that is repeated is answered
+  as before while it is, and never again after that.
+- A client that takes its association for lost names it in its initiation. Where it stands, nothing begins, so that what it
   carries is neither cut off nor begun twice.
 - The endpoint inside sees one constant address an association: the host that it began at, and its serial as the port.
 """
@@ -33,12 +33,12 @@ from eloquent.relay.sealed.packets import (
     CLIENT_SEALED,
     COOKIE,
     INDEX_SIZE,
-    KNOCK,
+    INITIATION,
     PROLOGUE,
     SEALED_PAYLOAD_BUDGET,
     SERIAL_SIZE,
     Accept,
-    Knock,
+    Initiation,
     Status,
     Type,
 )
@@ -56,7 +56,7 @@ class _Peer:
         address: What the endpoint inside takes for the client's address.
         path: Where the client is.
         heard_at: Seconds; when a datagram of it last opened, or when the association began.
-        half_open: The tag of the knock and what was answered, until the client speaks.
+        half_open: The tag of the initiation and what was answered, until the client speaks.
         wants_pong: Whether it asked for a sign of life.
         armed: Seconds; the instant that its timer is set to, or None.
     """
@@ -193,40 +193,40 @@ class SealedServer:
         self._replies = farewells + self._replies
 
     def _take(self, data: bytes, source: Address, now: float) -> None:
-        if data[:1] == bytes([KNOCK]):
-            self._take_knock(data, source, now)
+        if data[:1] == bytes([INITIATION]):
+            self._take_initiation(data, source, now)
         elif data[:1] == bytes([CLIENT_SEALED]):
             self._take_sealed(data, source, now)
         else:
             raise Dropped("not ours")
 
-    def _take_knock(self, data: bytes, source: Address, now: float) -> None:
+    def _take_initiation(self, data: bytes, source: Address, now: float) -> None:
         if len(data) != MAX_DATAGRAM:
-            raise Dropped("a knock of another size")
+            raise Dropped("an initiation of another size")
         try:
             responder = Responder.read(self._psk, data[1:])
         except HandshakeFailed:
             raise Dropped("without the key") from None
-        knock = Knock.decode(responder.payload)
-        if not self._admission.is_shown(knock.cookie, source, now=now):
-            self._reply(bytes([COOKIE]) + knock.index + self._admission.issue(source, now=now), source)
-        elif (index := self._admission.begun_with(knock.cookie)) is not None:
+        initiation = Initiation.decode(responder.payload)
+        if not self._admission.is_shown(initiation.cookie, source, now=now):
+            self._reply(bytes([COOKIE]) + initiation.index + self._admission.issue(source, now=now), source)
+        elif (index := self._admission.begun_with(initiation.cookie)) is not None:
             self._answer_again(index, data, source)
         elif not self._admission.take_handshake(source, now=now):
             raise Dropped("too many handshakes")
         else:
-            self._answer(responder, knock, data, source, now)
+            self._answer(responder, initiation, data, source, now)
 
     def _answer_again(self, index: bytes, data: bytes, source: Address) -> None:
         peer = self._peers.get(index)
         if peer is None or peer.half_open is None or peer.half_open[0] != data[-TAG_SIZE:]:
-            raise Dropped("a knock again")
+            raise Dropped("a repeated initiation")
         self._reply(peer.half_open[1], source)
 
-    def _answer(self, responder: Responder, knock: Knock, data: bytes, source: Address, now: float) -> None:
+    def _answer(self, responder: Responder, initiation: Initiation, data: bytes, source: Address, now: float) -> None:
         """Make the handshake, and begin an association unless something stands against it."""
         status, index, address = Status.BEGUN, self._free_index(), (source[0], self._free_serial())
-        if knock.previous in self._by_binding:
+        if initiation.previous in self._by_binding:
             status = Status.STANDS
         elif self._is_full(source):
             status = Status.FULL
@@ -239,18 +239,18 @@ class SealedServer:
             message, keys = responder.write_second(self._draw(KEY_SIZE), accept.encode())
         except HandshakeFailed:
             raise Dropped("with a public key of low order") from None
-        reply = bytes([ACCEPT]) + knock.index + message
+        reply = bytes([ACCEPT]) + initiation.index + message
         self._reply(reply, source)
         if status is Status.BEGUN:
             peer = _Peer(
                 index,
-                self._associate(keys, knock.index, address, now),
+                self._associate(keys, initiation.index, address, now),
                 address,
                 PeerPath(source, self._draw),
                 now,
                 (data[-TAG_SIZE:], reply),
             )
-            self._admission.use(knock.cookie, index, now=now)
+            self._admission.use(initiation.cookie, index, now=now)
             self._add(peer)
 
     def _associate(self, keys: TransportKeys, index: bytes, address: Address, now: float) -> Association:
