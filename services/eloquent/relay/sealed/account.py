@@ -10,7 +10,7 @@ class Dropped(RemoteProtocolError):
     """A datagram that was not taken; nothing has changed, and nothing answers it.
 
     Attributes:
-        cause: Why, in a few words that are the same for each such datagram (a label of metrics).
+        cause: Why, in a few words that are the same for each such datagram; `SealAccount.dropped` counts by it.
     """
 
     def __init__(self, cause: str) -> None:
