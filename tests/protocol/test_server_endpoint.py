@@ -1,5 +1,6 @@
 """The server's endpoint alone: whom it lets in, what it keeps of whom, and what a hostile peer can make of it."""
 
+import functools
 import itertools
 import sys
 from collections import Counter, defaultdict
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from eloquent import schemes
 from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.datagram import (
     Answer,
     AnswerAck,
@@ -56,9 +58,9 @@ def token(server: ServerEndpoint, *, now: float = 0.0, source: Any = HERE) -> by
     return retry.token
 
 
-def whole_request(scheme: str = "eloquent", request: bytes = b"q") -> bytes:
+def whole_request(scheme: bytes = b"eloquent", *parts: bytes) -> bytes:
     sender = schemes.get("retransmit").make_sender(budget=1149)
-    for part in (scheme.encode(), request):
+    for part in (scheme, *(parts or [b"q"])):
         sender.send_token(part, now=0.0)
     sender.finish(now=0.0)
     (payload,) = sender.datagrams_to_send(now=0.0)
@@ -109,7 +111,7 @@ def test_a_refused_request_takes_no_place() -> None:
     server = endpoint()
     ours = token(server)
     for number in range(100):
-        replies = say(server, Open(ours, 0, whole_request("no-such-scheme")), id_=number.to_bytes(8))
+        replies = say(server, Open(ours, 0, whole_request(b"no-such-scheme")), id_=number.to_bytes(8))
         assert Cancelled(0, "the scheme that the request names is not offered") in replies
     assert server.sessions == []
 
@@ -160,7 +162,12 @@ def test_sessions_are_limited_by_source_and_in_all() -> None:
 def test_an_ipv6_network_is_one_source() -> None:
     server = endpoint(sessions_per_source=1)
     for number, host in enumerate(["2001:db8::1", "2001:db8::2"]):
-        say(server, Open(token(server, source=(host, 1)), 0, whole_request()), source=(host, 1), id_=number.to_bytes(8))
+        say(
+            server,
+            Open(token(server, source=(host, 1)), 0, whole_request()),
+            source=(host, 1),
+            id_=number.to_bytes(8),
+        )
     assert len(server.sessions) == 1
 
 
@@ -229,17 +236,63 @@ def test_requests_are_bounded_in_all() -> None:
                 assert hold(server) <= 300_000
 
 
-def test_a_request_has_two_parts_of_bounded_size() -> None:
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_a_request_has_a_bounded_size(is_in_parts: bool) -> None:
     server = endpoint(request=2000)
     ours = token(server)
-    third = fragments((0, b"eloquent", False), (1, b"q", False), (2, b"more", False))
-    long_name = fragments((0, b"x" * 65, False))
-    long_body = fragments((1, bytes(900), True), (0, b"eloquent", False))
-    assert "name of a scheme and one body" in say(server, Open(ours, 0, third))[-1].reason
-    assert "name of a scheme and one body" in say(server, Open(ours, 1, long_name))[-1].reason
-    say(server, Open(ours, 2, long_body))
-    say(server, Open(ours, 2, fragments((2, bytes(900), True))))
-    assert "longer than 2000 bytes" in say(server, Open(ours, 2, fragments((3, bytes(900), True))))[-1].reason
+    say(server, Open(ours, 2, fragments((1, bytes(900), not is_in_parts), (0, b"eloquent", False))))
+    say(server, Open(ours, 2, fragments((2, bytes(900), not is_in_parts))))
+    reply = say(server, Open(ours, 2, fragments((3, bytes(900), not is_in_parts))))[-1]
+    assert "longer than 2000 bytes" in reply.reason
+    assert hold(server) == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "reason"),
+    [
+        ([b"x" * 65, b"q"], "the name of a scheme, and what is asked"),
+        ([b"eloquent", b"", b"q"], "an empty one"),
+        ([b"eloquent", b"q", b""], "an empty one"),
+    ],
+)
+def test_a_request_is_a_name_and_parts_that_are_not_empty(tokens: list[bytes], reason: str) -> None:
+    server = endpoint()
+    reply = say(server, Open(token(server), 0, whole_request(*tokens)))[-1]
+    assert isinstance(reply, Cancelled)
+    assert reason in reply.reason
+
+
+@pytest.mark.parametrize("parts", [[b""], [b"q"], [b"a", b"b", b"c"]])
+def test_the_parts_of_a_request_are_joined(parts: list[bytes]) -> None:
+    server = endpoint()
+    say(server, Open(token(server), 0, whole_request(b"eloquent", *parts)))
+    assert requests(server) == [StreamRequested(0, "eloquent", b"".join(parts))]
+
+
+def test_many_little_parts_of_a_request_are_bounded() -> None:
+    server = endpoint()
+    ours = token(server)
+    say(server, Open(ours, 0, fragments((0, b"eloquent", False))))
+    for first in range(1, 80_000, 50):
+        replies = say(server, Open(ours, 0, fragments(*((first + at, b"x", False) for at in range(50)))))
+        assert hold(server) <= 4 << 20
+        if isinstance(replies[-1], Cancelled):
+            assert "no room" in replies[-1].reason
+            return
+    pytest.fail("a request took more than its session may")
+
+
+def test_a_request_that_gets_on_may_take_its_time() -> None:
+    server = endpoint()
+    ours = token(server)
+    say(server, Open(ours, 0, fragments((0, b"eloquent", False))))
+    for index in range(1, 5):
+        now = 30.0 * index
+        server.handle_timer(now=now)
+        say(server, Request(0, fragments((index, b"x", False))), now=now)
+    checksum = functools.reduce(extend_checksum, [b"eloquent", *[b"x"] * 4], 0)
+    say(server, Request(0, fragments(end=End(5, checksum, b""))), now=121.0)
+    assert requests(server) == [StreamRequested(0, "eloquent", b"xxxx")]
 
 
 def test_a_request_that_never_gets_whole_is_dropped_in_time_whatever_pings_say() -> None:
@@ -338,7 +391,7 @@ ACKS = st.builds(
     st.booleans(),
     st.integers(0, 2048),
 )
-WHOLE = st.sampled_from([whole_request(name) for name in ("eloquent", "duplicate-10", "nonsense", "grpc")])
+WHOLE = st.sampled_from([whole_request(name) for name in (b"eloquent", b"duplicate-10", b"nonsense", b"grpc")])
 PAYLOADS = st.one_of(WHOLE, DATA, ACKS, st.binary(max_size=9))
 TOKENS = st.sampled_from(["none", "own", "own", "own", "other's"])
 SAID: st.SearchStrategy[Any] = st.one_of(
@@ -459,7 +512,7 @@ def test_a_datagram_costs_no_more_where_many_streams_are_open() -> None:
         server = endpoint()
         ours = token(server)
         for stream_id in range(streams):
-            say(server, Open(ours, stream_id, whole_request("retransmit")))
+            say(server, Open(ours, stream_id, whole_request(b"retransmit")))
         (session,) = server.sessions
         for number in range(20):
             for stream_id in range(streams):

@@ -1,6 +1,7 @@
 """Both sides of a session together: over a terrible network, and when they lose sight of each other."""
 
 import itertools
+import random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from eloquent import schemes
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.client_stream import REQUEST_PART
 from eloquent.protocol.datagram import (
     MAX_DATAGRAM,
     Answer,
@@ -30,6 +32,7 @@ from eloquent.protocol.datagram import (
     encode_datagram,
 )
 from eloquent.protocol.frames import Ack, Data, End, Fragment, decode_payload, encode_payload
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import (
     ClientSession,
     ReaderState,
@@ -53,15 +56,22 @@ def client_session(connection_id: bytes = ID, tally: Tally | None = None) -> Cli
     return ClientSession(connection_id, schemes.get, token=TOKEN, tally=tally)
 
 
-def server_session(connection_id: bytes = ID) -> ServerSession:
-    return ServerSession(connection_id, schemes.get, address=("10.0.0.1", 1000))
+def server_session(connection_id: bytes = ID, limits: EndpointLimits | None = None) -> ServerSession:
+    return ServerSession(connection_id, schemes.get, address=("10.0.0.1", 1000), limits=limits)
 
 
 class Chat:
     """A client (a), a server (b) that answers each request with its tokens, and the path between them."""
 
-    def __init__(self, net: Any, path: Any = None, *, answers: dict[bytes, list[bytes]] | None = None) -> None:
-        self.client, self.server = client_session(), server_session()
+    def __init__(
+        self,
+        net: Any,
+        path: Any = None,
+        *,
+        answers: dict[bytes, list[bytes]] | None = None,
+        limits: EndpointLimits | None = None,
+    ) -> None:
+        self.client, self.server = client_session(), server_session(limits=limits)
         self.pair = net.EndpointPair(self.client, self.server, path)
         self.pair.on_event = self._on_event
         self.answers = answers if answers is not None else {}
@@ -100,6 +110,16 @@ class Chat:
 
 def whole(stream_id: int, tokens: list[bytes], trailer: bytes) -> list[object]:
     return [*(StreamToken(stream_id, i, token) for i, token in enumerate(tokens)), StreamEnded(stream_id, trailer)]
+
+
+@pytest.mark.parametrize("length", [0, 1, REQUEST_PART - 1, REQUEST_PART, REQUEST_PART + 1, 3_000_000])
+def test_a_request_of_any_length_arrives_whole(net: Any, length: int) -> None:
+    request = random.Random(length).randbytes(length)
+    chat = Chat(net, net.terrible(until=1e9), limits=EndpointLimits(request=max(length, 100)))
+    chat.ask(request)
+    chat.pair.run(until=600.0)
+    assert chat.of("b", 0)[0] == StreamRequested(0, "eloquent", request)
+    assert chat.of("a", 0) == whole(0, [b"hello", b" world"], request[:9])
 
 
 @settings(max_examples=80)
@@ -317,7 +337,8 @@ def test_a_request_that_cannot_be_served_is_refused(net: Any, request_tokens: li
     forged.finish(now=0.0)
     chat.client._streams.clear()
     chat.client.open_stream(0, b"q", scheme="eloquent", now=0.0)
-    chat.client._streams[0].request = forged
+    stream = chat.client._streams[0]
+    stream.request, stream._given = forged, None
     chat.pair._heap.clear()
     chat.pair.run(until=20.0)
     assert [type(event) for event in chat.pair.events["a"]] == [StreamFailed]

@@ -119,7 +119,7 @@ class ClientEndpoint:
         """Send a request; its answer comes as `StreamToken` events, then exactly one `StreamEnded` or `StreamFailed`.
 
         Args:
-            request: At most 1 MiB.
+            request: Of any length; the server has a limit.
             scheme: Name of the scheme that carries the answer.
             now: Seconds.
 

@@ -121,13 +121,13 @@ class ClientSession(SessionBase):
 
         Args:
             stream_id: A number that this session has not seen, above those before.
-            request: At most 1 MiB.
+            request: Of any length; the server has a limit.
             scheme: Name of the scheme that carries the answer.
             now: Seconds.
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
-            LocalProtocolError: The session is closed, the request is too long, or too many streams are open.
+            LocalProtocolError: The session is closed, or too many streams are open.
         """
         if self._closed:
             raise LocalProtocolError("the session is closed")
@@ -289,9 +289,8 @@ class ClientSession(SessionBase):
         stream = self._streams.get(stream_id)
         if stream is None or self.token is None:
             return []
-        requests = [] if stream.request is None else stream.request.datagrams_to_send(now=now)
         datagrams = []
-        for payload in requests:
+        for payload in stream.request_datagrams(now=now):
             self._opened = True
             kind = Request(stream_id, payload) if self._established else Open(self.token, stream_id, payload)
             datagrams.append(self._frame(kind))

@@ -1,7 +1,8 @@
 """One stream of a client's session: the request that it sends, the answer that it receives, and what its reader is told.
 
 Rules of this file
-- A request is itself a stream of two tokens, the scheme's name and the request, sent by retransmission.
+- A request is itself a stream: the scheme's name, and then the request in parts, each a token, sent by retransmission. A
+  part is given to the sender when there is room for it, so that of a long request only little waits there.
 - A stream that is over for the protocol may still have tokens for its reader; its end comes after the last of them.
 """
 
@@ -18,6 +19,8 @@ from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.senders.retransmit import RetransmitSender
 from eloquent.protocol.session_events import ClientEvent, StreamEnded, StreamFailed, StreamToken
 
+REQUEST_PART = 64 * 1024  # bytes of a request that make a token; a server sees by each that a long one gets on
+_PARTS_AHEAD = 256  # unacknowledged fragments of a request up to which the next part is given to its sender
 REQUEST_MAX_TIMEOUT = 2.0  # seconds between repetitions of a request, and of Hello: a person waits for the answer
 
 
@@ -40,7 +43,18 @@ class ClientStream:
         failure: Why it failed; told after the tokens that came before.
     """
 
-    __slots__ = ("_body", "_budget", "_rtt", "_scheme", "_stream_id", "answer", "failure", "heard_at", "request")
+    __slots__ = (
+        "_body",
+        "_budget",
+        "_given",
+        "_rtt",
+        "_scheme",
+        "_stream_id",
+        "answer",
+        "failure",
+        "heard_at",
+        "request",
+    )
 
     def __init__(
         self,
@@ -65,15 +79,22 @@ class ClientStream:
         self.send_request(now=now)
 
     def send_request(self, *, now: float) -> None:
-        """Send the request, all of it anew if it was sent before.
-
-        Raises:
-            LocalProtocolError: The request is too long.
-        """
+        """Send the request, all of it anew if it was sent before."""
         self.request = RetransmitSender(budget=self._budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
         self.request.send_token(self._scheme.encode(), now=now)
-        self.request.send_token(self._body, now=now)
-        self.request.finish(now=now)
+        self._given: int | None = 0  # bytes of the request that its sender has; None when it has all
+
+    def request_datagrams(self, *, now: float) -> list[bytes]:
+        """Hand over what of the request is to be sent now, in order."""
+        if self.request is None:
+            return []
+        while self._given is not None and self.request.backlog < _PARTS_AHEAD:
+            self.request.send_token(self._body[self._given : self._given + REQUEST_PART], now=now)
+            self._given += REQUEST_PART
+            if self._given >= len(self._body):
+                self.request.finish(now=now)
+                self._given = None
+        return self.request.datagrams_to_send(now=now)
 
     def check_request(self) -> str | None:
         """Note whether the server has the request, and return why it was given up, or None if it was not."""

@@ -22,7 +22,7 @@ class EndpointLimits:
         request: Bytes of one request.
         requests_per_session: Bytes that the unfinished requests of one session take.
         requests: Bytes that unfinished requests take in all.
-        request_time: Seconds from a request's first datagram until it has to be whole.
+        request_time: Seconds in which a request has to get on: from its first datagram to its first part, and from part to part.
         silence: Seconds without a datagram after which a session with open streams is given up.
         idle: Seconds without an open stream after which a session is forgotten, whatever else its client says.
         remembered: Connection ids of sessions that are over, none of which begins anew.

@@ -3,15 +3,16 @@
 Rules of this file
 - A stream is served at most once. The last ones that are over are remembered, and every lower id counts as over too,
   so that a late or repeated request never starts anything again.
-- A request is two tokens, the scheme's name and the request; its receiver takes as much memory as the limits say, and
-  it has to be whole in time. An answer is sent by the scheme that the request names, if the server offers it.
+- A request is the scheme's name, a token, and then one or more that make the request together. It takes as much memory as
+  the limits say, and each of its tokens has to come in time. An answer is sent by the scheme that the request names, if the
+  server offers it.
 - `Cancel` asks for the stream not to be here any more, so it is confirmed even for a stream that never was. A stream
   that ends here for another reason is cancelled as well, and again whenever the client asks about it.
 - Who gives the session up says so (`Close`): the way to the client may still be open.
 """
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.address_token import Address
@@ -38,6 +39,7 @@ from eloquent.protocol.datagram import (
     Request,
     RequestAck,
 )
+from eloquent.protocol.frames import MAX_TOKEN
 from eloquent.protocol.limits import ByteBudget, EndpointLimits
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.session_base import SchemeLookup, SessionBase, Tally, remember
@@ -51,6 +53,9 @@ from eloquent.protocol.session_events import (
 )
 
 MAX_SCHEME_NAME = 64  # bytes
+_LEAST = 2  # parts of a request: the name of a scheme, and what is asked, which may be empty if it is one part
+_PART_COST = 64  # bytes that a part takes beside its content
+_NO_REQUEST = "a request is the name of a scheme, and what is asked"
 
 
 @dataclass(slots=True)
@@ -58,17 +63,19 @@ class _Stream:
     """A request that is not whole yet, or its answer.
 
     Attributes:
-        began: Seconds; when its first datagram came.
+        got_on_at: Seconds; when its first datagram came, or the last of its parts that is whole.
         request: Receives the request.
         held: Bytes that the session's budget counts for it.
-        parts: Of the request: the scheme's name and the request itself.
+        parts: Of the request: the scheme's name, and what of the request itself has come.
+        length: Bytes of the request itself that have come.
         answer: Sends the answer, from the moment when the request is whole.
     """
 
-    began: float
+    got_on_at: float
     request: Receiver
-    held: int
-    parts: list[bytes]
+    held: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    length: int = 0
     answer: StreamSender | None = None
 
 
@@ -222,7 +229,7 @@ class ServerSession(SessionBase):
         stream = self._streams.get(stream_id)
         if stream is None:
             return None
-        return stream.began + self._limits.request_time if stream.answer is None else stream.answer.get_timer()
+        return stream.got_on_at + self._limits.request_time if stream.answer is None else stream.answer.get_timer()
 
     def _stream_datagrams(self, stream_id: int, now: float) -> list[bytes]:
         stream = self._streams.get(stream_id)
@@ -281,7 +288,7 @@ class ServerSession(SessionBase):
                 limit = self._limits.streams_per_session
                 self._control.append(Cancelled(stream_id, f"the session has {limit} streams open, which is its limit"))
                 return
-            stream = _Stream(now, Receiver(max_token=self._limits.request), 0, [])
+            stream = _Stream(now, Receiver(max_token=min(self._limits.request, MAX_TOKEN)))
         elif stream.answer is not None:
             stream.request.receive_datagram(payload, now=now)  # a repetition, which wants its acknowledgement
             self._touch(stream_id)
@@ -296,9 +303,8 @@ class ServerSession(SessionBase):
         while (event := stream.request.next_event()) is not None:
             match event:
                 case TokenReceived(data=data):
-                    stream.parts.append(data)
-                    if len(stream.parts) > 2 or len(stream.parts[0]) > MAX_SCHEME_NAME:
-                        self._refuse(stream_id, "a request is the name of a scheme and one body", now)
+                    if (reason := self._add_part(stream, data, now)) is not None:
+                        self._refuse(stream_id, reason, now)
                         return
                 case StreamFinished():
                     self._begin(stream_id, stream, now)
@@ -306,17 +312,32 @@ class ServerSession(SessionBase):
                 case StreamBroken(reason):
                     self._refuse(stream_id, f"the request is refused: {reason}", now)
                     return
-        held = stream.request.held + sum(map(len, stream.parts))
+        held = stream.request.held + stream.length + _PART_COST * len(stream.parts)
         if self._budget.take(held - stream.held):
             stream.held = held
         else:
             self._refuse(stream_id, "the server has no room for more unfinished requests", now)
 
+    def _add_part(self, stream: _Stream, part: bytes, now: float) -> str | None:
+        """Keep a part of a request, and return why that cannot be, or None."""
+        if not stream.parts:
+            if len(part) > MAX_SCHEME_NAME:
+                return _NO_REQUEST
+        elif len(stream.parts) > 1 and not (part and stream.parts[-1]):
+            return "a request of several parts has an empty one"
+        else:
+            stream.length += len(part)
+        stream.parts.append(part)
+        stream.got_on_at = now
+        return (
+            f"the request is longer than {self._limits.request} bytes" if stream.length > self._limits.request else None
+        )
+
     def _begin(self, stream_id: int, stream: _Stream, now: float) -> None:
-        if len(stream.parts) != 2:
-            self._refuse(stream_id, "a request is the name of a scheme and one body", now)
+        if len(stream.parts) < _LEAST:
+            self._refuse(stream_id, _NO_REQUEST, now)
             return
-        name, request = stream.parts
+        name, *parts = stream.parts
         try:
             scheme = self._scheme_of(name.decode())
         except (UnicodeDecodeError, ConfigurationError):
@@ -328,7 +349,7 @@ class ServerSession(SessionBase):
         self._release(stream)
         stream.answer = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
         stream.parts = []
-        self._events.append(StreamRequested(stream_id, scheme.name, request))
+        self._events.append(StreamRequested(stream_id, scheme.name, b"".join(parts)))
 
     def _release(self, stream: _Stream) -> None:
         self._budget.take(-stream.held)
