@@ -28,6 +28,7 @@ from eloquent.protocol.datagram import (
 )
 from eloquent.protocol.session import (
     ClientEvent,
+    RequestState,
     ServerEvent,
     ServerSession,
     SessionLost,
@@ -317,7 +318,7 @@ def test_nobody_listens_is_known_in_3_s() -> None:
         client.open_stream(b"request", scheme="eloquent")
         async with asyncio.timeout(30):
             await reader.over.wait()
-        assert reader.events[0] == StreamFailed(0, "nobody listens at the server's address")
+        assert reader.events[0] == StreamFailed(0, "nobody listens at the server's address", RequestState.UNFINISHED)
         client.close()
         return loop.time() - began
 

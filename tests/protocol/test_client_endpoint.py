@@ -22,7 +22,7 @@ from eloquent.protocol.datagram import (
 )
 from eloquent.protocol.frames import Ack, encode_payload
 from eloquent.protocol.limits import EndpointLimits
-from eloquent.protocol.session import SessionLost, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session import RequestState, SessionLost, StreamEnded, StreamFailed, StreamToken
 
 
 def kinds(sent: list[tuple[float, bytes]], kind: type) -> list[float]:
@@ -189,7 +189,7 @@ def test_nobody_listens(net: Any) -> None:
     for at in (0.01, 0.51, 1.51):
         talk.pair.at(at, lambda: talk.client.path_refused(now=talk.now))
     talk.pair.run(until=3.0)
-    assert talk.ends()[0] == StreamFailed(0, "nobody listens at the server's address")
+    assert talk.ends()[0] == StreamFailed(0, "nobody listens at the server's address", RequestState.UNFINISHED)
 
 
 def test_a_refusal_of_long_ago_says_nothing_of_a_new_question(net: Any) -> None:
@@ -216,7 +216,7 @@ def test_a_full_server_says_so(net: Any) -> None:
     talk.ask(b"long")
     talk.ask(b"q", "duplicate-2", at=1.0)
     talk.pair.run(until=3.0)
-    assert talk.ends()[0] == StreamFailed(1, "the server has 1 sessions, which is its limit")
+    assert talk.ends()[0] == StreamFailed(1, "the server has 1 sessions, which is its limit", RequestState.UNFINISHED)
 
 
 def slow_reader(talk: Any, rate: float) -> None:

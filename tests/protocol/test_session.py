@@ -36,6 +36,7 @@ from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import (
     ClientSession,
     ReaderState,
+    RequestState,
     ServerSession,
     SessionLost,
     StreamCancelled,
@@ -341,7 +342,8 @@ def test_a_request_that_cannot_be_served_is_refused(net: Any, request_tokens: li
     stream.request, stream._given = forged, None
     chat.pair._heap.clear()
     chat.pair.run(until=20.0)
-    assert [type(event) for event in chat.pair.events["a"]] == [StreamFailed]
+    (failed,) = chat.pair.events["a"]
+    assert (type(failed), failed.request) == (StreamFailed, RequestState.REFUSED)
     assert chat.pair.events["b"] == []
 
 

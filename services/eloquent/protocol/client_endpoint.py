@@ -30,7 +30,7 @@ from eloquent.protocol.datagram import (
 )
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.session_base import SchemeLookup, Tally
-from eloquent.protocol.session_events import ClientEvent, StreamEnded, StreamFailed
+from eloquent.protocol.session_events import ClientEvent, RequestState, StreamEnded, StreamFailed
 
 REFUSED_LIMIT = 2.0  # seconds for which the network says that nobody listens, and nobody else says anything
 MAX_LEFT = 64  # connection ids of one's own that are remembered when their sessions are over
@@ -38,19 +38,17 @@ MAX_LEFT = 64  # connection ids of one's own that are remembered when their sess
 
 @dataclass(slots=True)
 class _Stream:
-    """Where a stream is, and what to ask again.
+    """Where a stream is.
 
     Attributes:
         session: The session that carries it.
         scheme: Name of its scheme.
-        request: The request.
         asked_at: Seconds.
         moved: Whether it was asked again.
     """
 
     session: ClientSession
     scheme: str
-    request: bytes
     asked_at: float
     moved: bool = False
 
@@ -128,7 +126,7 @@ class ClientEndpoint:
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
-            LocalProtocolError: The endpoint is closed, the request is too long, or too many streams are open.
+            LocalProtocolError: The endpoint is closed, or too many streams are open.
         """
         if self._closed:
             raise LocalProtocolError("the endpoint is closed")
@@ -136,7 +134,7 @@ class ClientEndpoint:
         session.open_stream(self._next_stream, request, scheme=scheme, now=now)
         stream_id = self._next_stream
         self._next_stream += 1
-        self._streams[stream_id] = _Stream(session, scheme, request, now)
+        self._streams[stream_id] = _Stream(session, scheme, now)
         return stream_id
 
     def cancel_stream(self, stream_id: int, *, now: float) -> None:
@@ -216,8 +214,8 @@ class ClientEndpoint:
         """Hand over what is to be sent now, in order."""
         datagrams, self._replies = self._replies, []
         for session in list(self._sessions.values()):
-            for stream_id in session.take_unheard():
-                self._ask_again(stream_id, now)
+            for stream_id, request in session.take_unheard().items():
+                self._ask_again(stream_id, request, now)
         for session in self._sessions.values():
             datagrams += session.datagrams_to_send(now=now)
         for session in [session for session in self._sessions.values() if session.is_spent]:
@@ -248,8 +246,9 @@ class ClientEndpoint:
         """Do what is due at `now`."""
         for stream_id, due in self._refusals():
             if due <= now:
+                state = self._streams[stream_id].session.request_state(stream_id)
                 self.cancel_stream(stream_id, now=now)
-                self._events.append(StreamFailed(stream_id, "nobody listens at the server's address"))
+                self._events.append(StreamFailed(stream_id, "nobody listens at the server's address", state))
         for session in self._sessions.values():
             session.handle_timer(now=now)
 
@@ -285,7 +284,7 @@ class ClientEndpoint:
             for other in self._sessions.values():
                 other.offer_token(self._token, now=now)
 
-    def _ask_again(self, stream_id: int, now: float) -> None:
+    def _ask_again(self, stream_id: int, request: bytes, now: float) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -294,10 +293,10 @@ class ClientEndpoint:
             stream.moved = True
             stream.session = self._session_of(stream.scheme)
             try:
-                stream.session.open_stream(stream_id, stream.request, scheme=stream.scheme, now=now)
+                stream.session.open_stream(stream_id, request, scheme=stream.scheme, now=now)
             except LocalProtocolError as error:
                 failure = str(error)
             else:
                 return
         del self._streams[stream_id]
-        self._events.append(StreamFailed(stream_id, failure))
+        self._events.append(StreamFailed(stream_id, failure, RequestState.UNFINISHED))

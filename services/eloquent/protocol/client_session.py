@@ -40,7 +40,7 @@ from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.repetition import Repetition
 from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, SessionBase, Tally, remember
-from eloquent.protocol.session_events import ClientEvent, SessionLost, StreamToken
+from eloquent.protocol.session_events import ClientEvent, RequestState, SessionLost, StreamToken
 
 MAX_STREAMS = 256  # open at once in one session; more than one client ever reads
 HELLO_TIMEOUT = 0.5  # seconds to the first repetition of Hello, doubled at each
@@ -88,7 +88,7 @@ class ClientSession(SessionBase):
         self._readable: dict[int, None] = {}  # streams that may have events
         self._paused: set[int] = set()
         self._gone: OrderedDict[int, bytes | None] = OrderedDict()  # the last acknowledgement, if it ended well
-        self._unheard: list[int] = []
+        self._unheard: dict[int, bytes] = {}
         self._cancelling: dict[int, Repetition] = {}
         self._hello: Repetition | None = None
         self._opened = False  # the server may have the session
@@ -149,6 +149,11 @@ class ClientSession(SessionBase):
         self._unread.pop(stream_id, None)
         self._discard(stream_id)
 
+    def request_state(self, stream_id: int) -> RequestState:
+        """Return what is known of the request of a stream."""
+        stream = self._streams.get(stream_id)
+        return RequestState.TAKEN if stream is None or stream.request is None else RequestState.UNFINISHED
+
     def pause(self, stream_id: int) -> None:
         """Hold back the events of a stream, whose reader is slow; the server is slowed down as well."""
         if stream_id in self._streams or stream_id in self._unread:
@@ -175,9 +180,9 @@ class ClientSession(SessionBase):
         if self.token is None:
             self._take_token(token, now)
 
-    def take_unheard(self) -> list[int]:
-        """Return the streams of which the server said that it did nothing when it ended the session, once."""
-        unheard, self._unheard = self._unheard, []
+    def take_unheard(self) -> dict[int, bytes]:
+        """Return the streams of which the server said that it did nothing when it ended the session, and their requests, once."""
+        unheard, self._unheard = self._unheard, {}
         return unheard
 
     def lose(self, reason: str, *, renew: bool) -> None:
@@ -190,7 +195,9 @@ class ClientSession(SessionBase):
         if self._closed:
             return
         if renew:
-            self._unheard = [stream_id for stream_id, stream in self._streams.items() if stream.request is not None]
+            self._unheard = {
+                stream_id: stream.body for stream_id, stream in self._streams.items() if stream.request is not None
+            }
             for stream_id in self._unheard:
                 del self._streams[stream_id]
                 self._stream_timers.set(stream_id, None)
@@ -310,7 +317,7 @@ class ClientSession(SessionBase):
             case Cancelled(stream_id, reason):
                 self._cancelling.pop(stream_id, None)
                 if stream_id in self._streams:
-                    self._end(stream_id, failure=reason or "the server dropped the stream")
+                    self._end(stream_id, failure=reason or "the server dropped the stream", refused=True)
                 self._note_idle(now)
             case Pong():
                 pass
@@ -357,7 +364,7 @@ class ClientSession(SessionBase):
                 self._control.append(Cancel(stream_id))
             return
         stream.answer.receive_datagram(payload, now=now)
-        stream.request = None  # who answers has the request
+        stream.note_taken()  # who answers has the request
         stream.heard_at = now
         self._established = True
         self._readable[stream_id] = None
@@ -396,11 +403,14 @@ class ClientSession(SessionBase):
         self._control.append(Cancel(stream_id))
         self._cancelling[stream_id] = Repetition(now + CANCEL_TIMEOUT, 2 * CANCEL_TIMEOUT, CANCEL_MAX_TIMEOUT)
 
-    def _end(self, stream_id: int, *, last_ack: bytes | None = None, failure: str | None = None) -> None:
+    def _end(
+        self, stream_id: int, *, last_ack: bytes | None = None, failure: str | None = None, refused: bool = False
+    ) -> None:
         """Note that a stream is over for the protocol, and keep what its reader has not seen."""
         stream = self._streams.pop(stream_id)
         self._stream_timers.set(stream_id, None)
-        stream.failure = failure
+        if failure is not None:
+            stream.fail(failure, refused=refused)
         self._unread[stream_id] = stream
         self._readable[stream_id] = None
         remember(self._gone, stream_id, last_ack)

@@ -17,7 +17,7 @@ from eloquent.protocol.contract import (
 )
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.senders.retransmit import RetransmitSender
-from eloquent.protocol.session_events import ClientEvent, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session_events import ClientEvent, RequestState, StreamEnded, StreamFailed, StreamToken
 
 REQUEST_PART = 64 * 1024  # bytes of a request that make a token; a server sees by each that a long one gets on
 _PARTS_AHEAD = 256  # unacknowledged fragments of a request up to which the next part is given to its sender
@@ -37,20 +37,21 @@ class ClientStream:
         now: Seconds.
 
     Attributes:
+        body: The same, until the server has it.
         request: Sends the request; None once the server has it.
         answer: The same.
         heard_at: Seconds; when the server last spoke of the stream, or the stream was opened.
-        failure: Why it failed; told after the tokens that came before.
+        failure: That it failed; told after the tokens that came before.
     """
 
     __slots__ = (
-        "_body",
         "_budget",
         "_given",
         "_rtt",
         "_scheme",
         "_stream_id",
         "answer",
+        "body",
         "failure",
         "heard_at",
         "request",
@@ -69,12 +70,12 @@ class ClientStream:
     ) -> None:
         self._stream_id = stream_id
         self._scheme = scheme
-        self._body = body
+        self.body = body
         self._budget = budget
         self._rtt = rtt
         self.answer = answer
         self.heard_at = now
-        self.failure: str | None = None
+        self.failure: StreamFailed | None = None
         self.request: StreamSender | None
         self.send_request(now=now)
 
@@ -89,9 +90,9 @@ class ClientStream:
         if self.request is None:
             return []
         while self._given is not None and self.request.backlog < _PARTS_AHEAD:
-            self.request.send_token(self._body[self._given : self._given + REQUEST_PART], now=now)
+            self.request.send_token(self.body[self._given : self._given + REQUEST_PART], now=now)
             self._given += REQUEST_PART
-            if self._given >= len(self._body):
+            if self._given >= len(self.body):
                 self.request.finish(now=now)
                 self._given = None
         return self.request.datagrams_to_send(now=now)
@@ -101,10 +102,24 @@ class ClientStream:
         while self.request is not None and (event := self.request.next_event()) is not None:
             match event:
                 case StreamAcknowledged():
-                    self.request = None
+                    self.note_taken()
                 case PeerLost(reason):
                     return reason
         return None
+
+    def note_taken(self) -> None:
+        """Note that the server has the request."""
+        self.request, self.body = None, b""
+
+    def fail(self, reason: str, *, refused: bool) -> None:
+        """Note that the stream is over without a proper end.
+
+        Args:
+            reason: One sentence.
+            refused: Whether the server says so.
+        """
+        state = RequestState.REFUSED if refused else RequestState.UNFINISHED
+        self.failure = StreamFailed(self._stream_id, reason, RequestState.TAKEN if self.request is None else state)
 
     def next_event(self) -> ClientEvent | None:
         """Return the oldest event that the reader has not taken, or None; nothing follows the end or the failure."""
@@ -115,7 +130,7 @@ class ClientStream:
                 return StreamEnded(self._stream_id, trailer)
             case StreamBroken(reason):
                 return StreamFailed(self._stream_id, reason)
-        return None if self.failure is None else StreamFailed(self._stream_id, self.failure)
+        return self.failure
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""

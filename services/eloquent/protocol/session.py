@@ -7,6 +7,7 @@ from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import Tally
 from eloquent.protocol.session_events import (
     ClientEvent,
+    RequestState,
     ServerEvent,
     SessionEvent,
     SessionLost,
@@ -22,6 +23,7 @@ __all__ = [
     "ClientEvent",
     "ClientSession",
     "ReaderState",
+    "RequestState",
     "ServerEvent",
     "ServerSession",
     "SessionEvent",

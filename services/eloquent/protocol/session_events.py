@@ -1,6 +1,7 @@
 """What a session tells its owner."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from eloquent.protocol.contract import StreamAccount
 
@@ -46,12 +47,24 @@ class StreamCancelled:
     stream_id: int
 
 
+class RequestState(Enum):
+    """What a client knows of a request whose stream has failed."""
+
+    UNFINISHED = "unfinished"
+    """The server has not said that it has all of it."""
+    REFUSED = "refused"
+    """The server does not want it."""
+    TAKEN = "taken"
+    """The server has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamFailed:
-    """Either side: the stream is over without a proper end."""
+    """Either side: the stream is over without a proper end; `request` is of the client."""
 
     stream_id: int
     reason: str
+    request: RequestState = RequestState.TAKEN
 
 
 @dataclass(frozen=True, slots=True)

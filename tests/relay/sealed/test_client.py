@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eloquent.protocol.session import SessionLost, StreamEnded, StreamFailed, StreamToken
+from eloquent.protocol.session import RequestState, SessionLost, StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.sealed import association
 from eloquent.relay.sealed.client import REST_LIMIT
 from eloquent.relay.sealed.transport import EPOCH_SIZE, EPOCH_TIME, EPOCHS_AHEAD
@@ -317,7 +317,7 @@ def test_a_full_server_says_so(sealed: Any) -> None:
     talk = sealed.Talk(seal_limits=sealed.limits(associations=0))
     talk.ask(b"q")
     talk.pair.run(until=5.0)
-    assert StreamFailed(0, "the server has as many associations as it allows") in talk.ends()
+    assert StreamFailed(0, "the server has as many associations as it allows", RequestState.UNFINISHED) in talk.ends()
 
 
 def test_a_closed_server_tells_its_clients(sealed: Any) -> None:
@@ -347,7 +347,7 @@ def test_nobody_listens(sealed: Any) -> None:
     for tenth in range(1, 100):
         talk.pair.at(tenth / 10, lambda: talk.client.path_refused(now=talk.now))
     talk.pair.run(until=4.0)
-    assert talk.ends() == [StreamFailed(0, "nobody listens at the server's address")]
+    assert talk.ends() == [StreamFailed(0, "nobody listens at the server's address", RequestState.UNFINISHED)]
 
 
 def test_a_server_that_comes_back_at_once_is_found_before_the_network_is_believed(sealed: Any) -> None:
