@@ -6,6 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
+from eloquent import schemes
+from eloquent.api.v1.exchange_pb2 import HttpRequest
+from eloquent.drivers.udp import UdpClient
+from eloquent.protocol.session import StreamEnded
+from eloquent.relay.exchange import encode_begin, encode_resume
+
 CHAT = "/v1/chat/completions"
 
 
@@ -62,6 +68,28 @@ def test_a_stop_tells_the_clients_of_answers_that_are_cut(relaying: Any) -> None
             await asyncio.sleep(0)
             await pair.origin.drain(0.1)
             assert b'"message": "the answer was cut"' in await last
+
+    relaying.run(main())
+
+
+def test_a_stream_on_a_dead_path_does_not_hold_back_who_comes_for_its_answer(relaying: Any) -> None:
+    """The answer is far longer than what waits for a reader who does not acknowledge."""
+    events = [b"data: %d\n\n" % i for i in range(4000)]
+
+    async def main() -> None:
+        async with relaying.pair(relaying.event_stream(*events)) as pair:
+            came: dict[str, list[Any]] = {"first": [], "second": []}
+            first = await UdpClient.connect(pair.path.address, schemes.get, came["first"].append)
+            first.open_stream(encode_begin(b"i" * 16, HttpRequest(method="GET", target="/")), scheme="eloquent")
+            await relaying.until(lambda: came["first"])
+            pair.path.is_down = True
+            second = await UdpClient.connect(pair.origin.server.address, schemes.get, came["second"].append)
+            second.open_stream(encode_resume(b"i" * 16, 1), scheme="eloquent")
+            async with asyncio.timeout(10.0):
+                await relaying.until(lambda: came["second"] and isinstance(came["second"][-1], StreamEnded))
+            assert [event.data for event in came["second"][:-1]] == events
+            first.close()
+            second.close()
 
     relaying.run(main())
 

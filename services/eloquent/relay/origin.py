@@ -3,6 +3,7 @@
 Rules of this file
 - An answer belongs to its id, not to the session that asked for it: who comes back, on whatever session, goes on where it was.
 - The model is asked once for each id, however often that is asked for.
+- An answer has one reader: who comes for it takes it over, or a stream on a path that has died would hold it back.
 - An answer is over when an edge has all of it, or says that it is not wanted (`Cancel`). An edge that is only gone may come
   back: its answer goes on into its log, and is ended when nobody has come for `keep` seconds.
 """
@@ -186,10 +187,14 @@ class Origin:
         if reader.answer.expiry is not None:
             reader.answer.expiry.cancel()
             reader.answer.expiry = None
+        before = [other for other in self._readers.values() if other.answer is reader.answer]
         reader.wake = partial(self._give, reader)
         self._readers[reader.session, reader.stream_id] = reader
         self._empty.clear()
         self._give(reader)
+        for other in before:
+            self._detach(other.session, other.stream_id)
+            self._refuse(other.session, other.stream_id, Outcome.BROKEN, "the answer goes on by another stream")
 
     def _detach(self, session: ServerSession, stream_id: int) -> _Reader | None:
         """Take a stream from its answer, which is kept for some time when nobody else reads it."""
