@@ -15,6 +15,7 @@ ROLES = [
     telemetry.OriginMetrics,
     telemetry.SessionMetrics,
     telemetry.EdgeMetrics,
+    telemetry.ListenerMetrics,
     telemetry.ProbeMetrics,
     telemetry.CarrierMetrics,
 ]

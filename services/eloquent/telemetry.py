@@ -298,6 +298,21 @@ class EdgeMetrics(SessionMetrics):
         self.given_up_streams = _given_up(self)
 
 
+class ListenerMetrics(_Family):
+    """Of an origin relay's connections over TCP."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.connections = self._gauge(
+            "eloquent_tcp_connections", "Connections over TCP that are open at an origin relay."
+        )
+        self.refused_connections = self._counter(
+            "eloquent_refused_connections_total",
+            "Connections over TCP that were closed at once, by reason (full, source if one address has too many).",
+            ("reason",),
+        )
+
+
 class ProbeMetrics(_Family):
     """The link probe's: what the links do to a steady trickle of datagrams."""
 

@@ -152,6 +152,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         protocol = factory()
         transport = MemoryTransport(self, protocol, address, remote_addr)
         self.sockets[address] = transport
+        protocol.connection_made(transport)
         return transport, protocol
 
 

@@ -70,3 +70,9 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, s
         read_settings(EdgeSettings, "edge", {}, file=file, environment={})
     assert str(file) in str(refused.value)
     assert said in str(refused.value)
+
+
+def test_a_certificate_without_its_key_is_refused() -> None:
+    flags = {"upstream": "http://m", "key_file": Path("k"), "certificate": Path("c")}
+    with pytest.raises(ConfigurationError, match="a certificate and its key are named together"):
+        read_settings(OriginSettings, "origin", flags, environment={})

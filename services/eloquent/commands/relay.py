@@ -20,7 +20,10 @@ MaxRequest = Annotated[int | None, typer.Option(help="Bytes of a request; at mos
 def origin(
     *,
     upstream: Annotated[str | None, typer.Option(help="URL of the model server.")] = None,
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT for edges, over UDP.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT for edges, over UDP and TCP.")] = None,
+    tcp: Annotated[bool | None, typer.Option("--tcp/--no-tcp", help="Let edges in over TCP too.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file, to speak TLS with edges over TCP.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     schemes: Annotated[str | None, typer.Option(help="Schemes that edges may ask for, comma separated.")] = None,
     keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
     silence: Annotated[float | None, typer.Option(help="Seconds of the model's silence that end an answer.")] = None,

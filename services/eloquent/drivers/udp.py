@@ -1,5 +1,7 @@
 """Endpoints over UDP with asyncio: the loop's clock goes in, datagrams come out.
 
+What carries the datagrams is a `DatagramTransport` of asyncio's: a socket's, or another that looks like one.
+
 Rules of this file
 - No protocol logic: what a datagram means, when to repeat it and whom to admit is for the endpoints.
 - After each input: send what waits, hand out the events, set the timer anew. Owners call the methods here, which do that.
@@ -26,6 +28,7 @@ from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, T
 from eloquent.protocol.session_base import SchemeLookup
 
 SEND_BUFFER = 256 * 1024  # bytes that may wait for room in the kernel's buffer; what comes then is dropped
+MAX_PORT = 65535  # of sockets; clients of other transports have addresses with higher ones
 _SECRET_SIZE = 32  # bytes
 
 _log = logging.getLogger(__name__)
@@ -41,7 +44,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
 
     Attributes:
         malformed: Datagrams dropped because they were malformed or broke the protocol.
-        unsent: Datagrams dropped because the kernel had no room for them.
+        unsent: Datagrams dropped because there was no room for them on the way, or no way any more.
     """
 
     _transport: Any  # a DatagramTransport that also tells what waits in its buffer, as those of asyncio and uvloop do
@@ -55,8 +58,12 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         self._due: float | None = None  # when the timer fires
         self._running = False
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport that carries the datagrams from now on."""
+        self._transport = transport
+
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        """Take a datagram from the transport."""
+        """Take a datagram from a transport."""
         try:
             self._receive(data, (addr[0], addr[1]))
         except RemoteProtocolError as error:
@@ -99,10 +106,14 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         self._run()
 
     def _send(self, data: bytes, address: Address | None = None) -> None:
-        if self._transport.get_write_buffer_size() > SEND_BUFFER:
+        transport = self._transport_to(address)
+        if transport is None or transport.get_write_buffer_size() > SEND_BUFFER:
             self.unsent += 1
         else:
-            self._transport.sendto(data, address)
+            transport.sendto(data, address)
+
+    def _transport_to(self, address: Address | None) -> Any:  # noqa: ARG002 - a client has one server
+        return self._transport
 
     @abstractmethod
     def _receive(self, data: bytes, source: Address) -> None:
@@ -161,7 +172,7 @@ class UdpClient(_Driver):
             OSError: There is no way to that address.
         """
         client = cls(endpoint, on_event)
-        client._transport, _ = await client._loop.create_datagram_endpoint(lambda: client, remote_addr=address)
+        await client._loop.create_datagram_endpoint(lambda: client, remote_addr=address)
         return client
 
     def say_hello(self) -> None:
@@ -236,6 +247,8 @@ class UdpServer(_Driver):
         super().__init__(endpoint)
         self.endpoint = endpoint
         self._on_event = on_event
+        self._others: dict[Address, asyncio.DatagramTransport] = {}
+        self._next_port = MAX_PORT + 1
 
     @classmethod
     async def bind(
@@ -274,7 +287,7 @@ class UdpServer(_Driver):
             OSError: The address is in use or not ours.
         """
         server = cls(endpoint, on_event)
-        server._transport, _ = await server._loop.create_datagram_endpoint(lambda: server, local_addr=address)
+        await server._loop.create_datagram_endpoint(lambda: server, local_addr=address)
         return server
 
     @property
@@ -282,6 +295,25 @@ class UdpServer(_Driver):
         """Host and port that the socket is bound to."""
         host, port, *_ = self._transport.get_extra_info("sockname")
         return host, port
+
+    def attach(self, host: str, transport: asyncio.DatagramTransport) -> Address:
+        """Let a client in that another transport than the socket carries.
+
+        Args:
+            host: Where the client is.
+            transport: Carries what goes there.
+
+        Returns:
+            What stands for the client: give it to `datagram_received` with what comes from there.
+        """
+        address = host, self._next_port
+        self._next_port += 1
+        self._others[address] = transport
+        return address
+
+    def detach(self, address: Address) -> None:
+        """Forget a client's transport: what goes to its address from now on is lost."""
+        del self._others[address]
 
     def send_token(self, session: ServerSession, stream_id: int, token: bytes) -> None:
         """Queue one token of an answer (`ServerSession.send_token`)."""
@@ -307,6 +339,9 @@ class UdpServer(_Driver):
     def _turn(self, session: ServerSession) -> None:
         self.endpoint.touch(session)
         self._run()
+
+    def _transport_to(self, address: Address | None) -> Any:
+        return self._others.get(address) if address is not None and address[1] > MAX_PORT else self._transport
 
     def _receive(self, data: bytes, source: Address) -> None:
         self.endpoint.receive_datagram(data, source, now=self._loop.time())

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import socket
+import ssl
 
 from eloquent import process, schemes, telemetry
 from eloquent.addresses import format_address, listen_on, parse_address, reason_of
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.session import Tally
+from eloquent.relay.carriers.listener import WebSocketListener
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
 from eloquent.relay.sealed import udp
@@ -39,6 +41,10 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     else:
         key = load_key(settings.key_file)
         origin.server = await udp.bind(where, offered, origin.on_event, key=key, tally=tally)
+    websockets = None
+    if settings.tcp and settings.key_file is not None:
+        websockets = WebSocketListener(origin.server, telemetry.ListenerMetrics())
+        websockets.open(listen_on(format_address(where)), tls=_load_certificate(settings))
     await upstream.open()
     if settings.metrics:
         telemetry.serve(settings.metrics)
@@ -49,6 +55,8 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     await origin.drain(settings.grace)
     watching.cancel()
     origin.server.close()
+    if websockets is not None:
+        await websockets.close()
     await upstream.close()
 
 
@@ -81,3 +89,21 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     await front.drain(settings.grace)
     watching.cancel()
     uplink.close()
+
+
+def _load_certificate(settings: OriginSettings) -> ssl.SSLContext | None:
+    """Return what TLS is spoken with, or None for none.
+
+    Raises:
+        ConfigurationError: A file cannot be used.
+    """
+    if settings.certificate is None:
+        return None
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        tls.load_cert_chain(settings.certificate, settings.certificate_key)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot use the certificate {settings.certificate} with the key {settings.certificate_key}: {reason_of(error)}"
+        ) from error
+    return tls

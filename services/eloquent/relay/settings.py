@@ -89,7 +89,10 @@ class OriginSettings(RelaySettings):
 
     Attributes:
         upstream: URL of the model server.
-        listen: HOST:PORT for edges, over UDP.
+        listen: HOST:PORT for edges, over UDP, and over TCP unless in plaintext.
+        tcp: Whether to let edges in over TCP.
+        certificate: PEM file of the chain that edges over TCP are shown; None speaks no TLS there.
+        certificate_key: PEM file of its key.
         schemes: That edges may ask for.
         keep: Seconds that an answer without a reader is kept.
         silence: Seconds of the model's silence after which an answer is given up; None for never.
@@ -102,6 +105,15 @@ class OriginSettings(RelaySettings):
     keep: Annotated[float, Field(ge=0, le=3600)] = 60.0
     silence: Annotated[float, Field(gt=0)] | None = None
     max_answers: Annotated[int, Field(ge=1)] = 1000
+    tcp: bool = True
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_certificate(self) -> "OriginSettings":
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise ValueError("a certificate and its key are named together")
+        return self
 
 
 class EdgeSettings(RelaySettings):
