@@ -18,6 +18,7 @@ from eloquent import schemes, telemetry
 from eloquent.drivers.udp import UdpServer
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
+from eloquent.relay.serve import limits_for
 from eloquent.relay.settings import MAX_REQUEST
 from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
@@ -126,15 +127,20 @@ async def relay_pair(
     keep_alive: float | None = 15.0,
     silence: float | None = None,
     max_request: int = MAX_REQUEST,
+    max_held: int = 8 * MAX_REQUEST,
+    max_accepted: int = MAX_REQUEST,
+    max_asked: int = 8 * MAX_REQUEST,
     max_answers: int = 1000,
 ) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(serving(handler))
-        upstream = HttpUpstream(direct, silence=silence)
+        upstream = HttpUpstream(direct, silence=silence, max_held=max_asked)
         await upstream.open()
         stack.push_async_callback(upstream.close)
         origin = Origin(upstream, keep=keep, max_answers=max_answers)
-        origin.server = await UdpServer.bind(("127.0.0.1", 0), schemes.get, origin.on_event)
+        origin.server = await UdpServer.bind(
+            ("127.0.0.1", 0), schemes.get, origin.on_event, limits=limits_for(max_accepted)
+        )
         stack.callback(origin.server.close)
         stack.push_async_callback(origin.drain, 0.0)
         path = await Path.open(origin.server.address)
@@ -146,7 +152,7 @@ async def relay_pair(
         watching = (uplink.watch(metrics), origin.watch(telemetry.SessionMetrics(registries["origin"])))
         for task in map(asyncio.ensure_future, watching):
             stack.callback(task.cancel)
-        front = HttpFront(uplink, scheme=scheme, keep_alive=keep_alive, max_request=max_request)
+        front = HttpFront(uplink, scheme=scheme, keep_alive=keep_alive, max_request=max_request, max_held=max_held)
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)
         stack.push_async_callback(front.drain, 0.0)

@@ -39,7 +39,7 @@ def test_a_port_alone_is_all_addresses_and_schemes_are_a_list() -> None:
         ({"origin": "a:1"}, {}, "name the key file"),
         ({"origin": "a:1", "plaintext": True, "key_file": Path("k")}, {}, "name the key file"),
         ({**EDGE, "keep_alive": -1.0}, {}, "--keep-alive: "),
-        ({**EDGE, "max_request": 2_000_000}, {}, "--max-request: "),
+        ({**EDGE, "max_request": 0}, {}, "--max-request: "),
         (EDGE, {"ELOQUENT_EDGE_LISTEN": "nowhere"}, "ELOQUENT_EDGE_LISTEN: 'nowhere' is not an address"),
         (EDGE, {"ELOQUENT_EDGE_SCHEME": "grpc"}, "ELOQUENT_EDGE_SCHEME: the scheme 'grpc' is not carried by relays"),
         (EDGE, {"ELOQUENT_EDGE_SPEED": "9"}, "ELOQUENT_EDGE_SPEED: "),

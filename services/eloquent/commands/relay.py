@@ -14,7 +14,7 @@ KeyFile = Annotated[Path | None, typer.Option(help="Holds the key that both rela
 Plaintext = Annotated[bool | None, typer.Option("--plaintext", help="No key: for closed networks only.")]
 Metrics = Annotated[str | None, typer.Option(help="HOST:PORT that Prometheus asks.")]
 Grace = Annotated[float | None, typer.Option(help="Seconds for open answers after SIGTERM.")]
-MaxRequest = Annotated[int | None, typer.Option(help="Bytes of a request; at most 1,000,000.")]
+MaxRequest = Annotated[int | None, typer.Option(help="Bytes of a request; more is refused.")]
 
 
 def origin(
@@ -28,6 +28,7 @@ def origin(
     keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
     silence: Annotated[float | None, typer.Option(help="Seconds of the model's silence that end an answer.")] = None,
     max_answers: Annotated[int | None, typer.Option(help="Answers at once.")] = None,
+    max_request: MaxRequest = None,
     key_file: KeyFile = None,
     plaintext: Plaintext = None,
     metrics: Metrics = None,

@@ -50,17 +50,18 @@ class ByteBudget:
         parent: The budget that this one is a part of.
 
     Attributes:
+        limit: The same.
         held: Bytes that are held now.
     """
 
     def __init__(self, limit: int, parent: Self | None = None) -> None:
         self.held = 0
-        self._limit = limit
+        self.limit = limit
         self._parent = parent
 
     def take(self, size: int) -> bool:
         """Hold so many bytes more (fewer, if negative), and return whether the limits allow that; if not, nothing changes."""
-        if size > 0 and self.held + size > self._limit:
+        if size > 0 and self.held + size > self.limit:
             return False
         if self._parent is not None and not self._parent.take(size):
             return False

@@ -2,7 +2,8 @@
 
 Rules of this file
 - A stream that is lost is asked for again from the next token on, until none has come for `RESUME_TIMEOUT`.
-- The model is never asked twice: what was begun is resumed, or the answer fails.
+- The model is never asked twice: what was begun is resumed, or the answer fails. A request that the origin relay has not said
+  to have is sent again, under the same id, by which an origin relay knows what it has begun.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import secrets
 
 from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
 from eloquent.errors import LocalProtocolError
-from eloquent.protocol.session import StreamEnded, StreamToken
+from eloquent.protocol.session import RequestState, StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin, encode_resume
 from eloquent.relay.uplink import RelayedAnswer, Uplink
 
@@ -33,6 +34,7 @@ class EdgeAnswer:
         self._id = secrets.token_bytes(ANSWER_ID_SIZE)
         self._uplink = uplink
         self._scheme = scheme
+        self._request: bytes | None = None  # to be sent again; None once the origin relay has it
         self._position = 0  # index of the next token
         self._stream: RelayedAnswer | None = None  # None while the answer is lost
         self._lost_at = 0.0  # seconds; when the first of the streams was lost that brought no token
@@ -44,9 +46,10 @@ class EdgeAnswer:
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
-            LocalProtocolError: The request is too long, or too many streams are open.
+            LocalProtocolError: Too many streams are open.
         """
-        self._stream = self._uplink.open(encode_begin(self._id, request), scheme=self._scheme)
+        self._request = encode_begin(self._id, request)
+        self._stream = self._uplink.open(self._request, scheme=self._scheme)
 
     async def next(self) -> bytes | Outcome:
         """Wait for the next token, or for how the answer ended. A wait that is cancelled may be begun again."""
@@ -58,13 +61,21 @@ class EdgeAnswer:
                 self._resume()
                 continue
             event = await self._stream.next()
-            if isinstance(event, StreamToken):
-                self._loss = ""
-                self._position += 1
-                return event.data
-            if isinstance(event, StreamEnded):
-                return decode_outcome(event.trailer)
-            self._lose(event.reason)
+            match event:
+                case StreamToken():
+                    self._loss, self._request = "", None
+                    self._position += 1
+                    return event.data
+                case StreamEnded():
+                    return decode_outcome(event.trailer)
+                case StreamFailed(request=RequestState.REFUSED):
+                    return Outcome(
+                        kind=Outcome.REFUSED, message=f"the origin relay refuses the request: {event.reason}"
+                    )
+                case StreamFailed():
+                    if event.request is RequestState.TAKEN:
+                        self._request = None
+                    self._lose(event.reason)
 
     def _lose(self, reason: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -75,8 +86,9 @@ class EdgeAnswer:
 
     def _resume(self) -> None:
         """Ask for the rest, or see to it that this is tried again."""
+        request = encode_resume(self._id, self._position) if self._request is None else self._request
         try:
-            self._stream = self._uplink.open(encode_resume(self._id, self._position), scheme=self._scheme)
+            self._stream = self._uplink.open(request, scheme=self._scheme)
         except LocalProtocolError as error:
             self._lose(str(error))
 

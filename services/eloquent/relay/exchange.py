@@ -13,6 +13,7 @@ from eloquent.api.v1.exchange_pb2 import Ask, HttpField, HttpHead, HttpRequest, 
 from eloquent.errors import RemoteProtocolError
 
 ANSWER_ID_SIZE = 16  # bytes
+MAX_HEAD = 256 * 1024  # bytes of a request beside its content
 MAX_OUTCOME = 400  # bytes of an outcome, so that a trailer fits into its 512
 _CONNECTION_FIELDS = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()

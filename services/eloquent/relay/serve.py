@@ -9,8 +9,10 @@ from eloquent import process, schemes, telemetry
 from eloquent.addresses import format_address, listen_on, parse_address, reason_of
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import ConfigurationError
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import Tally
 from eloquent.relay.carriers.listener import WebSocketListener
+from eloquent.relay.exchange import MAX_HEAD
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
 from eloquent.relay.sealed import udp
@@ -19,7 +21,21 @@ from eloquent.relay.settings import EdgeSettings, OriginSettings
 from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
+HELD_REQUESTS = 8  # of the longest requests: what an edge, and an origin, hold of those that are not answered yet
+
 _log = logging.getLogger(__name__)
+
+
+def limits_for(max_request: int) -> EndpointLimits:
+    """Return the bounds of an origin relay.
+
+    Args:
+        max_request: Bytes of a request's content.
+    """
+    request = max_request + MAX_HEAD
+    return EndpointLimits(
+        request=request, requests_per_session=HELD_REQUESTS * request, requests=2 * HELD_REQUESTS * request
+    )
 
 
 async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
@@ -29,18 +45,19 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
         ConfigurationError: An address cannot be listened on.
     """
     metrics = telemetry.SessionMetrics()
-    upstream = HttpUpstream(settings.upstream, silence=settings.silence)
+    upstream = HttpUpstream(settings.upstream, silence=settings.silence, max_held=HELD_REQUESTS * settings.max_request)
     origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers)
     listener = listen_on(settings.listen, socket.SOCK_DGRAM)
     where = listener.getsockname()[:2]
     listener.close()
     tally = Tally(sent=metrics.sent, received=metrics.received)
     offered = schemes.only(settings.schemes)
+    limits = limits_for(settings.max_request)
     if settings.key_file is None:
-        origin.server = await UdpServer.bind(where, offered, origin.on_event, tally=tally)
+        origin.server = await UdpServer.bind(where, offered, origin.on_event, limits=limits, tally=tally)
     else:
         key = load_key(settings.key_file)
-        origin.server = await udp.bind(where, offered, origin.on_event, key=key, tally=tally)
+        origin.server = await udp.bind(where, offered, origin.on_event, key=key, limits=limits, tally=tally)
     websockets = None
     if settings.tcp and settings.key_file is not None:
         websockets = WebSocketListener(origin.server, telemetry.ListenerMetrics())
@@ -79,6 +96,7 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
         scheme=settings.scheme,
         keep_alive=settings.keep_alive or None,
         max_request=settings.max_request,
+        max_held=HELD_REQUESTS * settings.max_request,
     )
     await front.open(listener)
     if settings.metrics:

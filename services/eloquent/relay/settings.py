@@ -13,7 +13,7 @@ from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
 
 PORT = 4433  # of an origin relay
-MAX_REQUEST = 1_000_000  # bytes of content that fit, with their head, into the 1 MiB of a session's request
+MAX_REQUEST = 32_000_000  # bytes of a request's content: a prompt with several pictures
 DEFAULT_SCHEME = "eloquent-packed"
 OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
 
@@ -64,6 +64,7 @@ class RelaySettings(BaseModel):
     Attributes:
         key_file: Holds the key that both relays share.
         plaintext: Neither encrypt nor authenticate: for closed networks only, such as a lab's.
+        max_request: Bytes of a request.
         metrics: HOST:PORT that Prometheus asks; None for no metrics.
         grace: Seconds that answers get to end after SIGTERM.
     """
@@ -72,6 +73,7 @@ class RelaySettings(BaseModel):
 
     key_file: Path | None = None
     plaintext: bool = False
+    max_request: Annotated[int, Field(ge=1, le=1_000_000_000)] = MAX_REQUEST
     metrics: Listen | None = None
     grace: Annotated[float, Field(ge=0, le=3600)] = 30.0
 
@@ -124,14 +126,12 @@ class EdgeSettings(RelaySettings):
         listen: HOST:PORT for clients, over HTTP.
         scheme: That carries answers.
         keep_alive: Seconds of silence after which an event stream gets a comment; 0 for never.
-        max_request: Bytes of a request.
     """
 
     origin: Where
     listen: Listen = "127.0.0.1:8080"
     scheme: SchemeName = DEFAULT_SCHEME
     keep_alive: Annotated[float, Field(ge=0)] = 15.0
-    max_request: Annotated[int, Field(ge=1, le=MAX_REQUEST)] = MAX_REQUEST
 
 
 Model = TypeVar("Model", bound=RelaySettings)

@@ -154,7 +154,7 @@ class Uplink:
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
-            LocalProtocolError: The request is too long, or too many streams are open.
+            LocalProtocolError: Too many streams are open.
         """
         stream_id = self._client.open_stream(request, scheme=scheme)
         answer = self._answers[stream_id] = RelayedAnswer(self, stream_id)

@@ -2,7 +2,10 @@
 
 import asyncio
 import gzip
+import hashlib
+import io
 import json
+import random
 from typing import Any
 
 import aiohttp
@@ -122,16 +125,95 @@ def test_a_request_that_is_too_long_is_refused(relaying: Any) -> None:
     relaying.run(main())
 
 
+async def digest(request: web.BaseRequest) -> web.StreamResponse:
+    """Answer with what was asked, in short."""
+    found = hashlib.sha256()
+    async for piece in request.content.iter_any():
+        found.update(piece)
+    return web.Response(text=found.hexdigest())
+
+
 def test_the_longest_request_arrives_whole_and_one_byte_more_is_refused(relaying: Any) -> None:
-    async def length(request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text=str(len(await request.read())))
+    asked = random.Random(1).randbytes(32_000_000)
 
     async def main() -> None:
-        async with relaying.pair(length) as pair:
-            async with pair.client.post(pair.url + CHAT, data=bytes(1_000_000)) as response:
-                assert await response.text() == "1000000"
-            async with pair.client.post(pair.url + CHAT, data=bytes(1_000_001)) as response:
+        async with relaying.pair(digest) as pair:
+            async with pair.client.post(pair.url + CHAT, data=io.BytesIO(asked)) as response:
+                assert await response.text() == hashlib.sha256(asked).hexdigest()
+            async with pair.client.post(pair.url + CHAT, data=io.BytesIO(asked + b"x")) as response:
                 assert response.status == 413
+
+    relaying.run(main())
+
+
+def test_a_long_request_outlives_the_path_that_carries_it(relaying: Any) -> None:
+    """Twice the session is lost when a part of the request has come, and the session itself asks again but once."""
+    asked = random.Random(1).randbytes(3_000_000)
+
+    async def main() -> None:
+        async with relaying.pair(digest) as pair:
+            pair.path.loss = 0.02
+            asking = asyncio.create_task(pair.client.post(pair.url + CHAT, data=io.BytesIO(asked)))
+            for carried in (1000, 3000):
+                await relaying.until(lambda carried=carried: pair.path.carried > carried)
+                await pair.path.rebind()
+            async with await asking as response:
+                assert (response.status, await response.text()) == (200, hashlib.sha256(asked).hexdigest())
+
+    relaying.run(main())
+
+
+def test_a_request_that_the_origin_does_not_take_is_an_error_at_once(relaying: Any) -> None:
+    async def main() -> None:
+        async with (
+            relaying.pair(digest, max_accepted=1000) as pair,
+            pair.client.post(pair.url + CHAT, data=bytes(1_000_000)) as response,
+        ):
+            assert (response.status, response.headers["x-should-retry"]) == (503, "true")
+            assert "longer than" in (await response.json())["error"]["message"]
+
+    relaying.run(main())
+
+
+def test_an_edge_holds_only_so_much_of_requests(relaying: Any) -> None:
+    async def main() -> None:
+        async with relaying.pair(digest, max_held=1_000_000) as pair:
+            pair.path.is_down = True
+            waiting = asyncio.create_task(pair.client.post(pair.url + CHAT, data=bytes(900_000)))
+            await relaying.until(lambda: pair.path.carried)
+            async with pair.client.post(pair.url + CHAT, data=bytes(200_000)) as response:
+                assert (response.status, response.headers["x-should-retry"]) == (503, "true")
+            pair.path.is_down = False
+            assert (await waiting).status == 200
+            async with pair.client.post(pair.url + CHAT, data=bytes(200_000)) as response:
+                assert response.status == 200
+
+    relaying.run(main())
+
+
+@pytest.mark.parametrize("ends", ["with an answer", "with an error"])
+def test_an_origin_holds_only_so_much_of_requests(relaying: Any, ends: str) -> None:
+    taken, go_on = [], asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        taken.append(request)
+        await go_on.wait()
+        if ends == "with an error":
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response()
+
+    async def main() -> None:
+        async with relaying.pair(handle, max_asked=1_000_000) as pair:
+            waiting = asyncio.create_task(pair.client.post(pair.url + CHAT, data=bytes(900_000)))
+            await relaying.until(lambda: taken)
+            async with pair.client.post(pair.url + CHAT, data=bytes(200_000)) as response:
+                assert response.status == 503
+                assert "too many long requests" in (await response.json())["error"]["message"]
+            go_on.set()
+            assert (await waiting).status == (200 if ends == "with an answer" else 502)
+            async with pair.client.post(pair.url + CHAT, data=bytes(200_000)) as response:
+                assert response.status != 503
 
     relaying.run(main())
 

@@ -16,17 +16,35 @@ from aiohttp import web
 
 from eloquent.api.v1.exchange_pb2 import HttpHead, HttpRequest, Outcome
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.answers import EdgeAnswer
-from eloquent.relay.exchange import decode_head, passed_on
+from eloquent.relay.exchange import MAX_HEAD, decode_head, passed_on
 from eloquent.relay.uplink import Uplink
 
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
-MAX_ASKED = (1 << 20) - 1024  # bytes of a request with its header, in a session's request of 1 MiB
 _COMMENT = b": keep-alive\n\n"
+_STATUS = {
+    Outcome.REFUSED: 503,
+    Outcome.GONE: 502,
+}  # of answers that failed before they began, and may be asked for again
 _OURS = frozenset({b"host", b"content-length", b"expect"})
 _STREAM_FIELDS = {"cache-control": "no-cache", "x-accel-buffering": "no", "incremental": "?1"}
 
 _log = logging.getLogger(__name__)
+
+
+class _Refusal(Exception):
+    """An answer of our own, in the form that OpenAI's clients read.
+
+    Args:
+        status: Of HTTP.
+        message: For the client.
+        retry: Whether asking again would not ask the model twice.
+    """
+
+    def __init__(self, status: int, message: str, *, retry: bool = False) -> None:
+        body = {"error": {"message": message, "type": "relay_error", "param": None, "code": "relay_error"}}
+        self.response = web.json_response(body, status=status, headers={"x-should-retry": str(retry).lower()})
 
 
 class HttpFront:
@@ -37,10 +55,20 @@ class HttpFront:
         scheme: Name of the scheme that carries answers.
         keep_alive: Seconds of silence after which an event stream gets a comment; None for never.
         max_request: Bytes of a request's content.
+        max_held: Bytes of the requests that are not answered yet.
     """
 
-    def __init__(self, uplink: Uplink, *, scheme: str, keep_alive: float | None = KEEP_ALIVE, max_request: int) -> None:
+    def __init__(
+        self,
+        uplink: Uplink,
+        *,
+        scheme: str,
+        keep_alive: float | None = KEEP_ALIVE,
+        max_request: int,
+        max_held: int,
+    ) -> None:
         self._uplink = uplink
+        self._held = ByteBudget(max_held)
         self._scheme = scheme
         self._keep_alive = keep_alive
         self._max_request = max_request
@@ -61,40 +89,46 @@ class HttpFront:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._draining:
-            return _error(503, "the edge relay is shutting down", retry=True)
-        content = bytearray()
-        async for piece in request.content.iter_any():
-            content += piece
-            if len(content) > self._max_request:
-                return _error(413, f"the request is longer than {self._max_request} bytes", retry=False)
-        asked = HttpRequest(
-            method=request.method,
-            target=request.raw_path,
-            fields=passed_on(request.raw_headers, without=_OURS),
-            body=bytes(content),
-        )
-        if not asked.target.startswith("/"):
-            return _error(400, "the target of the request is not a path", retry=False)
-        if asked.ByteSize() > MAX_ASKED:
-            return _error(431, "the header of the request is too long to be passed on", retry=False)
+            return _Refusal(503, "the edge relay is shutting down", retry=True).response
         answer = EdgeAnswer(self._uplink, self._scheme)
         try:
-            answer.begin(asked)
-        except LocalProtocolError as error:
-            return _error(503, f"the edge relay cannot ask: {error}", retry=True)
-        try:
-            return await self._pass_on(request, answer)
+            return await self._pass_on(request, answer, await self._ask(request, answer))
+        except _Refusal as refusal:
+            return refusal.response
         finally:
             answer.cancel()
 
-    async def _pass_on(self, request: web.BaseRequest, answer: EdgeAnswer) -> web.StreamResponse:
-        first = await answer.next()
-        if isinstance(first, Outcome):
-            return _error(502, first.message or "the origin relay ended the answer before it began", retry=False)
+    async def _ask(self, request: web.BaseRequest, answer: EdgeAnswer) -> HttpHead:
+        """Carry a request to the origin relay, and return the head of the answer.
+
+        Raises:
+            _Refusal: There is no answer.
+        """
+        asked = HttpRequest(
+            method=request.method, target=request.raw_path, fields=passed_on(request.raw_headers, without=_OURS)
+        )
+        if not asked.target.startswith("/"):
+            raise _Refusal(400, "the target of the request is not a path")
+        if asked.ByteSize() > MAX_HEAD:
+            raise _Refusal(431, "the header of the request is too long to be passed on")
+        held = ByteBudget(self._max_request, self._held)
         try:
-            head = decode_head(first)
+            asked.body = await _read(request, held)
+            answer.begin(asked)
+            asked.ClearField("body")
+            first = await answer.next()
+            if isinstance(first, Outcome):
+                message = first.message or "the origin relay ended the answer before it began"
+                raise _Refusal(_STATUS.get(first.kind, 502), message, retry=first.kind in _STATUS)
+            return decode_head(first)
+        except LocalProtocolError as error:
+            raise _Refusal(503, f"the edge relay cannot ask: {error}", retry=True) from error
         except RemoteProtocolError as error:
-            return _error(502, str(error), retry=False)
+            raise _Refusal(502, str(error)) from error
+        finally:
+            held.take(-held.held)
+
+    async def _pass_on(self, request: web.BaseRequest, answer: EdgeAnswer, head: HttpHead) -> web.StreamResponse:
         response = _make_response(head)
         await response.prepare(request)
         outcome = await self._content(response, answer, is_event_stream=head.is_event_stream)
@@ -123,6 +157,26 @@ class HttpFront:
             await response.write(b"".join([event, *answer.take_ready()]))
 
 
+async def _read(request: web.BaseRequest, held: ByteBudget) -> bytes:
+    """Return the content of a request.
+
+    Args:
+        request: The client's.
+        held: What one request may hold, within what all may.
+
+    Raises:
+        _Refusal: It is too long, or there is no room for it now.
+    """
+    content = bytearray()
+    async for piece in request.content.iter_any():
+        if held.held + len(piece) > held.limit:
+            raise _Refusal(413, f"the request is longer than {held.limit} bytes")
+        if not held.take(len(piece)):
+            raise _Refusal(503, "the edge relay holds too many long requests; try again later", retry=True)
+        content += piece
+    return bytes(content)
+
+
 def _make_response(head: HttpHead) -> web.StreamResponse:
     response = web.StreamResponse(status=head.status, reason=head.reason or None)
     for field in head.fields:
@@ -131,18 +185,6 @@ def _make_response(head: HttpHead) -> web.StreamResponse:
         for name, value in _STREAM_FIELDS.items():
             response.headers.setdefault(name, value)
     return response
-
-
-def _error(status: int, message: str, *, retry: bool) -> web.Response:
-    """Return an error of our own, in the form that OpenAI's clients read.
-
-    Args:
-        status: Of HTTP.
-        message: For the client.
-        retry: Whether asking again would not ask the model twice.
-    """
-    body = {"error": {"message": message, "type": "relay_error", "param": None, "code": "relay_error"}}
-    return web.json_response(body, status=status, headers={"x-should-retry": str(retry).lower()})
 
 
 def _error_event(outcome: Outcome) -> bytes:

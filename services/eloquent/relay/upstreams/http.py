@@ -7,6 +7,7 @@ Rules of this file
   take it for whole.
 """
 
+import io
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from eloquent.api.v1.exchange_pb2 import HttpField, HttpHead, HttpRequest, Outcome
+from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.exchange import encode_outcome, passed_on
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -41,10 +43,12 @@ class HttpUpstream:
     Args:
         base: Its address, such as http://127.0.0.1:8000; a path there comes before the client's.
         silence: Seconds without anything from the model after which an answer is given up; None for never.
+        max_held: Bytes of requests that the server has not taken, beyond which no more are asked.
     """
 
-    def __init__(self, base: str, *, silence: float | None = None) -> None:
+    def __init__(self, base: str, *, silence: float | None = None, max_held: int = 1 << 28) -> None:
         self._base = base.rstrip("/")
+        self._held = ByteBudget(max_held)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
         self._client: aiohttp.ClientSession | None = None
 
@@ -68,18 +72,24 @@ class HttpUpstream:
         """
         assert self._client is not None
         kept = [(field.name, field.value.decode("latin-1")) for field in passed_on(_raw(request), without=_OURS)]
+        size = len(request.body)
+        if not self._held.take(size):
+            return await refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", send)
         try:
             response = await self._client.request(
                 request.method,
                 URL(self._base + request.target, encoded=True),
                 headers=[*kept, ("accept-encoding", "identity")],
-                data=request.body or None,
+                data=io.BytesIO(request.body) if request.body else None,
                 allow_redirects=False,
                 skip_auto_headers=("content-type", "user-agent", "accept"),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else HTTPStatus.BAD_GATEWAY
             return await refuse(status, f"the model server cannot be asked: {_reason(error)}", send)
+        finally:
+            self._held.take(-size)
+            request.ClearField("body")
         async with response:
             is_stream = response.content_type == "text/event-stream"
             is_longer = is_stream or "content-encoding" in response.headers
