@@ -296,6 +296,14 @@ class EdgeMetrics(SessionMetrics):
             "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
         )
         self.given_up_streams = _given_up(self)
+        self.carrier = self._gauge(
+            "eloquent_carrier", "1 for what new streams to the origin relay are carried by, else 0.", ("carrier",)
+        )
+        self.carrier_changes = self._counter(
+            "eloquent_carrier_changes_total",
+            "Changes of what carries new streams, by what it has become.",
+            ("carrier",),
+        )
 
 
 class ListenerMetrics(_Family):

@@ -192,4 +192,4 @@ def relaying() -> Any:
 
         return asyncio.run(within())
 
-    return SimpleNamespace(pair=relay_pair, serving=serving, until=until, event_stream=event_stream, run=run)
+    return SimpleNamespace(Path=Path, pair=relay_pair, serving=serving, until=until, event_stream=event_stream, run=run)

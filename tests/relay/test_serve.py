@@ -6,12 +6,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 EVENTS = [b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % i for i in range(60)] + [b"data: [DONE]\n\n"]
 PATIENCE = 60.0  # seconds
@@ -20,19 +26,20 @@ PATIENCE = 60.0  # seconds
 class Relays:
     """An origin and an edge, each of which a test may kill, stop and start again."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str, **more: list[str]) -> None:
         self.processes: dict[str, subprocess.Popen[str]] = {}
         key = folder / "key"
         subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PATIENCE)
-        between, front = free_address(socket.SOCK_DGRAM), free_address(socket.SOCK_STREAM)
+        self.between, front = free_address(), free_address()
         self.url = f"http://{front}/v1/chat/completions"
         self._words = {
-            "origin": ("--key-file", str(key), "--upstream", model, "--listen", between),
-            "edge": ("--key-file", str(key), "--origin", between, "--listen", front),
+            "origin": ("--key-file", str(key), "--upstream", model, "--listen", self.between),
+            "edge": ("--key-file", str(key), "--origin", self.between, "--listen", front),
         }
+        self._more = more
 
     def start(self, role: str) -> None:
-        words = [sys.executable, "-m", "eloquent.cli", role, *self._words[role]]
+        words = [sys.executable, "-m", "eloquent.cli", role, *self._words[role], *self._more.get(role, ())]
         self.processes[role] = process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -46,18 +53,22 @@ class Relays:
         return status
 
 
-def free_address(kind: socket.SocketKind) -> str:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+def free_address() -> str:
+    """Return an address that is free for UDP and for TCP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            with suppress(OSError):
+                udp.bind(tcp.getsockname())
+                return f"127.0.0.1:{tcp.getsockname()[1]}"
 
 
 @pytest.fixture
 def make_relays(tmp_path: Path) -> Iterator[Any]:
     made: list[Relays] = []
 
-    def make(model: str) -> Relays:
-        made.append(Relays(tmp_path, model))
+    def make(model: str, **more: list[str]) -> Relays:
+        made.append(Relays(tmp_path, model, **more))
         for role in ("origin", "edge"):
             made[-1].start(role)
         return made[-1]
@@ -135,3 +146,91 @@ def test_a_relay_that_is_stopped_ends_what_it_began(make_relays: Any, relaying: 
             assert await stopping == 0
 
     relaying.run(main())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_an_edge_behind_a_blocked_udp_gets_its_answer_over_tcp(
+    make_relays: Any, relaying: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    """What it takes for the origin's UDP port is one that takes everything and answers nothing."""
+    certificate, key = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("ELOQUENT_EDGE_METRICS", metrics := free_address())
+
+    async def main() -> None:
+        async with (
+            relaying.serving(relaying.event_stream(*EVENTS, gap=0.01)) as model,
+            aiohttp.ClientSession() as client,
+        ):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+                hole.bind(("127.0.0.1", 0))
+                origin = ["--listen", listen := free_address()]
+                origin += ["--certificate", str(certificate), "--certificate-key", str(key)] if tls else []
+                url = f"{'wss' if tls else 'ws'}://localhost:{listen.partition(':')[2]}/eloquent"
+                edge = ["--origin", f"127.0.0.1:{hole.getsockname()[1]}", "--fallback", url]
+                relays = await asyncio.to_thread(make_relays, model, origin=origin, edge=edge)
+                async with client.post(relays.url) as response:
+                    assert await read(response) == (b"".join(EVENTS), True)
+                async with client.get(f"http://{metrics}/metrics") as page:
+                    assert 'eloquent_carrier{carrier="tcp"} 1.0' in await page.text()
+                assert await asyncio.to_thread(relays.end, "edge", signal.SIGTERM) == 0
+                assert await asyncio.to_thread(relays.end, "origin", signal.SIGTERM) == 0
+
+    relaying.run(main())
+
+
+def test_an_edge_may_be_told_to_use_tcp_alone(make_relays: Any, relaying: Any) -> None:
+    async def main() -> None:
+        async with relaying.serving(relaying.event_stream(*EVENTS)) as model, aiohttp.ClientSession() as client:
+            relays = await asyncio.to_thread(make_relays, model, edge=["--carrier", "tcp"])
+            async with client.post(relays.url) as response:
+                assert await read(response) == (b"".join(EVENTS), True)
+
+    relaying.run(main())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["origin", "--upstream", "http://m", "--certificate", "c", "--certificate-key", "k"],
+            "cannot use the certificate c",
+        ),
+        (["edge", "--origin", "a:1", "--carrier", "pigeon"], "--carrier: Input should be 'auto', 'udp' or 'tcp'"),
+        (["edge", "--origin", "a:1", "--fallback", "http://a"], "--fallback: "),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path: Path, words: list[str], said: str) -> None:
+    key = tmp_path / "key"
+    subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PATIENCE)
+    role, *flags = words
+    command = [sys.executable, "-m", "eloquent.cli", role, "--key-file", str(key), "--listen", free_address(), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode in {1, 2}
+    assert said in done.stderr
+    assert done.stderr.count("error:") == 1
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate for `localhost` that is its own authority, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "certificate-key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files

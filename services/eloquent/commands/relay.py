@@ -49,6 +49,8 @@ def edge(
     *,
     origin: Annotated[str | None, typer.Option(help="HOST:PORT of the origin relay.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for clients, over HTTP.")] = None,
+    carrier: Annotated[str | None, typer.Option(help="udp, tcp, or auto for TCP where UDP is blocked.")] = None,
+    fallback: Annotated[str | None, typer.Option(help="URL of the origin relay over TCP, ws:// or wss://.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme that carries answers.")] = None,
     keep_alive: Annotated[float | None, typer.Option(help="Seconds of silence before a comment; 0 for none.")] = None,
     max_request: MaxRequest = None,

@@ -211,6 +211,17 @@ class UdpClient(_Driver):
         self._run()
         self._transport.close()
 
+    async def wait_closed(self) -> None:
+        """Wait until what was sent by `close` is out, where the transport takes its time for that."""
+        if (wait := getattr(self._transport, "wait_closed", None)) is not None:
+            await wait()
+
+    def abandon(self) -> None:
+        """Close the socket without a word: to the server, the client is gone. No further call may follow."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.abort()
+
     def error_received(self, exc: Exception) -> None:
         """Tell the endpoint that nobody listens, if it is that."""
         super().error_received(exc)

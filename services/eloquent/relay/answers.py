@@ -14,7 +14,7 @@ from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol.session import RequestState, StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin, encode_resume
-from eloquent.relay.uplink import RelayedAnswer, Uplink
+from eloquent.relay.uplink import RelayedAnswer, Way
 
 RESUME_TIMEOUT = 60.0  # seconds since an answer was lost, without a token, for which it is asked for again
 _PAUSE = 0.5  # seconds between two trials
@@ -30,7 +30,7 @@ class EdgeAnswer:
         scheme: Name of the scheme that carries it.
     """
 
-    def __init__(self, uplink: Uplink, scheme: str) -> None:
+    def __init__(self, uplink: Way, scheme: str) -> None:
         self._id = secrets.token_bytes(ANSWER_ID_SIZE)
         self._uplink = uplink
         self._scheme = scheme

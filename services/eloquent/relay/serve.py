@@ -13,6 +13,7 @@ from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import Tally
 from eloquent.relay.carriers.listener import WebSocketListener
 from eloquent.relay.exchange import MAX_HEAD
+from eloquent.relay.fallback import CarrierName, FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
 from eloquent.relay.sealed import udp
@@ -85,10 +86,8 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     """
     metrics = telemetry.EdgeMetrics()
     listener = listen_on(settings.listen)
-    where = parse_address(settings.origin)
-    key = None if settings.key_file is None else load_key(settings.key_file)
     try:
-        uplink = await Uplink.connect(where, metrics, key=key)
+        uplink = await _connect(settings, metrics)
     except OSError as error:
         raise ConfigurationError(f"no way to the origin relay at {settings.origin}: {reason_of(error)}") from error
     front = HttpFront(
@@ -107,6 +106,32 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     await front.drain(settings.grace)
     watching.cancel()
     uplink.close()
+    await uplink.wait_closed()
+
+
+async def _connect(settings: EdgeSettings, metrics: telemetry.EdgeMetrics) -> Uplink | FallbackUplink:
+    """Open the way to the origin relay.
+
+    Raises:
+        ConfigurationError: The key file cannot be used.
+        OSError: There is no way over UDP.
+    """
+    where = parse_address(settings.origin)
+    if settings.key_file is None:
+        return await Uplink.connect(where, metrics)
+    key = load_key(settings.key_file)
+
+    async def open_udp() -> Uplink:
+        return await Uplink.connect(where, metrics, key=key)
+
+    async def open_tcp() -> Uplink:
+        return Uplink.connect_over_tcp(settings.url, metrics, key=key)
+
+    openers = {CarrierName.UDP: open_udp, CarrierName.TCP: open_tcp}
+    if settings.carrier == "auto":
+        return FallbackUplink(await open_udp(), openers, metrics, now=asyncio.get_running_loop().time())
+    metrics.carrier.labels(settings.carrier).set(1)
+    return await openers[CarrierName(settings.carrier)]()
 
 
 def _load_certificate(settings: OriginSettings) -> ssl.SSLContext | None:

@@ -126,12 +126,27 @@ class EdgeSettings(RelaySettings):
         listen: HOST:PORT for clients, over HTTP.
         scheme: That carries answers.
         keep_alive: Seconds of silence after which an event stream gets a comment; 0 for never.
+        carrier: What brings datagrams to the origin relay: udp, tcp, or auto for TCP where UDP is blocked.
+        fallback: URL of the origin relay over TCP, ws or wss; None for ws and its HOST:PORT.
     """
 
     origin: Where
+    carrier: Literal["auto", "udp", "tcp"] = "auto"
+    fallback: Annotated[str, Field(pattern=r"^wss?://[^\s/?#]+[^\s#]*$")] | None = None
     listen: Listen = "127.0.0.1:8080"
     scheme: SchemeName = DEFAULT_SCHEME
     keep_alive: Annotated[float, Field(ge=0)] = 15.0
+
+    @model_validator(mode="after")
+    def _check_carrier(self) -> "EdgeSettings":
+        if self.plaintext and self.carrier == "tcp":
+            raise ValueError("nothing is carried over TCP in plaintext: name a key file")
+        return self
+
+    @property
+    def url(self) -> str:
+        """The origin relay's, over TCP."""
+        return self.fallback or f"ws://{self.origin}/"
 
 
 Model = TypeVar("Model", bound=RelaySettings)

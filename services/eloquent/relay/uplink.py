@@ -1,4 +1,4 @@
-"""The edge's side of the path to the origin relay: answers, sorted into one queue a stream.
+"""The edge's side of the path to the origin relay by one carrier: answers, sorted into one queue a stream.
 
 Rules of this file: a queue ends with exactly one of `StreamEnded` and `StreamFailed`. While a client is far behind, its
 stream is paused, which slows the model down as a direct connection would.
@@ -7,19 +7,21 @@ stream is paused, which slows the model down as a direct connection would.
 import asyncio
 import logging
 from collections import deque
-from typing import Self
+from typing import Protocol, Self
 
 from eloquent import schemes, telemetry
 from eloquent.addresses import Address, format_address
 from eloquent.drivers.udp import UdpClient
 from eloquent.protocol.session import (
     ClientEvent,
+    RequestState,
     SessionLost,
     StreamEnded,
     StreamFailed,
     StreamToken,
     Tally,
 )
+from eloquent.relay.carriers import websocket
 from eloquent.relay.sealed import udp
 
 PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
@@ -36,6 +38,9 @@ class RelayedAnswer:
     Args:
         uplink: Where it comes from.
         stream_id: Its number there.
+
+    Attributes:
+        has_begun: Whether anything of it has come.
     """
 
     def __init__(self, uplink: "Uplink", stream_id: int) -> None:
@@ -43,6 +48,7 @@ class RelayedAnswer:
         self._stream_id = stream_id
         self._paused = False
         self._waiting: deque[StreamToken | StreamEnded | StreamFailed] = deque()
+        self.has_begun = False
         self._news = asyncio.Event()
 
     async def next(self) -> StreamToken | StreamEnded | StreamFailed:
@@ -69,6 +75,7 @@ class RelayedAnswer:
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> None:
         """Queue what the endpoint reported."""
+        self.has_begun = True
         self._waiting.append(event)
         self._news.set()
         if not self._paused and len(self._waiting) >= PAUSE_AT:
@@ -81,14 +88,23 @@ class RelayedAnswer:
             self._uplink.resume(self._stream_id)
 
 
+class Way(Protocol):
+    """What answers come by."""
+
+    def open(self, request: bytes, *, scheme: str) -> RelayedAnswer:
+        """Send a request and return its answer (`Uplink.open`)."""
+
+
 class Uplink:
-    """The way to the origin relay; `connect` makes it."""
+    """The way to the origin relay by one carrier; `connect` and `connect_over_tcp` make it."""
 
     _client: UdpClient
 
-    def __init__(self, address: Address) -> None:
-        self._address = format_address(address)
+    def __init__(self, where: str) -> None:
+        self._where = where
         self._answers: dict[int, RelayedAnswer] = {}
+        self._awaited_since = asyncio.get_running_loop().time()  # meaningful while something is awaited
+        self._counted = 0  # of the malformed datagrams
 
     @classmethod
     async def connect(cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes | None = None) -> Self:
@@ -102,12 +118,27 @@ class Uplink:
         Raises:
             OSError: There is no way to that address.
         """
-        uplink = cls(address)
+        uplink = cls(format_address(address))
         tally = Tally(sent=metrics.sent, received=metrics.received)
         if key is None:
             uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
         else:
             uplink._client = await udp.connect(address, schemes.get, uplink._on_event, key=key, tally=tally)
+        uplink.say_hello()
+        return uplink
+
+    @classmethod
+    def connect_over_tcp(cls, url: str, metrics: telemetry.SessionMetrics, *, key: bytes) -> Self:
+        """Begin to open a WebSocket towards the origin relay, and ask it for a sign of life.
+
+        Args:
+            url: Of the origin relay, ws or wss.
+            metrics: What is counted.
+            key: 32 bytes, shared with it.
+        """
+        uplink = cls(url)
+        tally = Tally(sent=metrics.sent, received=metrics.received)
+        uplink._client = websocket.connect(url, uplink._on_event, key=key, tally=tally)
         uplink.say_hello()
         return uplink
 
@@ -122,9 +153,20 @@ class Uplink:
         return self._client.endpoint.sessions
 
     @property
-    def malformed(self) -> int:
-        """Datagrams dropped because they could not be decoded."""
-        return self._client.malformed
+    def is_idle(self) -> bool:
+        """Whether no answer is on its way."""
+        return not self._answers
+
+    def silence(self, now: float) -> float:
+        """Return for how many seconds something has been awaited and nothing was heard; 0 if nothing is awaited."""
+        if self.is_idle and self.heard_at is not None:
+            return 0.0
+        return now - max(self._awaited_since, self.heard_at or 0.0)
+
+    def count_malformed(self, metrics: telemetry.SessionMetrics) -> None:
+        """Count the datagrams that were dropped because they could not be decoded."""
+        metrics.malformed_datagrams.inc(self._client.malformed - self._counted)
+        self._counted = self._client.malformed
 
     def say_hello(self) -> None:
         """Ask for a sign of life, if there was none yet."""
@@ -132,21 +174,20 @@ class Uplink:
 
     async def watch(self, metrics: telemetry.SessionMetrics) -> None:
         """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
-        began, reported, malformed = asyncio.get_running_loop().time(), False, 0
+        began, reported = asyncio.get_running_loop().time(), False
         while True:
             self.say_hello()
             metrics.sessions.set(self.sessions)
-            metrics.malformed_datagrams.inc(self.malformed - malformed)
-            malformed = self.malformed
+            self.count_malformed(metrics)
             waited = asyncio.get_running_loop().time() - began
             if self.heard_at is None and waited >= HELLO_TIMEOUT and not reported:
                 reported = True
                 _log.warning(
-                    "the origin relay at %s has not answered for %.0f s; questions wait for it", self._address, waited
+                    "the origin relay at %s has not answered for %.0f s; questions wait for it", self._where, waited
                 )
             elif self.heard_at is not None and reported:
                 reported = False
-                _log.warning("the origin relay at %s answers", self._address)
+                _log.warning("the origin relay at %s answers", self._where)
             await asyncio.sleep(SAMPLE_INTERVAL)
 
     def open(self, request: bytes, *, scheme: str) -> RelayedAnswer:
@@ -156,6 +197,8 @@ class Uplink:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
             LocalProtocolError: Too many streams are open.
         """
+        if self.is_idle:
+            self._awaited_since = asyncio.get_running_loop().time()
         stream_id = self._client.open_stream(request, scheme=scheme)
         answer = self._answers[stream_id] = RelayedAnswer(self, stream_id)
         return answer
@@ -165,8 +208,9 @@ class Uplink:
         self._client.pause(stream_id)
 
     def resume(self, stream_id: int) -> None:
-        """Go on with a stream."""
-        self._client.resume(stream_id)
+        """Go on with a stream, if it is still open."""
+        if stream_id in self._answers:
+            self._client.resume(stream_id)
 
     def cancel(self, stream_id: int) -> None:
         """Give up a stream, if it is still open."""
@@ -177,6 +221,22 @@ class Uplink:
         """Close the sessions and the socket."""
         self._client.close()
 
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        await self._client.wait_closed()
+
+    def abandon(self, reason: str) -> None:
+        """Give up a path that has died, without a word, so that the origin relay keeps what it has; all answers fail.
+
+        Args:
+            reason: A few words.
+        """
+        self._client.abandon()
+        answers, self._answers = self._answers, {}
+        for stream_id, answer in answers.items():
+            state = RequestState.TAKEN if answer.has_begun else RequestState.UNFINISHED
+            answer.put(StreamFailed(stream_id, reason, state))
+
     def _on_event(self, event: ClientEvent) -> None:
         match event:
             case StreamToken():
@@ -186,4 +246,4 @@ class Uplink:
                 if answer := self._answers.pop(event.stream_id, None):
                     answer.put(event)
             case SessionLost(reason):
-                _log.warning("a session with the origin relay at %s is over: %s", self._address, reason)
+                _log.warning("a session with the origin relay at %s is over: %s", self._where, reason)

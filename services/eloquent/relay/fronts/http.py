@@ -19,7 +19,7 @@ from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.answers import EdgeAnswer
 from eloquent.relay.exchange import MAX_HEAD, decode_head, passed_on
-from eloquent.relay.uplink import Uplink
+from eloquent.relay.uplink import Way
 
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
 _COMMENT = b": keep-alive\n\n"
@@ -60,7 +60,7 @@ class HttpFront:
 
     def __init__(
         self,
-        uplink: Uplink,
+        uplink: Way,
         *,
         scheme: str,
         keep_alive: float | None = KEEP_ALIVE,
