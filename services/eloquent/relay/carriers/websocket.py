@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 import aiohttp
+from aiohttp import web
 from yarl import URL
 
 from eloquent import schemes
@@ -31,7 +32,7 @@ _PEER = ("", 0)  # a client has one
 
 _log = logging.getLogger(__name__)
 
-Socket = aiohttp.ClientWebSocketResponse | aiohttp.web.WebSocketResponse
+Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
 
 class DatagramQueue:
