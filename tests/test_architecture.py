@@ -76,6 +76,7 @@ MAY_IMPORT = {
         "records",
         "report",
         "nodes",
+        "relay",
         "load",
         "watch",
     },

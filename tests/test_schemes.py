@@ -47,5 +47,23 @@ def test_the_kernels_schemes_have_no_endpoints(name: str) -> None:
     scheme = schemes.get(name)
     assert scheme.kind == "kernel"
     for make in (scheme.make_sender, scheme.make_receiver):
-        with pytest.raises(ConfigurationError, match="kernel"):
+        with pytest.raises(ConfigurationError, match="no endpoints"):
             make()
+
+
+def test_the_relay_pair_is_a_scheme_with_one_of_datagrams_between() -> None:
+    assert [schemes.get(name).between for name in ("openai", "openai-duplicate-2")] == [
+        "eloquent-packed",
+        "duplicate-2",
+    ]
+    assert schemes.get("openai").kind == "pair"
+    with pytest.raises(ConfigurationError, match="no endpoints"):
+        schemes.get("openai").make_sender()
+
+
+@pytest.mark.parametrize("name", ["openai-grpc", "openai-bound", "openai-openai"])
+def test_relays_carry_nothing_but_datagrams(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{name}' is not a scheme: relays do not carry '{name[7:]}'"):
+        schemes.get(name)
+    with pytest.raises(ConfigurationError, match="not carried by datagrams"):
+        schemes.only(["openai"])

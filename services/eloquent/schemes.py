@@ -3,6 +3,7 @@
 To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 """
 
+import re
 from collections.abc import Callable, Collection
 
 from eloquent.baselines import bound, fec, kcp, kernel, red, ssp, tcp
@@ -13,6 +14,19 @@ from eloquent.protocol.senders import adaptive, eloquent, packed, retransmit
 CONGESTION_CONTROLS = kernel.CONGESTION_CONTROLS
 """Of the kernel's TCP, that schemes such as `grpc-cubic` may name."""
 
+BETWEEN_RELAYS = packed.FAMILY.default
+"""What carries the answers of a relay pair that is told nothing else."""
+
+
+def _build_pair(match: re.Match[str]) -> Scheme:
+    between = get(match["between"] or BETWEEN_RELAYS)
+    if between.kind != "datagram":
+        raise ConfigurationError(f"'{match[0]}' is not a scheme: relays do not carry '{between.name}'")
+    return Scheme(match[0], "pair", between=between.name)
+
+
+_PAIR = Family("openai[-SCHEME]", re.compile("openai(?:-(?P<between>.+))?"), _build_pair, default="openai")
+
 FAMILIES: tuple[Family, ...] = (
     kernel.GRPC,
     kernel.SSE,
@@ -21,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     eloquent.FAMILY,
     adaptive.FAMILY,
     packed.FAMILY,
+    _PAIR,
     tcp.FAMILY,
     red.FAMILY,
     fec.FAMILY,

@@ -21,7 +21,7 @@ from eloquent.watch.panels import DASHBOARDS
 
 pytestmark = pytest.mark.lab
 
-SCHEMES = ("grpc", "sse", "duplicate-2", "eloquent")
+SCHEMES = ("grpc", "sse", "eloquent", "openai")
 RIDE_S = 30.0
 USERS = 9
 SMALL = ("--users", "4", "--duration", "8", "--think", "0.2", "--answer-tokens", "600", "--allow-invalid")

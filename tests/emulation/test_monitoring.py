@@ -58,6 +58,7 @@ def test_the_board_reads_what_the_lab_wrote(tmp_path):
         server="10.0.0.1:50051",
         http="10.0.0.1:8000",
         edge="127.0.0.1:50051",
+        edge_http="127.0.0.1:8000",
         schedule=tmp_path / "schedule.json",
         urls={"the board": "http://127.0.0.1:8080"},
     )

@@ -13,6 +13,7 @@ import pytest
 
 from eloquent.load.job import LoadJob
 from eloquent.load.options import LoadOptions
+from eloquent.relay.sealed.key import make_key
 
 
 @contextmanager
@@ -46,15 +47,18 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[SimpleNamespace]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Addresses of a token server for 20 streams, its metrics, and of the relays in front of it."""
-    names = ("grpc", "http", "metrics", "origin", "edge")
+    names = ("grpc", "http", "metrics", "origin", "edge", "sealed", "edge_http")
     addresses = SimpleNamespace(**{name: f"127.0.0.1:{_free_port()}" for name in names})
     with ExitStack() as nodes:
         listeners = ("--listen", addresses.grpc, "--http", addresses.http, "--metrics", addresses.metrics)
         nodes.enter_context(_node("token_server", *listeners, "--max-streams", 20))
-        nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc))
-        nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin))
+        make_key(key_file := tmp_path_factory.mktemp("relays") / "key")
+        origin = ("--http-upstream", f"http://{addresses.http}", "--sealed", addresses.sealed, "--key-file", key_file)
+        nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc, *origin))
+        edge = ("--http", addresses.edge_http, "--sealed-origin", addresses.sealed, "--key-file", key_file)
+        nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin, *edge))
         yield addresses
 
 
@@ -70,6 +74,7 @@ def make_job(tmp_path: Path) -> Callable[..., LoadJob]:
             token_server="10.0.0.1:50051",
             http_server="10.0.0.1:8000",
             edge_relay="127.0.0.1:50051",
+            edge_http="127.0.0.1:8000",
             origin_relay="10.0.0.2:7000",
             metrics={f"c{number}": f"10.255.0.{number}:9103" for number in range(1, hosts + 1)},
             master_metrics="10.255.0.1:9103",

@@ -14,17 +14,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
+from eloquent.addresses import format_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.common.stream_record import StreamRecorder
+from eloquent.nodes.edge_relay.pair import PairEdge
 from eloquent.nodes.edge_relay.relay import EdgeRelay
-from eloquent.nodes.origin_relay.relay import OriginRelay
+from eloquent.nodes.origin_relay.pair import PairOrigin
+from eloquent.nodes.origin_relay.relay import OriginRelay, StreamGauges
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.model import Limits
 from eloquent.nodes.token_server.server import TokenServer
 from eloquent.protocol.session import Tally
 from eloquent.records.rows import RowWriter, StreamRow
 
+KEY = bytes(range(32))  # of the relay pair
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 
 
@@ -141,6 +145,8 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         tally = Tally(sent=sessions.sent, received=sessions.received)
         server = await origin.open(("127.0.0.1", 0), tally=tally)
         origin.address = server.address  # for tests that speak to it themselves
+        gauges = StreamGauges(metrics, recorder)
+        origin.show = lambda: gauges.show(origin.sample())
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
         await edge.open()
         port = await edge.grpc_frontend.open("127.0.0.1:0")
@@ -152,6 +158,23 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
             await origin.drain(1.0)
             server.close()
     recorder.close()
+
+
+@asynccontextmanager
+async def _pair(model, *, log=None, clients=()):
+    counts, edge_counts = Counts(), Counts()
+    metrics = telemetry.OriginMetrics(counts.registry)
+    recorder = StreamRecorder(metrics, clients, ("openai",), log=RowWriter(log, StreamRow) if log else None)
+    origin = PairOrigin(f"http://127.0.0.1:{model}", recorder)
+    server = await origin.open("127.0.0.1:0", key=KEY)
+    edge = await PairEdge.connect(format_address(server.address), telemetry.EdgeMetrics(edge_counts.registry), key=KEY)
+    try:
+        yield await edge.open("127.0.0.1:0"), counts, origin
+    finally:
+        await edge.drain(1.0)
+        await origin.drain(1.0)
+        server.close()
+        recorder.close()
 
 
 async def _until(holds, patience=PATIENCE):
@@ -176,6 +199,12 @@ def server():
 def relays():
     """Async context manager: an origin and an edge relay; gives the edge's port, both metrics, and the origin relay."""
     return _relays
+
+
+@pytest.fixture
+def pair():
+    """Async context manager: the relay pair for real services; gives the edge's port, the origin's metrics, and the origin."""
+    return _pair
 
 
 @pytest.fixture

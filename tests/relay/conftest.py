@@ -152,7 +152,9 @@ async def relay_pair(
         watching = (uplink.watch(metrics), origin.watch(telemetry.SessionMetrics(registries["origin"])))
         for task in map(asyncio.ensure_future, watching):
             stack.callback(task.cancel)
-        front = HttpFront(uplink, scheme=scheme, keep_alive=keep_alive, max_request=max_request, max_held=max_held)
+        front = HttpFront(
+            uplink, scheme_of=lambda _: scheme, keep_alive=keep_alive, max_request=max_request, max_held=max_held
+        )
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)
         stack.push_async_callback(front.drain, 0.0)

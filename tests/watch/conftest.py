@@ -131,6 +131,7 @@ def facts(tmp_path: Path) -> RunFacts:
         server="127.0.0.1:1",
         http="127.0.0.1:1",
         edge="127.0.0.1:1",
+        edge_http="127.0.0.1:1",
         schedule=tmp_path / "schedule.json",
         urls={"Prometheus": "http://127.0.0.1:9090"},
     )

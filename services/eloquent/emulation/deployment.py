@@ -11,11 +11,14 @@ from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
+from eloquent.relay.sealed.key import make_key
 
 TOKEN_SERVER_PORT = 50051
 CHAT_PORT = 8000  # of the token server, for HTTP
 EDGE_RELAY = "127.0.0.1:50051"
+EDGE_HTTP = "127.0.0.1:8000"  # of the edge relay, for what the token server speaks over HTTP
 ORIGIN_RELAY_PORT = 7000
+SEALED_PORT = 4433  # of the origin relay, for those who have the run's key
 PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
@@ -48,6 +51,7 @@ class Deployment:
         self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
         self._chat_address = f"{self._server.address}:{CHAT_PORT}"
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
+        self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
         self.nodes: list[LabProcess] = []
         self.viewers: dict[str, LabProcess] = {}
 
@@ -58,6 +62,7 @@ class Deployment:
             "token_server": self._server_address,
             "http_server": self._chat_address,
             "edge_relay": EDGE_RELAY,
+            "edge_http": EDGE_HTTP,
             "origin_relay": self._origin_address,
         }
 
@@ -77,16 +82,22 @@ class Deployment:
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
         listen = ("--listen", self._origin_address, "--schemes", "any")  # a load test may ask for others than the run
-        self._plan(self._origin, "origin_relay", *listen, *upstream, *labels, *logs, *grace)
+        key_file = self._folder / "relays.key"
+        make_key(key_file)
+        key = ("--key-file", str(key_file))
+        pair = ("--http-upstream", f"http://{self._chat_address}", "--sealed", self._sealed_address, *key)
+        self._plan(self._origin, "origin_relay", *listen, *upstream, *pair, *labels, *logs, *grace)
         for client in clients:
             self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
             self._plan(
                 client,
                 "edge_relay",
                 *("--listen", EDGE_RELAY, "--origin", self._origin_address, *grace),
+                *("--http", EDGE_HTTP, "--sealed-origin", self._sealed_address, *key),
                 metrics=METRICS_PORT + 1,
             )
         await self._start_planned()
+        key_file.unlink()  # all have read it
         reflectors = [f"{client.name}={client.address}:{PROBE_PORT}" for client in clients]
         probing = ("--to", *reflectors, "--interval", str(PROBE_INTERVAL), *logs)
         self._plan(self._origin, "link_probe", "send", *probing, metrics=METRICS_PORT + 1)
@@ -105,7 +116,8 @@ class Deployment:
             "viewer",
             METRICS_PORT,
             *("--client", client.name, "--schemes", ",".join(options.schemes)),
-            *("--server", self._server_address, "--http", self._chat_address, "--edge", EDGE_RELAY),
+            *("--server", self._server_address, "--http", self._chat_address),
+            *("--edge", EDGE_RELAY, "--edge-http", EDGE_HTTP),
             *("--run-dir", str(self._folder)),
             *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
             *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),

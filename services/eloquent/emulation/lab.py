@@ -207,6 +207,7 @@ class Lab:
             server=addresses["token_server"],
             http=addresses["http_server"],
             edge=addresses["edge_relay"],
+            edge_http=addresses["edge_http"],
             schedule=self._carrier.schedule,
             urls=self._urls,
         )

@@ -23,6 +23,7 @@ class LoadJob(BaseModel):
         token_server: HOST:PORT of gRPC at the token server.
         http_server: HOST:PORT of HTTP at the token server.
         edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
+        edge_http: HOST:PORT of HTTP there.
         origin_relay: HOST:PORT of UDP at the origin relay.
         metrics: HOST:PORT where the process of each client shows its metrics, by client.
         master_metrics: The same of the master.
@@ -36,6 +37,7 @@ class LoadJob(BaseModel):
     token_server: str
     http_server: str
     edge_relay: str
+    edge_http: str
     origin_relay: str
     metrics: dict[str, str]
     master_metrics: str

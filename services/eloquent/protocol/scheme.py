@@ -37,22 +37,25 @@ class Scheme:
 
     Attributes:
         name: What the command line, the protocol and the metrics call it.
-        kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints) or `bound`
+        kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints), `pair` (the relay
+            pair before an HTTP server, between which another scheme carries it; no endpoints of its own) or `bound`
             (endpoints for the simulator alone, whose sender is told what arrives).
-        sender: Makes a sender; None for kind `kernel`.
+        sender: Makes a sender; None for the kinds `kernel` and `pair`.
         receiver: Makes a receiver that speaks the sender's language.
         reader: Makes what an onlooker reads the sender's datagrams with; schemes with packets of their own name theirs.
         transport: What the kernel's TCP carries, of kind `kernel`: `grpc` or `sse`.
         congestion_control: Of that TCP; empty for the machine's own.
+        between: Name of the scheme between the relays, of kind `pair`.
     """
 
     name: str
-    kind: Literal["datagram", "kernel", "bound"]
+    kind: Literal["datagram", "kernel", "pair", "bound"]
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver
     reader: Callable[[], PacketReader] = lambda: read_indices
     transport: str = ""
     congestion_control: str = ""
+    between: str = ""
 
     def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> StreamSender:
         """Make a new sender.
@@ -62,20 +65,20 @@ class Scheme:
             rtt: The path's estimator, where several streams share it.
 
         Raises:
-            ConfigurationError: The scheme is carried by the kernel.
+            ConfigurationError: The scheme has no endpoints.
         """
         if self.sender is None:
-            raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
+            raise ConfigurationError(f"'{self.name}' is of kind '{self.kind}', which has no endpoints")
         return self.sender(budget, rtt if rtt is not None else RttEstimator())
 
     def make_receiver(self) -> StreamReceiver:
         """Make a new receiver.
 
         Raises:
-            ConfigurationError: The scheme is carried by the kernel.
+            ConfigurationError: The scheme has no endpoints.
         """
         if self.sender is None:
-            raise ConfigurationError(f"'{self.name}' is carried by the kernel and has no endpoints")
+            raise ConfigurationError(f"'{self.name}' is of kind '{self.kind}', which has no endpoints")
         return self.receiver()
 
 

@@ -13,6 +13,7 @@ Rules of this file
 
 import ipaddress
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address, AddressTokens
@@ -49,6 +50,7 @@ class ServerEndpoint:
         secret: At least 16 random bytes, new in each process; address tokens are made with them.
         limits: The bounds.
         tally: Where datagrams are counted.
+        wire_size: As for `ServerSession`.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class ServerEndpoint:
         secret: bytes,
         limits: EndpointLimits | None = None,
         tally: Tally | None = None,
+        wire_size: Callable[[bytes], int] = len,
     ) -> None:
+        self._wire_size = wire_size
         self.tally = Tally() if tally is None else tally
         self._scheme_of = scheme_of
         self._limits = limits if limits is not None else EndpointLimits()
@@ -187,6 +191,7 @@ class ServerEndpoint:
             limits=self._limits,
             requests=self._requests,
             tally=self.tally,
+            wire_size=self._wire_size,
         )
         session.receive(datagram, now=now)
         if session.is_idle:  # it refused the request

@@ -12,6 +12,7 @@ Rules of this file
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
@@ -96,6 +97,7 @@ class ServerSession(SessionBase):
         limits: What the client may take up.
         requests: The budget, in bytes, of all sessions' unfinished requests.
         tally: As for `SessionBase`.
+        wire_size: Tells how many bytes of UDP payload a datagram takes, where more goes out than the datagram itself.
 
     Attributes:
         address: The same.
@@ -110,8 +112,10 @@ class ServerSession(SessionBase):
         limits: EndpointLimits | None = None,
         requests: ByteBudget | None = None,
         tally: Tally | None = None,
+        wire_size: Callable[[bytes], int] = len,
     ) -> None:
         super().__init__(connection_id, tally)
+        self._wire_size = wire_size
         self.address = address
         self._scheme_of = scheme_of
         self._limits = limits if limits is not None else EndpointLimits()
@@ -239,7 +243,7 @@ class ServerSession(SessionBase):
         if stream.answer is not None:
             for payload in stream.answer.datagrams_to_send(now=now):
                 datagrams.append(self._frame(Answer(stream_id, payload)))
-                stream.answer.account.wire_bytes += len(datagrams[-1]) - len(payload)
+                stream.answer.account.wire_bytes += self._wire_size(datagrams[-1]) - len(payload)
         return datagrams
 
     def _handle(self, datagram: Datagram, now: float) -> None:

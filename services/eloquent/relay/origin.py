@@ -17,9 +17,10 @@ from functools import partial
 from http import HTTPStatus
 
 from eloquent import telemetry
-from eloquent.api.v1.exchange_pb2 import Ask, Outcome
+from eloquent.api.v1.exchange_pb2 import Ask, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.contract import StreamAccount
 from eloquent.protocol.session import (
     ServerEvent,
     ServerSession,
@@ -31,7 +32,7 @@ from eloquent.protocol.session import (
 )
 from eloquent.relay.answer_log import AnswerLog
 from eloquent.relay.exchange import decode_ask, encode_outcome
-from eloquent.relay.upstreams.http import HttpUpstream, refuse
+from eloquent.relay.upstreams.http import Upstream, refuse
 
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
 KEEP = 60.0  # seconds that an answer without a reader is kept
@@ -42,24 +43,26 @@ _POLL = 0.02  # seconds between two looks at a backlog that is too high
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False, slots=True)
-class _Answer:
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class OriginAnswer:
     """An answer, and the task that asks for it.
 
     Attributes:
+        request: What was asked.
         log: What came of it.
         call: The task.
         expiry: Ends it when nobody comes back.
     """
 
+    request: HttpRequest
     log: AnswerLog
     call: "asyncio.Task[None] | None" = None
     expiry: asyncio.TimerHandle | None = None
 
 
-@dataclass(eq=False, slots=True)
-class _Reader:
-    """A stream that carries an answer.
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class OriginStream:
+    """A stream that carries an answer, or the part of it that is left.
 
     Attributes:
         session: Its session.
@@ -74,10 +77,30 @@ class _Reader:
     session: ServerSession
     stream_id: int
     answer_id: bytes
-    answer: _Answer
+    answer: OriginAnswer
     position: int
     wake: Callable[[], None] = field(default=lambda: None)
     poll: asyncio.TimerHandle | None = None
+
+    @property
+    def account(self) -> StreamAccount:
+        """What it has cost so far."""
+        return self.session.account(self.stream_id)
+
+    @property
+    def backlog(self) -> int:
+        """How many of its tokens the edge has not acknowledged."""
+        return self.session.backlog(self.stream_id)
+
+
+class OriginObserver:
+    """Is told what becomes of answers; this one does not listen."""
+
+    def on_token(self, answer: OriginAnswer, token: bytes) -> None:
+        """Take note of a token that came from the model server; the first is the head."""
+
+    def on_end(self, stream: OriginStream) -> None:
+        """Take note that a stream is over."""
 
 
 class Origin:
@@ -87,19 +110,33 @@ class Origin:
         upstream: The model server.
         keep: Seconds that an answer without a reader is kept.
         max_answers: Answers at once, with those that are kept.
+        observer: Is told what becomes of answers.
     """
 
     server: UdpServer
 
-    def __init__(self, upstream: HttpUpstream, *, keep: float = KEEP, max_answers: int = 1000) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        keep: float = KEEP,
+        max_answers: int = 1000,
+        observer: OriginObserver | None = None,
+    ) -> None:
         self._upstream = upstream
         self._keep = keep
         self._max_answers = max_answers
-        self._answers: dict[bytes, _Answer] = {}
-        self._readers: dict[tuple[ServerSession, int], _Reader] = {}
+        self._observer = OriginObserver() if observer is None else observer
+        self._answers: dict[bytes, OriginAnswer] = {}
+        self._readers: dict[tuple[ServerSession, int], OriginStream] = {}
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def streams(self) -> list[OriginStream]:
+        """The streams that are open."""
+        return list(self._readers.values())
 
     def on_event(self, session: ServerSession, event: ServerEvent) -> None:
         """Take an event of a session."""
@@ -154,12 +191,16 @@ class Origin:
                 session, event.stream_id, Outcome.GONE, f"token {following} of this answer is not kept any more"
             )
             return
-        self._attach(_Reader(session, event.stream_id, ask.answer_id, answer, following))
+        self._attach(OriginStream(session, event.stream_id, ask.answer_id, answer, following))
 
-    def _begin(self, ask: Ask) -> _Answer:
+    def _begin(self, ask: Ask) -> OriginAnswer:
         """Ask the model server, or say why not."""
-        answer = _Answer(AnswerLog())
-        send = answer.log.append
+        answer = OriginAnswer(ask.begin, AnswerLog())
+
+        async def send(token: bytes) -> None:
+            self._observer.on_token(answer, token)
+            await answer.log.append(token)
+
         if self._draining:
             call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay is shutting down", send)
         elif len(self._answers) >= self._max_answers:
@@ -171,7 +212,7 @@ class Origin:
         answer.call = asyncio.get_running_loop().create_task(self._run(answer, call))
         return answer
 
-    async def _run(self, answer: _Answer, call: Coroutine[None, None, bytes]) -> None:
+    async def _run(self, answer: OriginAnswer, call: Coroutine[None, None, bytes]) -> None:
         """Write what the model server answers into the log."""
         try:
             trailer = await call
@@ -183,7 +224,7 @@ class Origin:
             trailer = encode_outcome(Outcome.BROKEN, "the origin relay failed")
         answer.log.finish(trailer)
 
-    def _attach(self, reader: _Reader) -> None:
+    def _attach(self, reader: OriginStream) -> None:
         if reader.answer.expiry is not None:
             reader.answer.expiry.cancel()
             reader.answer.expiry = None
@@ -196,7 +237,7 @@ class Origin:
             self._detach(other.session, other.stream_id)
             self._refuse(other.session, other.stream_id, Outcome.BROKEN, "the answer goes on by another stream")
 
-    def _detach(self, session: ServerSession, stream_id: int) -> _Reader | None:
+    def _detach(self, session: ServerSession, stream_id: int) -> OriginStream | None:
         """Take a stream from its answer, which is kept for some time when nobody else reads it."""
         reader = self._readers.pop((session, stream_id), None)
         if reader is None:
@@ -209,6 +250,7 @@ class Origin:
             reader.answer.expiry = loop.call_later(self._keep, self._drop, reader.answer_id)
         if not self._readers:
             self._empty.set()
+        self._observer.on_end(reader)
         return reader
 
     def _drop(self, answer_id: bytes) -> None:
@@ -221,7 +263,7 @@ class Origin:
         if answer.call is not None:
             answer.call.cancel()
 
-    def _give(self, reader: _Reader) -> None:
+    def _give(self, reader: OriginStream) -> None:
         """Give a stream what there is of its answer, as far as it has room."""
         log, session, stream_id = reader.answer.log, reader.session, reader.stream_id
         if (session, stream_id) not in self._readers:

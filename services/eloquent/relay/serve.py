@@ -92,7 +92,7 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
         raise ConfigurationError(f"no way to the origin relay at {settings.origin}: {reason_of(error)}") from error
     front = HttpFront(
         uplink,
-        scheme=settings.scheme,
+        scheme_of=lambda _: settings.scheme,
         keep_alive=settings.keep_alive or None,
         max_request=settings.max_request,
         max_held=HELD_REQUESTS * settings.max_request,

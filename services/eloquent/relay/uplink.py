@@ -174,10 +174,11 @@ class Uplink:
 
     async def watch(self, metrics: telemetry.SessionMetrics) -> None:
         """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
-        began, reported = asyncio.get_running_loop().time(), False
+        began, reported, sessions = asyncio.get_running_loop().time(), False, 0
         while True:
             self.say_hello()
-            metrics.sessions.set(self.sessions)
+            metrics.sessions.inc(self.sessions - sessions)  # a process may have more than one uplink
+            sessions = self.sessions
             self.count_malformed(metrics)
             waited = asyncio.get_running_loop().time() - began
             if self.heard_at is None and waited >= HELLO_TIMEOUT and not reported:

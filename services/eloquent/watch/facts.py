@@ -28,6 +28,7 @@ class RunFacts(BaseModel):
         server: HOST:PORT of gRPC at the token server.
         http: HOST:PORT of HTTP at the token server.
         edge: HOST:PORT of the edge relay, in each client's network.
+        edge_http: HOST:PORT of HTTP there.
         schedule: File in which the carrier tells which schedule it follows.
         urls: Where the user reaches what the testbed serves, by name.
     """
@@ -46,6 +47,7 @@ class RunFacts(BaseModel):
     server: str
     http: str
     edge: str
+    edge_http: str
     schedule: Path
     urls: dict[str, str]
 

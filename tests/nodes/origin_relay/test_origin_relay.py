@@ -221,7 +221,7 @@ def test_what_streams_cost_is_logged_and_counted(client, server, relays, until, 
                     await asker.answer("Count to 3", scheme=scheme, client="c1", session=session)
             await asker.answer("Count to 3", client="intruder")
             await until(lambda: counts("original_bytes_total", client="other", scheme="eloquent-packed") > 0)
-            origin.sample()
+            origin.show()
             labels = {"client": "c1", "scheme": "eloquent"}
             assert counts("datagrams_total", direction="out", kind="answer") >= 50
             assert edge_counts("datagrams_total", direction="in", kind="answer") >= 50
@@ -248,7 +248,7 @@ def test_only_known_schemes_are_labels_of_what_is_unacknowledged(client, server,
             ]
             for call in calls:
                 await call.read()
-            origin.sample()
+            origin.show()
             assert counts("relayed_streams", scheme="other") == 2
             assert counts("relayed_streams", scheme="eloquent") == 1
             gauges = [family for family in counts.registry.collect() if family.name == "eloquent_unacked_tokens"]

@@ -18,9 +18,10 @@ from eloquent.nodes.common.clients import Ask, AsyncGrpcClient
 from eloquent.nodes.viewer.viewer import Viewer, keep_background
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory
+from eloquent.relay.sealed.key import make_key
 from eloquent.screen import ViewerLog
 
-SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent")
+SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent", "openai")
 
 
 @pytest.mark.parametrize(
@@ -194,18 +195,23 @@ def test_each_congestion_control_has_a_listener_and_the_log_says_what_the_socket
 
 
 def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_node, free_port, tmp_path):
-    server, chat, origin, edge = (f"127.0.0.1:{free_port()}" for _ in range(4))
+    server, chat, origin, edge, sealed, edge_http = (f"127.0.0.1:{free_port()}" for _ in range(6))
+    make_key(tmp_path / "key")
+    key = ("--key-file", tmp_path / "key")
     viewer_page, server_page, origin_page = free_port(), free_port(), free_port()
     books = ("--known-clients", "c1", "--run-dir", tmp_path)
     listeners = ("--listen", server, "--http", chat)
     model = start_node("token_server", *listeners, "--metrics", f"127.0.0.1:{server_page}", *books)
     relay = start_node(
-        "origin_relay", "--listen", origin, "--upstream", server, "--metrics", f"127.0.0.1:{origin_page}", *books
+        "origin_relay",
+        *("--listen", origin, "--upstream", server, "--http-upstream", f"http://{chat}", "--sealed", sealed, *key),
+        *("--metrics", f"127.0.0.1:{origin_page}", *books),
     )
-    start_node("edge_relay", "--listen", edge, "--origin", origin)
+    start_node("edge_relay", "--listen", edge, "--origin", origin, "--http", edge_http, "--sealed-origin", sealed, *key)
     viewer = start_node(
         "viewer",
-        *("--client", "c1", "--schemes", ",".join(SCHEMES), "--server", server, "--http", chat, "--edge", edge),
+        *("--client", "c1", "--schemes", ",".join(SCHEMES), "--server", server, "--http", chat),
+        *("--edge", edge, "--edge-http", edge_http),
         *("--rounds", 2, "--session-seconds", 0.6, "--round-seconds", 1.5, "--token-gap", 0.05),
         *("--metrics", f"127.0.0.1:{viewer_page}", "--run-dir", tmp_path, "--start-on-order"),
         *("--background", "--background-seconds", 60),
@@ -239,7 +245,9 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
     for row in streams.values():
         assert row.tokens == 11
         assert row.original_bytes > 0
-        assert row.wire_bytes > row.original_bytes
+        assert row.wire_bytes > (
+            28 * row.packets if row.scheme == "openai" else row.original_bytes
+        )  # it compresses events
     assert len(list(run.lags())) > 20
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.session import StreamRequested
+from eloquent.protocol.session import StreamDelivered, StreamRequested
 from eloquent.relay.sealed import noise
 from eloquent.relay.sealed.admission import HandshakeAdmission
 from eloquent.relay.sealed.limits import SealLimits
@@ -457,3 +457,15 @@ def advance(onlooker: Onlooker, now: float, until: float) -> float:
         onlooker.server.handle_timer(now=now)
         onlooker.look(now)
     raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("token", "size"), [(b"a word", 192), (bytes(range(256)) + bytes(40), 448), (b"x" * 700, 1200)]
+)
+def test_a_streams_account_counts_what_goes_out_sealed_and_padded(sealed: Any, token: bytes, size: int) -> None:
+    talk = sealed.Talk(sealed.Path(delay=0.01), answers={b"question": [token]})
+    talk.ask(b"question", "retransmit")
+    talk.pair.run(until=5.0)
+    (account,) = (event.account for _, event in talk.pair.events["b"] if isinstance(event, StreamDelivered))
+    assert account.wire_bytes == size + 28 + (account.packets - 1) * (192 + 28)  # the others say that it has ended
+    assert sum(len(data) == size for _, data in talk.pair.sent["b"]) >= 1

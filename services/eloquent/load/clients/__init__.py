@@ -27,6 +27,8 @@ def connect(scheme: str, job: LoadJob) -> LoadClient:
     chosen = schemes.get(scheme)
     if chosen.transport == "sse":
         return SseClient(parse_address(congestion.address_of(job.http_server, chosen.congestion_control)), scheme)
+    if chosen.kind == "pair":
+        return SseClient(parse_address(job.edge_http), scheme)
     if chosen.kind == "kernel":
         return GrpcClient(congestion.address_of(job.token_server, chosen.congestion_control), scheme)
     if job.options.via == "library":

@@ -17,7 +17,7 @@ class SseClient:
     """Asks by HTTP; connections are kept alive.
 
     Args:
-        address: Host and port of the token server's HTTP endpoint.
+        address: Host and port of HTTP at the token server, or at the edge relay of the client's host.
         scheme: Name of the scheme.
     """
 

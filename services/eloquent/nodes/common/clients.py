@@ -1,4 +1,4 @@
-"""How a viewer asks: over gRPC, from the token server or an edge relay, or over HTTP with server-sent events.
+"""How a viewer asks: over gRPC or over HTTP with server-sent events, from the token server or an edge relay.
 
 Rules of this file: connections are made ahead and kept open, and each session has one to itself, so that the kernel's
 account of a connection is a session's. Nothing retries. Every failure is a `AnswerFailed` with an outcome.
@@ -206,6 +206,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
     add("--server", metavar="HOST:PORT", help="token server, for the schemes grpc and grpc-…")
     add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
+    add("--edge-http", metavar="HOST:PORT", help="HTTP at the edge relay, for the schemes openai and openai-…")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
 
@@ -224,6 +225,8 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
         scheme = schemes.get(name)
         if scheme.transport == "sse":
             flag, target, make = "--http", flags.http, AsyncSseClient
+        elif scheme.kind == "pair":
+            flag, target, make = "--edge-http", flags.edge_http, AsyncSseClient
         elif scheme.kind == "kernel":
             flag, target, make = "--server", flags.server, AsyncGrpcClient
         else:

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
+from eloquent.errors import ConfigurationError
+
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
 
 
@@ -50,6 +52,22 @@ def positive_seconds(text: str) -> float:
 def comma_separated(text: str) -> tuple[str, ...]:
     """Read a flag that is a list of names; blanks and empty names are left out."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def all_or_none(flags: argparse.Namespace, *names: str) -> bool:
+    """Return whether flags that go together are given.
+
+    Args:
+        flags: What was parsed.
+        names: Of the flags, as attributes.
+
+    Raises:
+        ConfigurationError: Some are, and some are not.
+    """
+    given = [getattr(flags, name) is not None for name in names]
+    if any(given) and not all(given):
+        raise ConfigurationError(f"{', '.join('--' + name.replace('_', '-') for name in names)} go together")
+    return all(given)
 
 
 def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:

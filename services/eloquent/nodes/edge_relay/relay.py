@@ -10,6 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import grpc
 
@@ -21,7 +22,9 @@ from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
 from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
+from eloquent.nodes.edge_relay.pair import PairEdge
 from eloquent.protocol.session import StreamFailed, StreamToken
+from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import DEFAULT_SCHEME
 from eloquent.relay.uplink import Uplink
 
@@ -120,11 +123,17 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     )
     await relay.open()
     await relay.grpc_frontend.open(flags.listen)
-    watching = asyncio.create_task(relay.watch())
+    watching = [asyncio.create_task(relay.watch())]
+    pair = None
+    if runtime.all_or_none(flags, "http", "sealed_origin", "key_file"):
+        pair = await PairEdge.connect(flags.sealed_origin, metrics, key=load_key(flags.key_file))
+        await pair.open(flags.http)
+        watching.append(asyncio.create_task(pair.uplink.watch(metrics)))
     process.announce_ready()
     await stop.wait()
-    await relay.grpc_frontend.drain(flags.grace)
-    watching.cancel()
+    await asyncio.gather(relay.grpc_frontend.drain(flags.grace), *([pair.drain(flags.grace)] if pair else []))
+    for task in watching:
+        task.cancel()
     relay.close()
 
 
@@ -137,4 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--default-scheme", default=DEFAULT_SCHEME, help="scheme of streams that name none (%(default)s)"
     )
     parser.add_argument("--max-streams", type=int, default=256, help="streams at once (%(default)s)")
+    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none")
+    pair.add_argument("--http", metavar="HOST:PORT", help="serve the model server's HTTP API here")
+    pair.add_argument("--sealed-origin", metavar="HOST:PORT", help="UDP address of its origin relay")
+    pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with that")
     return process.run(partial(serve, parser.parse_args(arguments)))

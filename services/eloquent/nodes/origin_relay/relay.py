@@ -10,9 +10,10 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -26,6 +27,7 @@ from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder, add_flags
+from eloquent.nodes.origin_relay.pair import PairOrigin
 from eloquent.protocol.session import (
     ServerEvent,
     ServerSession,
@@ -37,6 +39,7 @@ from eloquent.protocol.session import (
     Tally,
 )
 from eloquent.protocol.session_base import SchemeLookup
+from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import OFFERED_SCHEMES
 
 MAX_BACKLOG = 1024  # unacknowledged tokens of one stream beyond which the upstream call is not read
@@ -95,7 +98,6 @@ class OriginRelay:
         self._recorder = recorder
         self._max_streams = max_streams
         self._streams: dict[tuple[ServerSession, int], _Stream] = {}
-        self._schemes: set[str] = set()  # that there were streams of: they stay in the metrics, at 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -142,19 +144,11 @@ class OriginRelay:
                 stream.call.cancel()
                 self._end(stream.session, stream.stream_id)
 
-    def sample(self) -> None:
-        """Bring the metrics of running streams up to date."""
-        streams: Counter[str] = Counter()
-        backlogs: Counter[str] = Counter()
+    def sample(self) -> list[tuple[str, int]]:
+        """Count what running streams have cost so far, and return scheme and backlog of each."""
         for stream in self._streams.values():
             self._count(stream)
-            scheme = self._recorder.scheme_label(stream.owner.scheme)
-            streams[scheme] += 1
-            backlogs[scheme] += stream.session.backlog(stream.stream_id)
-        self._schemes |= streams.keys()
-        for gauge, counts in ((self._metrics.relayed_streams, streams), (self._metrics.unacked_tokens, backlogs)):
-            for scheme in self._schemes:
-                gauge.labels(scheme).set(counts[scheme])
+        return [(one.owner.scheme, one.session.backlog(one.stream_id)) for one in self._streams.values()]
 
     def _start(self, session: ServerSession, event: StreamRequested) -> None:
         request = RelayRequest()
@@ -235,42 +229,87 @@ class OriginRelay:
         return account.tokens
 
 
+class StreamGauges:
+    """Shows how many answers are on their way, and how much of them is not acknowledged.
+
+    Args:
+        metrics: Where.
+        recorder: Knows what metrics call a scheme.
+    """
+
+    def __init__(self, metrics: telemetry.OriginMetrics, recorder: StreamRecorder) -> None:
+        self._metrics = metrics
+        self._recorder = recorder
+        self._schemes: set[str] = set()  # that there were streams of: they stay in the metrics, at 0
+
+    def show(self, streams: Iterable[tuple[str, int]]) -> None:
+        """Show what streams there are.
+
+        Args:
+            streams: Scheme and backlog of each.
+        """
+        numbers: Counter[str] = Counter()
+        backlogs: Counter[str] = Counter()
+        for scheme, backlog in streams:
+            label = self._recorder.scheme_label(scheme)
+            numbers[label] += 1
+            backlogs[label] += backlog
+        self._schemes |= numbers.keys()
+        for gauge, counts in ((self._metrics.relayed_streams, numbers), (self._metrics.unacked_tokens, backlogs)):
+            for scheme in self._schemes:
+                gauge.labels(scheme).set(counts[scheme])
+
+
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
     parse_address(flags.upstream)
     listen_on(flags.listen, socket.SOCK_DGRAM).close()  # is it free? uvloop would not say why not
     metrics, sessions = telemetry.OriginMetrics(), telemetry.SessionMetrics()
     recorder = StreamRecorder.open(metrics, flags, "origin")
+    tally = Tally(sent=sessions.sent, received=sessions.received)
     async with grpc.aio.insecure_channel(flags.upstream) as upstream:
         upstream.get_state(try_to_connect=True)  # so that the first request need not wait for it
+        relays: list[OriginRelay | PairOrigin] = []
         relay = OriginRelay(upstream, metrics, recorder, methods=flags.methods, max_streams=flags.max_streams)
         try:
-            server = await relay.open(
-                parse_address(flags.listen, listen=True),
-                scheme_of=schemes.only(flags.schemes),
-                tally=Tally(sent=sessions.sent, received=sessions.received),
-            )
+            servers = [
+                await relay.open(
+                    parse_address(flags.listen, listen=True), scheme_of=schemes.only(flags.schemes), tally=tally
+                )
+            ]
         except OSError as error:
             raise cannot_listen(flags.listen, error) from error
+        relays.append(relay)
+        if runtime.all_or_none(flags, "http_upstream", "sealed", "key_file"):
+            pair = PairOrigin(flags.http_upstream, recorder)
+            servers.append(await pair.open(flags.sealed, key=load_key(flags.key_file), tally=tally))
+            relays.append(pair)
         if flags.metrics:
             telemetry.serve(flags.metrics)
-        watching = asyncio.create_task(_watch(relay, server, sessions))
+        watching = asyncio.create_task(_watch(relays, StreamGauges(metrics, recorder), servers, sessions))
         process.announce_ready()
         await stop.wait()
-        await relay.drain(flags.grace)
+        await asyncio.gather(*(one.drain(flags.grace) for one in relays))
         watching.cancel()
-        server.close()
+        for server in servers:
+            server.close()
     recorder.close()
 
 
-async def _watch(relay: OriginRelay, server: UdpServer, sessions: telemetry.SessionMetrics) -> None:
+async def _watch(
+    relays: Sequence[OriginRelay | PairOrigin],
+    gauges: StreamGauges,
+    servers: Sequence[UdpServer],
+    sessions: telemetry.SessionMetrics,
+) -> None:
     """Keep the metrics up to date that no event reports, for ever."""
-    malformed = 0
+    counted = 0
     while True:
-        relay.sample()
-        sessions.sessions.set(len(server.endpoint.sessions))
-        sessions.malformed_datagrams.inc(server.malformed - malformed)
-        malformed = server.malformed
+        gauges.show(stream for relay in relays for stream in relay.sample())
+        sessions.sessions.set(sum(len(server.endpoint.sessions) for server in servers))
+        malformed = sum(server.malformed for server in servers)
+        sessions.malformed_datagrams.inc(malformed - counted)
+        counted = malformed
         await asyncio.sleep(_SAMPLE_INTERVAL)
 
 
@@ -294,5 +333,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="schemes that clients may ask for, or 'any' (%(default)s)",
     )
     parser.add_argument("--max-streams", type=int, default=1000, help="streams at once (%(default)s)")
+    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none")
+    pair.add_argument("--http-upstream", metavar="URL", help="of the model server")
+    pair.add_argument("--sealed", metavar="HOST:PORT", help="UDP address for its edge relays")
+    pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with them")
     add_flags(parser, "origin")
     return process.run(partial(serve, parser.parse_args(arguments)))

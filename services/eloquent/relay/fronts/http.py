@@ -11,11 +11,12 @@ import asyncio
 import json
 import logging
 import socket
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from eloquent.api.v1.exchange_pb2 import HttpHead, HttpRequest, Outcome
-from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.answers import EdgeAnswer
 from eloquent.relay.exchange import MAX_HEAD, decode_head, passed_on
@@ -52,7 +53,8 @@ class HttpFront:
 
     Args:
         uplink: The way.
-        scheme: Name of the scheme that carries answers.
+        scheme_of: Tells by the header of a request the name of the scheme that carries its answer, or raises
+            ConfigurationError.
         keep_alive: Seconds of silence after which an event stream gets a comment; None for never.
         max_request: Bytes of a request's content.
         max_held: Bytes of the requests that are not answered yet.
@@ -62,14 +64,14 @@ class HttpFront:
         self,
         uplink: Way,
         *,
-        scheme: str,
+        scheme_of: Callable[[Mapping[str, str]], str],
         keep_alive: float | None = KEEP_ALIVE,
         max_request: int,
         max_held: int,
     ) -> None:
         self._uplink = uplink
         self._held = ByteBudget(max_held)
-        self._scheme = scheme
+        self._scheme_of = scheme_of
         self._keep_alive = keep_alive
         self._max_request = max_request
         self._draining = False
@@ -90,7 +92,10 @@ class HttpFront:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._draining:
             return _Refusal(503, "the edge relay is shutting down", retry=True).response
-        answer = EdgeAnswer(self._uplink, self._scheme)
+        try:
+            answer = EdgeAnswer(self._uplink, self._scheme_of(request.headers))
+        except ConfigurationError as error:
+            return _Refusal(400, str(error)).response
         try:
             return await self._pass_on(request, answer, await self._ask(request, answer))
         except _Refusal as refusal:

@@ -13,6 +13,11 @@ from eloquent.relay.sealed.padding import Padding, padded
 from eloquent.relay.sealed.transport import EPOCH_SIZE, MAX_NUMBER, Opener, Sealer
 
 
+def server_size(datagram: bytes, padding: Padding | None) -> int:
+    """Return how many bytes a session's datagram takes when a server has sealed it."""
+    return padded(len(shorten(datagram)) + SEAL_SIZE, () if padding is None else padding.server)
+
+
 class Association:
     """One side of an association.
 

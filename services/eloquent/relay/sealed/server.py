@@ -13,6 +13,7 @@ Rules of this file
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address
@@ -25,7 +26,7 @@ from eloquent.protocol.session_events import ServerEvent
 from eloquent.protocol.timer_queue import TimerQueue
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.admission import HandshakeAdmission
-from eloquent.relay.sealed.association import Association
+from eloquent.relay.sealed.association import Association, server_size
 from eloquent.relay.sealed.limits import SealLimits
 from eloquent.relay.sealed.noise import KEY_SIZE, TAG_SIZE, HandshakeFailed, Psk, Responder, TransportKeys
 from eloquent.relay.sealed.packets import (
@@ -101,7 +102,13 @@ class SealedServer:
         limits = EndpointLimits() if limits is None else limits
         limits = replace(limits, payload=min(limits.payload, SEALED_PAYLOAD_BUDGET))
         self.account = SealAccount()
-        self._inside = ServerEndpoint(scheme_of, secret=draw(KEY_SIZE), limits=limits, tally=tally)
+        self._inside = ServerEndpoint(
+            scheme_of,
+            secret=draw(KEY_SIZE),
+            limits=limits,
+            tally=tally,
+            wire_size=partial(server_size, padding=padding),
+        )
         self._psk = Psk(key, prologue=PROLOGUE)
         self._draw = draw
         self._limits = SealLimits() if seal_limits is None else seal_limits

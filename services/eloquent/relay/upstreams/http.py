@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
@@ -35,6 +36,18 @@ _COMPLETIONS = re.compile(r"/(?:completions|responses|messages)(?:\?|$)")
 
 Send = Callable[[bytes], Awaitable[None]]
 """Takes the next token of an answer, and returns when there is room for another."""
+
+
+class Upstream(Protocol):
+    """Whom an origin relay asks."""
+
+    async def ask(self, request: HttpRequest, send: Send) -> bytes:
+        """Ask, send the tokens of the answer, and return the trailer; cancelled, leave the server.
+
+        Args:
+            request: The client's.
+            send: Takes the tokens.
+        """
 
 
 class HttpUpstream:

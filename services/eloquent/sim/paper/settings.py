@@ -52,7 +52,7 @@ _INSTEAD = {
 
 def scheme_names() -> tuple[str, ...]:
     """Return the schemes of the figures: of each registered family its default, or the members that say more."""
-    with_endpoints = (scheme.name for scheme in schemes.defaults() if scheme.kind != "kernel")
+    with_endpoints = (scheme.name for scheme in schemes.defaults() if scheme.sender is not None)
     return tuple(name for default in with_endpoints for name in _INSTEAD.get(default, (default,)))
 
 

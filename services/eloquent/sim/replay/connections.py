@@ -94,8 +94,9 @@ def model_of(scheme: str, manifest: Manifest) -> str:
     Raises:
         ConfigurationError: The kernel carried the scheme, by a congestion control of which there is no model.
     """
-    if schemes.get(scheme).kind != "kernel":
-        return scheme
+    lab = schemes.get(scheme)
+    if lab.kind != "kernel":
+        return lab.between or scheme
     found = manifest.model_extra or {}
     control = found.get("congestion_controls", {}).get(scheme, found.get("congestion_control"))
     if control not in KERNEL_MODELS:

@@ -199,7 +199,7 @@ class Chats:
             *facts.clients[question.client],
             *(sys.executable, "-m", "eloquent.nodes.asker"),
             *("--client", question.client, "--schemes", ",".join(question.schemes)),
-            *("--server", facts.server, "--http", facts.http, "--edge", facts.edge),
+            *("--server", facts.server, "--http", facts.http, "--edge", facts.edge, "--edge-http", facts.edge_http),
             *("--seconds", str(question.seconds), "--token-gap", str(gap_s), f"--words={question.words}"),
         ]
 
