@@ -23,7 +23,7 @@ from eloquent.nodes.common import runtime
 from eloquent.nodes.common.admission import Admission
 from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.nodes.edge_relay.pair import PairEdge
-from eloquent.protocol.session import StreamFailed, StreamToken
+from eloquent.protocol.session import RequestState, StreamFailed, StreamToken
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import DEFAULT_SCHEME
 from eloquent.relay.uplink import Uplink
@@ -95,7 +95,9 @@ class EdgeRelay:
             raise
         finally:
             answer.cancel()
-        if isinstance(event, StreamFailed):
+        if isinstance(event, StreamFailed) and event.request is RequestState.REFUSED:
+            code, message = grpc.StatusCode.RESOURCE_EXHAUSTED, event.reason
+        elif isinstance(event, StreamFailed):
             self._metrics.given_up_streams.inc()
             code, message = status_of_loss(event.reason)
         else:
