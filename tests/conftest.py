@@ -2,11 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Generator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+
+from eloquent.emulation.processes import run_command
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
@@ -61,3 +64,42 @@ def needs_promtool() -> None:
     """Prometheus's own tool judges rules."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is missing: Debian's prometheus package has it")
+
+
+@pytest.fixture
+def namespace(needs_root: None) -> Iterator[Callable[[], int]]:
+    """Make a network namespace, with its loopback up, and give the process that holds it: as long as that lives."""
+    holders: list[subprocess.Popen[bytes]] = []
+
+    def make() -> int:
+        holder = subprocess.Popen(
+            [
+                "unshare",
+                "--net",
+                "sh",
+                "-c",
+                "sysctl -qw net.ipv6.conf.default.disable_ipv6=1; ip link set lo up && echo up && exec sleep infinity",
+            ],
+            stdout=subprocess.PIPE,
+        )
+        holders.append(holder)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"up\n"
+        return holder.pid
+
+    yield make
+    for holder in holders:
+        holder.kill()
+        holder.wait()
+        assert holder.stdout is not None
+        holder.stdout.close()
+
+
+@pytest.fixture
+def run_in() -> Callable[..., str]:
+    """Run a command in the network namespace of a process."""
+
+    def run(pid: int, *words: str) -> str:
+        return run_command("nsenter", f"--net=/proc/{pid}/ns/net", "--", *words)
+
+    return run

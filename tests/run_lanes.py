@@ -86,7 +86,7 @@ LANES = (
         (
             *PYTEST,
             "-m",
-            "not (namespaces or lab or browser or containers or kernel or wheel)",
+            "not (namespaces or lab or browser or containers or kernel or wheel or models)",
             "-n",
             "auto",
             "--dist",
@@ -102,6 +102,13 @@ LANES = (
         "OpenAI's clients and Vercel's, unmodified, ask the token server",
         (sys.executable, "tests/clients/run.py", "openai", "openai-js", "vercel"),
         _no_npm,
+    ),
+    Lane(
+        "models",
+        "the relays on a lossy link before llama.cpp's server, asked by unmodified clients",
+        (*PYTEST, "-m", "models", "tests/models"),
+        lambda: _not_root() or _no_npm(),
+        preparation=(sys.executable, "tests/clients/run.py", "--install", "model", "openai", "openai-js", "langchain"),
     ),
     Lane(
         "containers",

@@ -1,7 +1,8 @@
-"""Ask the token server by other people's clients, unmodified: `.venv/bin/python tests/clients/run.py [NAME...]`.
+"""Ask the token server by other people's clients, unmodified: `.venv/bin/python tests/clients/run.py [--install] [NAME...]`.
 
 Without a name, by all. Each is installed into a folder of its own under .build/clients, at the version that stands here, from
-PyPI or npm. docs/http.md tells what each needs.
+PyPI or npm; with --install no more is done, and `model` is installed like a client: a model server and what makes its model.
+docs/http.md tells what each needs.
 """
 
 import json
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 BUILD = REPOSITORY / ".build" / "clients"
 LOCK = REPOSITORY / "requirements" / "clients.lock"
+MODELS_LOCK = REPOSITORY / "requirements" / "models.lock"
 STRANGE = ("one\u2028line ", "\u0085 to\x0b all\x0c readers\u2029")  # line breaks to Python, but not to event streams
 PATIENCE = 600  # seconds for one client
 
@@ -219,13 +221,18 @@ def try_client(client: Client, url: str) -> str:
 
 def main() -> int:
     """Try the clients that were named, or all; give the exit status."""
-    names = sys.argv[1:] or [client.name for client in CLIENTS]
-    if unknown := set(names) - {client.name for client in CLIENTS}:
-        print(
-            f"no client {', '.join(sorted(unknown))}: choose from {', '.join(one.name for one in CLIENTS)}",
-            file=sys.stderr,
-        )
+    only_install = sys.argv[1:2] == ["--install"]
+    installers = {client.name: client.install for client in CLIENTS}
+    if only_install:
+        installers["model"] = pip("model", MODELS_LOCK)
+    names = sys.argv[1 + only_install :] or list(installers)
+    if unknown := set(names) - set(installers):
+        print(f"no client {', '.join(sorted(unknown))}: choose from {', '.join(installers)}", file=sys.stderr)
         return 2
+    if only_install:
+        for name in names:
+            installers[name]()
+        return 0
     with token_server() as url:
         verdicts = {client: try_client(client, url) for client in CLIENTS if client.name in names}
     for client, verdict in verdicts.items():
