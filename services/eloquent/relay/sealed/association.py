@@ -8,7 +8,16 @@ Rules of this file
 from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.relay.sealed.account import SealAccount
 from eloquent.relay.sealed.noise import TransportKeys
-from eloquent.relay.sealed.packets import BINDING_SIZE, CLIENT_SEALED, SEAL_SIZE, SERVER_SEALED, Type, restore, shorten
+from eloquent.relay.sealed.packets import (
+    BINDING_SIZE,
+    CLIENT_SEALED,
+    PONG_BITS,
+    SEAL_SIZE,
+    SERVER_SEALED,
+    Type,
+    restore,
+    shorten,
+)
 from eloquent.relay.sealed.padding import Padding, padded
 from eloquent.relay.sealed.transport import EPOCH_SIZE, MAX_NUMBER, Opener, Sealer
 
@@ -93,13 +102,23 @@ class Association:
         self._account.padding += len(sealed) - needed
         return sealed
 
-    def seal_control(self, kind: Type, content: bytes = b"", *, now: float) -> bytes:
+    def came_below(self, number: int) -> int:
+        """Return which packet numbers below one have come from the peer, as a pong tells it."""
+        return self._opener.came_below(number, PONG_BITS)
+
+    def seal_control(self, kind: Type, content: bytes = b"", *, size: int = 0, now: float) -> bytes:
         """Return a sealed datagram that carries no session's.
+
+        Args:
+            kind: Its type.
+            content: Its content.
+            size: Bytes that it is to have at least.
+            now: Seconds.
 
         Raises:
             LocalProtocolError: The packet numbers are used up.
         """
-        sealed = self._sealer.seal(self._head, content, kind, size=self._control, now=now)
+        sealed = self._sealer.seal(self._head, content, kind, size=max(size, self._control), now=now)
         self._account.datagrams += 1
         self._account.control += len(sealed)
         return sealed

@@ -30,6 +30,9 @@ NUMBER_SIZE = 4  # bytes
 HEAD_SIZE = 1 + INDEX_SIZE + NUMBER_SIZE
 SEAL_SIZE = HEAD_SIZE + TAG_SIZE + 1  # bytes; the last is the type
 
+PONG_BITS = 128  # packet numbers of which a pong tells whether they came
+MAX_PONG = 1500  # bytes; a pong is as large as its ping, up to this
+
 NO_COOKIE, NO_BINDING = bytes(COOKIE_SIZE), bytes(BINDING_SIZE)
 PROLOGUE = b"eloquent sealed 3"  # a key serves for nothing else that may come
 
@@ -47,7 +50,7 @@ class Type(IntEnum):
 
     DATAGRAM = 1  # a session's, shortened
     PING = 2  # client: a sign of life is wanted
-    PONG = 3  # server: it is
+    PONG = 3  # server: it is, and what else of the client's has come
     CHALLENGE = 4  # server: 8 bytes, which the client is to return
     RESPONSE = 5  # client: they
     LEAVE = 6  # the association is over
@@ -118,6 +121,35 @@ class Accept:
             raise MalformedPacket("an acceptance says nothing that we know")
         token_start = 1 + INDEX_SIZE
         return cls(Status(payload[0]), payload[1:token_start], payload[token_start : token_start + ADDRESS_TOKEN_SIZE])
+
+
+@dataclass(frozen=True, slots=True)
+class PongContent:
+    """The content of a pong.
+
+    Attributes:
+        number: Packet number of the ping that it answers.
+        came: Which of the `PONG_BITS` packet numbers below that one have come: bit i is of `number - 1 - i`.
+    """
+
+    number: int
+    came: int
+
+    def encode(self) -> bytes:
+        """Return the content."""
+        return self.number.to_bytes(NUMBER_SIZE) + self.came.to_bytes(PONG_BITS // 8)
+
+    @classmethod
+    def decode(cls, content: bytes) -> "PongContent":
+        """Return what a content says.
+
+        Raises:
+            MalformedPacket: It is too short.
+        """
+        end = NUMBER_SIZE + PONG_BITS // 8
+        if len(content) < end:
+            raise MalformedPacket("a pong does not say what it answers")
+        return cls(int.from_bytes(content[:NUMBER_SIZE]), int.from_bytes(content[NUMBER_SIZE:end]))
 
 
 def shorten(datagram: bytes) -> bytes:

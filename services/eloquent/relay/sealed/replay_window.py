@@ -43,3 +43,12 @@ class ReplayWindow:
             self._words[(word - step) % _WORDS] = 0
         self._words[word % _WORDS] |= 1 << number % _WORD
         self.highest = max(self.highest, number)
+
+    def came_below(self, number: int, count: int) -> int:
+        """Return which numbers below one have come, as far as is remembered: bit i is of `number - 1 - i`.
+
+        Args:
+            number: At most the highest one.
+            count: How many of them.
+        """
+        return sum(1 << i for i in range(min(count, number)) if not self.is_new(number - 1 - i))

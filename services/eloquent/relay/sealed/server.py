@@ -35,11 +35,13 @@ from eloquent.relay.sealed.packets import (
     COOKIE,
     INDEX_SIZE,
     INITIATION,
+    MAX_PONG,
     PROLOGUE,
     SEALED_PAYLOAD_BUDGET,
     SERIAL_SIZE,
     Accept,
     Initiation,
+    PongContent,
     Status,
     Type,
 )
@@ -58,7 +60,7 @@ class _Peer:
         path: Where the client is.
         heard_at: Seconds; when a datagram of it last opened, or when the association began.
         half_open: The tag of the initiation and what was answered, until the client speaks.
-        wants_pong: Whether it asked for a sign of life.
+        ping: The packet number of the newest ping that is to be answered, and its size; None for none.
         armed: Seconds; the instant that its timer is set to, or None.
     """
 
@@ -68,7 +70,7 @@ class _Peer:
     path: PeerPath
     heard_at: float
     half_open: tuple[bytes, bytes] | None
-    wants_pong: bool = False
+    ping: tuple[int, int] | None = None
     armed: float | None = None
 
 
@@ -313,7 +315,7 @@ class SealedServer:
             case Type.DATAGRAM:
                 self._inside.receive_datagram(content, peer.address, now=now)
             case Type.PING:
-                peer.wants_pong = True
+                peer.ping = number, len(data)
             case Type.RESPONSE:
                 peer.path.answer(content, source)
             case Type.LEAVE:
@@ -330,9 +332,11 @@ class SealedServer:
         if (challenge := peer.path.take_challenge(now=now)) is not None:
             sealed = peer.association.seal_control(Type.CHALLENGE, challenge, now=now)
             self._send(peer, sealed, datagrams, is_challenge=True)
-        if peer.wants_pong:
-            peer.wants_pong = False
-            self._send(peer, peer.association.seal_control(Type.PONG, now=now), datagrams)
+        if peer.ping is not None:
+            (number, size), peer.ping = peer.ping, None
+            pong = PongContent(number, peer.association.came_below(number)).encode()
+            sealed = peer.association.seal_control(Type.PONG, pong, size=min(size, MAX_PONG), now=now)
+            self._send(peer, sealed, datagrams)
         due = min(self._ends(peer), float("inf") if peer.path.due is None else peer.path.due)
         if peer.armed is None or due < peer.armed:
             peer.armed = due

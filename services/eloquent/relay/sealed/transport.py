@@ -100,6 +100,10 @@ class Opener:
         """The highest packet number that was opened, or -1."""
         return self._window.highest
 
+    def came_below(self, number: int, count: int) -> int:
+        """Return which packet numbers below one have come (`ReplayWindow.came_below`)."""
+        return self._window.came_below(number, count)
+
     def open(self, datagram: bytes) -> tuple[int, int, bytes]:
         """Return a datagram's packet number, type and content.
 
