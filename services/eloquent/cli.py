@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from eloquent.commands import load, measure, relay, report, simulation, testbed, watch
+from eloquent.commands import doctor, load, measure, relay, report, simulation, testbed, watch
 from eloquent.errors import EloquentError
 from eloquent.terminal import Output
 
@@ -43,6 +43,7 @@ app.command()(simulation.agreement)
 app.command()(relay.origin)
 app.command()(relay.edge)
 app.command()(relay.key)
+app.command()(doctor.doctor)
 app.add_typer(measure.app, name="measure")
 
 

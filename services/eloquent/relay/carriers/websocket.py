@@ -92,12 +92,14 @@ class WebSocketTransport(asyncio.DatagramTransport):
         protocol: Is told what comes.
 
     Attributes:
-        failure: Why there is no connection, in a few words; empty while there is one, or none was tried.
+        opened_at: Seconds of the loop's clock; when the last connection was opened; None if none was.
+        failure: What the last connection failed with; None if none did.
     """
 
     def __init__(self, url: str, protocol: asyncio.DatagramProtocol) -> None:
         super().__init__()
-        self.failure = ""
+        self.opened_at: float | None = None
+        self.failure: Exception | None = None
         # The library looks for the proxies of ws and wss in variables of their own, and nobody sets those.
         self._url = URL("http" + url.removeprefix("ws"))
         self._protocol = protocol
@@ -148,12 +150,11 @@ class WebSocketTransport(asyncio.DatagramTransport):
                 session.ws_connect(self._url, max_msg_size=MAX_MESSAGE, heartbeat=HEARTBEAT) as socket,
             ):
                 limit.reschedule(None)
-                self.failure = ""
+                self.opened_at = self._loop.time()
                 await self._carry_over(socket)
-            self.failure = self.failure or "the connection was cut"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.failure = _reason(error)
-            _log.debug("= no connection to %s: %s", self._url, self.failure)
+            self.failure = error
+            _log.debug("= no connection to %s: %s", self._url, error)
         finally:
             self._queue.clear()
             self._connection = None
@@ -197,11 +198,3 @@ def connect(
     client = UdpClient(SealedClient(schemes.get, key=key, draw=secrets.token_bytes, tally=tally), on_event)
     WebSocketTransport(url, client)
     return client
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.WSServerHandshakeError):
-        return f"it answers with HTTP status {error.status}, not with a WebSocket"
-    if isinstance(error, TimeoutError):
-        return f"nothing came within {CONNECT_TIMEOUT:.0f} s"
-    return str(error) or type(error).__name__

@@ -46,7 +46,7 @@ class SentPing:
 
 
 class Prober:
-    """SentPing a sealed server.
+    """Ping a sealed server.
 
     Args:
         key: 32 bytes, shared with it.
