@@ -75,7 +75,11 @@ async def sealed_pair(relaying: Any, handler: Any, *, is_down: bool = False) -> 
         watching = asyncio.create_task(uplink.watch(metrics))
         stack.callback(watching.cancel)
         front = HttpFront(
-            uplink, scheme="eloquent-packed", keep_alive=None, max_request=MAX_REQUEST, max_held=MAX_REQUEST
+            uplink,
+            scheme_of=lambda _: "eloquent-packed",
+            keep_alive=None,
+            max_request=MAX_REQUEST,
+            max_held=MAX_REQUEST,
         )
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)
