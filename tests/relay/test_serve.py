@@ -1,6 +1,8 @@
 """Both relays as processes, sealed: whoever is killed or stopped in the middle of an answer, it never looks whole."""
 
 import asyncio
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 EVENTS = [b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % i for i in range(60)] + [b"data: [DONE]\n\n"]
+WHOLE = b"".join(EVENTS)
+ID = re.compile(rb"id: [0-9a-f]{32}\.\d+\n")
 PATIENCE = 60.0  # seconds
 
 
@@ -90,42 +94,93 @@ async def read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     return bytes(data), True
 
 
+class Model:
+    """A model server that streams `EVENTS`, and can be killed: every answer breaks off."""
+
+    def __init__(self) -> None:
+        self.is_dead = False
+
+    async def stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for event in EVENTS:
+            await response.write(event)
+            await asyncio.sleep(0.03)
+            if self.is_dead and request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+async def ask(client: aiohttp.ClientSession, url: str, headers: dict[str, str] | None = None) -> tuple[bytes, bool]:
+    """Return what an answer brings, and whether it ends cleanly."""
+    try:
+        async with client.post(url, headers=headers) as response:
+            return await read(response)
+    except aiohttp.ClientError:
+        return b"", False
+
+
+async def ask_at_random(client: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> list[asyncio.Task[Any]]:
+    """Ask ten times within 1.6 s; all of it is going on when this returns, each answer at another point."""
+    draw = random.Random(1)
+
+    async def ask_soon() -> tuple[bytes, bool]:
+        await asyncio.sleep(draw.uniform(0.0, 1.6))
+        return await ask(client, url, headers)
+
+    asking = [asyncio.create_task(ask_soon()) for _ in range(10)]
+    await asyncio.sleep(1.7)
+    return asking
+
+
 @pytest.mark.parametrize("who", ["nobody", "origin", "edge", "model"])
-def test_an_answer_is_whole_or_ends_with_an_error_whoever_is_killed(make_relays: Any, relaying: Any, who: str) -> None:
+def test_ten_answers_are_whole_or_end_with_an_error_whoever_is_killed(
+    make_relays: Any, relaying: Any, who: str
+) -> None:
     async def main() -> None:
-        cut = asyncio.Event()
-
-        async def stream(request: web.BaseRequest) -> web.StreamResponse:
-            response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-            await response.prepare(request)
-            for event in EVENTS:
-                await response.write(event)
-                await asyncio.sleep(0.03)
-                if cut.is_set() and request.transport is not None:
-                    request.transport.abort()
-            return response
-
-        async with relaying.serving(stream) as model, aiohttp.ClientSession() as client:
-            relays = await asyncio.to_thread(make_relays, model)
-            async with client.post(relays.url) as response:
-                first = await response.content.readuntil(b"\n\n")
-                if who == "model":
-                    cut.set()
-                elif who != "nobody":
-                    await asyncio.to_thread(relays.end, who, signal.SIGKILL)
-                    await asyncio.to_thread(relays.start, who)
-                rest, is_clean = await read(response)
-            whole = b"".join(EVENTS)
-            if who == "nobody":
-                assert (first + rest, is_clean) == (whole, True)
-            else:
-                events, _, error = (first + rest).partition(b'data: {"error"')
-                assert whole.startswith(events)
+        model = Model()
+        async with relaying.serving(model.stream) as url, aiohttp.ClientSession() as client:
+            relays = await asyncio.to_thread(make_relays, url)
+            asking = await ask_at_random(client, relays.url, {})
+            if who == "model":
+                model.is_dead = True
+            elif who != "nobody":
+                await asyncio.to_thread(relays.end, who, signal.SIGKILL)
+                await asyncio.to_thread(relays.start, who)
+            lengths = set()
+            for answer, is_clean in await asyncio.gather(*asking):
+                if who == "nobody":
+                    assert (answer, is_clean) == (WHOLE, True)
+                    continue
+                events, _, error = answer.partition(b'data: {"error"')
+                assert WHOLE.startswith(events)
                 assert not is_clean
-                assert bool(error) == (who != "edge")  # which has nobody left to say it
-            cut.clear()
-            async with client.post(relays.url) as response:  # and the next question is answered
-                assert await read(response) == (whole, True)
+                assert bool(error) == (who != "edge" and bool(answer))  # an edge has nobody left to say it
+                lengths.add(len(events))
+            assert who == "nobody" or len(lengths) > 5
+            model.is_dead = False
+            assert await ask(client, relays.url) == (WHOLE, True)  # and the next question is answered
+
+    relaying.run(main())
+
+
+def test_ten_answers_go_on_at_the_next_edge_when_theirs_is_killed(make_relays: Any, relaying: Any) -> None:
+    async def main() -> None:
+        async with relaying.serving(Model().stream) as url, aiohttp.ClientSession() as client:
+            relays = await asyncio.to_thread(make_relays, url)
+            asking = await ask_at_random(client, relays.url, {"eloquent-event-ids": "1"})
+            await asyncio.to_thread(relays.end, "edge", signal.SIGKILL)
+            await asyncio.to_thread(relays.start, "edge")
+            came_back = 0
+            for answer, is_clean in await asyncio.gather(*asking):
+                assert not is_clean
+                had = answer[: answer.rfind(b"\n\n") + 2] if b"\n\n" in answer else b""
+                if had:
+                    last = had.rpartition(b"id: ")[2].strip().decode()
+                    rest = await ask(client, relays.url, {"last-event-id": last})
+                    assert (ID.sub(b"", had + rest[0]), rest[1]) == (WHOLE, True)
+                    came_back += 1
+            assert came_back > 5
 
     relaying.run(main())
 

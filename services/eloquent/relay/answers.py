@@ -28,28 +28,50 @@ class EdgeAnswer:
     Args:
         uplink: The way to the origin relay.
         scheme: Name of the scheme that carries it.
+
+    Attributes:
+        id: Names it.
+        position: Index of the next token.
     """
 
     def __init__(self, uplink: Way, scheme: str) -> None:
-        self._id = secrets.token_bytes(ANSWER_ID_SIZE)
+        self.id = secrets.token_bytes(ANSWER_ID_SIZE)
+        self.position = 0
         self._uplink = uplink
         self._scheme = scheme
         self._request: bytes | None = None  # to be sent again; None once the origin relay has it
-        self._position = 0  # index of the next token
         self._stream: RelayedAnswer | None = None  # None while the answer is lost
         self._lost_at = 0.0  # seconds; when the first of the streams was lost that brought no token
         self._loss = ""  # why; empty if the last stream has brought one
         self._resume_at = 0.0  # seconds; meaningful while the answer is lost
 
-    def begin(self, request: HttpRequest) -> None:
+    def begin(self, request: HttpRequest, *, is_resumable: bool = False) -> None:
         """Ask the model server.
+
+        Args:
+            request: The client's.
+            is_resumable: Whether the client may come back for the rest.
 
         Raises:
             ConfigurationError: There is no such scheme, or it is not carried by datagrams.
             LocalProtocolError: Too many streams are open.
         """
-        self._request = encode_begin(self._id, request)
+        self._request = encode_begin(self.id, request, is_resumable=is_resumable)
         self._stream = self._uplink.open(self._request, scheme=self._scheme)
+
+    def go_on(self, answer_id: bytes, position: int) -> None:
+        """Ask for the rest of an answer that was begun before, perhaps by another edge.
+
+        Args:
+            answer_id: Names it.
+            position: Index of the first token that is wanted.
+
+        Raises:
+            ConfigurationError: There is no such scheme, or it is not carried by datagrams.
+            LocalProtocolError: Too many streams are open.
+        """
+        self.id, self.position = answer_id, position
+        self._stream = self._uplink.open(encode_resume(answer_id, position), scheme=self._scheme)
 
     async def next(self) -> bytes | Outcome:
         """Wait for the next token, or for how the answer ended. A wait that is cancelled may be begun again."""
@@ -64,7 +86,7 @@ class EdgeAnswer:
             match event:
                 case StreamToken():
                     self._loss, self._request = "", None
-                    self._position += 1
+                    self.position += 1
                     return event.data
                 case StreamEnded():
                     return decode_outcome(event.trailer)
@@ -81,12 +103,12 @@ class EdgeAnswer:
         now = asyncio.get_running_loop().time()
         if not self._loss:
             self._lost_at = now
-            _log.warning("an answer was lost at token %d (%s) and is asked for again", self._position, reason)
+            _log.warning("an answer was lost at token %d (%s) and is asked for again", self.position, reason)
         self._stream, self._loss, self._resume_at = None, reason, now + _PAUSE
 
     def _resume(self) -> None:
         """Ask for the rest, or see to it that this is tried again."""
-        request = encode_resume(self._id, self._position) if self._request is None else self._request
+        request = encode_resume(self.id, self.position) if self._request is None else self._request
         try:
             self._stream = self._uplink.open(request, scheme=self._scheme)
         except LocalProtocolError as error:
@@ -97,7 +119,7 @@ class EdgeAnswer:
         if self._stream is None:
             return []
         tokens = self._stream.take_ready()
-        self._position += len(tokens)
+        self.position += len(tokens)
         return tokens
 
     def cancel(self) -> None:

@@ -39,9 +39,15 @@ def passed_on(fields: Fields, *, without: frozenset[bytes] = frozenset()) -> lis
     ]
 
 
-def encode_begin(answer_id: bytes, request: HttpRequest) -> bytes:
-    """Return the request of a stream that asks the model server."""
-    return Ask(answer_id=answer_id, begin=request).SerializeToString()
+def encode_begin(answer_id: bytes, request: HttpRequest, *, is_resumable: bool) -> bytes:
+    """Return the request of a stream that asks the model server.
+
+    Args:
+        answer_id: Names the answer from then on.
+        request: The client's.
+        is_resumable: Whether the client may come back for the rest.
+    """
+    return Ask(answer_id=answer_id, begin=request, is_resumable=is_resumable).SerializeToString()
 
 
 def encode_resume(answer_id: bytes, following: int) -> bytes:

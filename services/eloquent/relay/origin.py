@@ -5,7 +5,8 @@ Rules of this file
 - The model is asked once for each id, however often that is asked for.
 - An answer has one reader: who comes for it takes it over, or a stream on a path that has died would hold it back.
 - An answer is over when an edge has all of it, or says that it is not wanted (`Cancel`). An edge that is only gone may come
-  back: its answer goes on into its log, and is ended when nobody has come for `keep` seconds.
+  back: its answer goes on into its log, and is ended when nobody has come for `keep` seconds. So is each whose client has
+  said that he may come back for the rest.
 """
 
 import asyncio
@@ -50,14 +51,21 @@ class OriginAnswer:
     Attributes:
         request: What was asked.
         log: What came of it.
+        is_resumable: Whether its client may come back for the rest by another edge.
         call: The task.
         expiry: Ends it when nobody comes back.
     """
 
     request: HttpRequest
     log: AnswerLog
+    is_resumable: bool
     call: "asyncio.Task[None] | None" = None
     expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody may still want it, when an edge has all of it or does not want it."""
+        return self.is_resumable or self.log.is_read  # by another stream
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -145,7 +153,7 @@ class Origin:
                 self._take(session, event)
             case StreamDelivered() | StreamCancelled():
                 reader = self._detach(session, event.stream_id)
-                if reader is not None and not reader.answer.log.is_read:  # nobody has come back by another stream
+                if reader is not None and not reader.answer.is_wanted:
                     self._drop(reader.answer_id)
             case StreamFailed():
                 self._detach(session, event.stream_id)
@@ -195,7 +203,7 @@ class Origin:
 
     def _begin(self, ask: Ask) -> OriginAnswer:
         """Ask the model server, or say why not."""
-        answer = OriginAnswer(ask.begin, AnswerLog())
+        answer = OriginAnswer(ask.begin, AnswerLog(), ask.is_resumable)
 
         async def send(token: bytes) -> None:
             self._observer.on_token(answer, token)

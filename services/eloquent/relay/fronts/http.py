@@ -5,21 +5,24 @@ Rules of this file
 - An answer that is not whole never ends cleanly: an event stream gets an error event, and the connection is cut.
 - While nothing comes, an event stream gets a comment now and then, so that nobody on the way takes it for dead.
 - A client that leaves has its question withdrawn, so that the model stops.
+- A client who asks for event ids (`Eloquent-Event-Ids: 1`) gets a line with an id at the end of each event, and may come back
+  for the rest with the last of them (`Last-Event-ID`), to any edge of the origin relay; his question is not withdrawn at once.
 """
 
 import asyncio
 import json
 import logging
+import re
 import socket
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from eloquent.api.v1.exchange_pb2 import HttpHead, HttpRequest, Outcome
+from eloquent.api.v1.exchange_pb2 import HttpField, HttpHead, HttpRequest, Outcome
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.answers import EdgeAnswer
-from eloquent.relay.exchange import MAX_HEAD, decode_head, passed_on
+from eloquent.relay.exchange import ANSWER_ID_SIZE, MAX_HEAD, decode_head, passed_on
 from eloquent.relay.uplink import Way
 
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
@@ -28,7 +31,9 @@ _STATUS = {
     Outcome.REFUSED: 503,
     Outcome.GONE: 502,
 }  # of answers that failed before they began, and may be asked for again
-_OURS = frozenset({b"host", b"content-length", b"expect"})
+_EVENT_ID = re.compile(rf"([0-9a-f]{{{2 * ANSWER_ID_SIZE}}})\.(\d{{1,15}})")  # of an answer, and index of a token there
+_BLANK_LINE = re.compile(rb"(?:(?<=\n)(?:\r\n|\n|\r)|(?<=\r)(?:\r\n|\r))\Z")
+_OURS = frozenset({b"host", b"content-length", b"expect", b"eloquent-event-ids"})
 _STREAM_FIELDS = {"cache-control": "no-cache", "x-accel-buffering": "no", "incremental": "?1"}
 
 _log = logging.getLogger(__name__)
@@ -96,8 +101,13 @@ class HttpFront:
             answer = EdgeAnswer(self._uplink, self._scheme_of(request.headers))
         except ConfigurationError as error:
             return _Refusal(400, str(error)).response
+        last = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
         try:
-            return await self._pass_on(request, answer, await self._ask(request, answer))
+            if last is None:
+                head, first = await self._ask(request, answer), None
+            else:
+                head, first = await self._go_on(answer, bytes.fromhex(last[1]), int(last[2]) + 1)
+            return await self._pass_on(request, answer, head, first)
         except _Refusal as refusal:
             return refusal.response
         finally:
@@ -119,7 +129,7 @@ class HttpFront:
         held = ByteBudget(self._max_request, self._held)
         try:
             asked.body = await _read(request, held)
-            answer.begin(asked)
+            answer.begin(asked, is_resumable=_wants_ids(request))
             asked.ClearField("body")
             first = await answer.next()
             if isinstance(first, Outcome):
@@ -133,10 +143,39 @@ class HttpFront:
         finally:
             held.take(-held.held)
 
-    async def _pass_on(self, request: web.BaseRequest, answer: EdgeAnswer, head: HttpHead) -> web.StreamResponse:
+    async def _go_on(self, answer: EdgeAnswer, answer_id: bytes, position: int) -> tuple[HttpHead, bytes | Outcome]:
+        """Ask for the rest of an event stream; return a head for it, and its first token or its end.
+
+        Raises:
+            _Refusal: The origin relay does not have it any more, or cannot be asked.
+        """
+        try:
+            answer.go_on(answer_id, position)
+        except LocalProtocolError as error:
+            raise _Refusal(503, f"the edge relay cannot ask: {error}", retry=True) from error
+        first = await answer.next()
+        if isinstance(first, Outcome) and first.kind == Outcome.GONE:
+            raise _Refusal(410, first.message)
+        kind = HttpField(name="content-type", value=b"text/event-stream; charset=utf-8")
+        return HttpHead(status=200, fields=[kind], is_event_stream=True), first
+
+    async def _pass_on(
+        self, request: web.BaseRequest, answer: EdgeAnswer, head: HttpHead, first: bytes | Outcome | None
+    ) -> web.StreamResponse:
+        """Write an answer to its client.
+
+        Args:
+            request: The client's.
+            answer: The answer.
+            head: Its head.
+            first: What comes first, if that is known already.
+        """
         response = _make_response(head)
         await response.prepare(request)
-        outcome = await self._content(response, answer, is_event_stream=head.is_event_stream)
+        if head.is_event_stream:
+            outcome = await self._events(response, answer, first, with_ids=first is not None or _wants_ids(request))
+        else:
+            outcome = await self._pieces(response, answer)
         if outcome.kind == Outcome.COMPLETE:
             await response.write_eof()
         else:
@@ -147,19 +186,30 @@ class HttpFront:
                 request.transport.close()
         return response
 
-    async def _content(self, response: web.StreamResponse, answer: EdgeAnswer, *, is_event_stream: bool) -> Outcome:
-        """Write the content as it comes, and return how it ended."""
-        silence = self._keep_alive if is_event_stream else None
-        while True:
+    async def _events(
+        self, response: web.StreamResponse, answer: EdgeAnswer, event: bytes | Outcome | None, *, with_ids: bool
+    ) -> Outcome:
+        """Write events as they come, and return how the stream ended."""
+        while not isinstance(event, Outcome):
+            if event is not None:
+                number = answer.position - 1
+                events = [event, *answer.take_ready()]
+                if with_ids:
+                    events = [_with_id(data, f"{answer.id.hex()}.{at}") for at, data in enumerate(events, number)]
+                await response.write(b"".join(events))
             try:
-                async with asyncio.timeout(silence):
+                async with asyncio.timeout(self._keep_alive):
                     event = await answer.next()
             except TimeoutError:
                 await response.write(_COMMENT)
-                continue
-            if isinstance(event, Outcome):
-                return event
-            await response.write(b"".join([event, *answer.take_ready()]))
+                event = None
+        return event
+
+    async def _pieces(self, response: web.StreamResponse, answer: EdgeAnswer) -> Outcome:
+        """Write content as it comes, and return how it ended."""
+        while not isinstance(piece := await answer.next(), Outcome):
+            await response.write(b"".join([piece, *answer.take_ready()]))
+        return piece
 
 
 async def _read(request: web.BaseRequest, held: ByteBudget) -> bytes:
@@ -180,6 +230,18 @@ async def _read(request: web.BaseRequest, held: ByteBudget) -> bytes:
             raise _Refusal(503, "the edge relay holds too many long requests; try again later", retry=True)
         content += piece
     return bytes(content)
+
+
+def _wants_ids(request: web.BaseRequest) -> bool:
+    return request.headers.get("eloquent-event-ids") == "1"
+
+
+def _with_id(event: bytes, event_id: str) -> bytes:
+    """Add an id to an event, before the blank line that ends it; a piece that does not end one is left as it is."""
+    end = _BLANK_LINE.search(event)
+    if end is None:
+        return event
+    return event[: end.start()] + b"id: " + event_id.encode() + 2 * end[0]
 
 
 def _make_response(head: HttpHead) -> web.StreamResponse:
