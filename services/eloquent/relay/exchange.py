@@ -39,7 +39,7 @@ def passed_on(fields: Fields, *, without: frozenset[bytes] = frozenset()) -> lis
     ]
 
 
-def encode_begin(answer_id: bytes, request: HttpRequest, *, is_resumable: bool) -> bytes:
+def encode_begin(answer_id: bytes, request: HttpRequest, *, is_resumable: bool = False) -> bytes:
     """Return the request of a stream that asks the model server.
 
     Args:
