@@ -18,6 +18,7 @@ class Way:
         self.silent_from = silent_from  # seconds; None while all is well
         self.heard_at: float | None = None
         self.is_idle = True
+        self.hellos = 0
         self.end = ""
 
     def hear(self, now: float) -> None:
@@ -28,6 +29,9 @@ class Way:
 
     def open(self, request: bytes, *, scheme: str) -> Any:
         return self
+
+    def say_hello(self) -> None:
+        self.hellos += 1
 
     def close(self) -> None:
         self.end = "closed"
@@ -194,6 +198,7 @@ def test_while_neither_answers_both_are_tried_and_that_is_said_once(
     ride.until(100.0)
     assert ride.opened == [(2.0, CarrierName.TCP)]
     assert (ride.udp.end, ride.tcp.end) == ("", "")
+    assert min(ride.udp.hellos, ride.tcp.hellos) > 900  # one that is given up after 40 s is said again
     assert [record.message for record in caplog.records] == [
         "the origin relay answers neither over UDP nor over TCP; questions wait for it"
     ]

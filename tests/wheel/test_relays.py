@@ -73,3 +73,13 @@ def test_an_answer_comes_sealed_with_the_key_that_both_relays_have(bare: Install
     for stranger in (("--key-file", str(other)), ("--plaintext",)):
         with pytest.raises(TimeoutError):
             ask_through(bare, model, ("--key-file", str(key)), stranger)
+
+
+def test_the_doctor_measures_and_names_the_extra_that_simulates(bare: Installation, model: str, tmp_path: Path):
+    key, address = tmp_path / "key", f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    assert bare.run("eloquent", "key", str(key)).returncode == 0
+    with bare.serving("origin", "--key-file", str(key), "--upstream", model, "--listen", address):
+        done = bare.run("eloquent", "doctor", "--origin", address, "--key-file", str(key), "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("UDP gets through, and so does TCP")
+    assert done.stdout.rstrip().endswith("pip install 'eloquent-testbed[sim]'")

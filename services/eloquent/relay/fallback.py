@@ -19,7 +19,7 @@ from eloquent import telemetry
 from eloquent.relay.uplink import RelayedAnswer, Uplink
 
 PATIENCE = 2.0  # seconds of silence after which a way is in doubt
-GRACE = 2.0  # seconds for which TCP is up and UDP, which worked before, is still silent
+GRACE = 2.5  # seconds for which TCP is up and UDP, which worked before, is still silent: an initiation's pause and some round trips
 TRIAL = 5.0  # seconds that UDP has to answer while TCP carries
 RETRY_PAUSE = 60.0  # seconds from UDP's failure to its next trial, doubled at each that fails
 MAX_RETRY_PAUSE = 600.0  # seconds
@@ -87,6 +87,8 @@ class FallbackUplink:
         Args:
             now: Seconds.
         """
+        for way in self._ways.values():
+            way.say_hello()
         is_silent = self._ways[self.carrier].silence(now) >= PATIENCE
         other = self._ways.get(self._other)
         self._report(other, now, is_silent=is_silent)

@@ -118,6 +118,7 @@ async def _connect(settings: EdgeSettings, metrics: telemetry.EdgeMetrics) -> Up
     """
     where = parse_address(settings.origin)
     if settings.key_file is None:
+        metrics.carrier.labels(CarrierName.UDP).set(1)
         return await Uplink.connect(where, metrics)
     key = load_key(settings.key_file)
 
