@@ -21,6 +21,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent,eloquent-packed SCENARIO=paper-default ROUNDS=1 SEED=1\n'
 	@printf '  SESSION=30 TOKEN_RATE=10 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089 RUNTIME=docker|native\n'
+	@printf '  and, for a model server of yours: UPSTREAM=http://HOST:PORT MODEL=name PROMPT="what to ask" SCHEMES=sse-cubic,sse-bbr,openai\n'
 	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 SLO=stall_ratio=0.2,...\n'
 	@printf '  SEED=1 ALLOW_INVALID=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
 
@@ -77,7 +78,8 @@ unknown:
 
 # --- the testbed
 
-UP_FLAGS := $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
+UP_FLAGS := $(if $(UPSTREAM),--upstream "$(UPSTREAM)") $(if $(MODEL),--model "$(MODEL)") $(if $(PROMPT),--prompt "$(PROMPT)") \
+	$(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
 	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") \
 	$(if $(SESSION),--session "$(SESSION)") $(if $(TOKEN_RATE),--token-rate "$(TOKEN_RATE)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
 	$(if $(PROMETHEUS_PORT),--prometheus-port "$(PROMETHEUS_PORT)") \

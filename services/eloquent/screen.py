@@ -113,7 +113,7 @@ class Screen:
         """What this answer felt like so far."""
         return self._meter.measures()
 
-    def render(self, *, generated_s: float, rendered_s: float) -> Rendering:
+    def render(self, *, generated_s: float | None, rendered_s: float) -> Rendering:
         """Render the next token, both instants in seconds of CLOCK_MONOTONIC; give what it means for the reader."""
         metrics = self._metrics
         rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)

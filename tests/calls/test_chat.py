@@ -18,3 +18,9 @@ def test_a_question_is_a_request():
     asked = parse(chat.question("Hi", token_gap_s=0.2, max_tokens=3, first_token_delay_s=1))
     assert (asked.prompt, asked.max_tokens, asked.stream) == ("Hi", 3, True)
     assert (asked.eloquent.token_gap_s, asked.eloquent.first_token_delay_s) == (0.2, 1.0)
+
+
+def test_a_plain_question_has_nothing_that_another_server_would_not_know():
+    asked = chat.plain_question("Hi", model="tiny", max_tokens=3)
+    assert parse(asked).prompt == "Hi"
+    assert json.loads(asked).keys() == {"model", "stream", "messages", "max_tokens"}

@@ -218,6 +218,13 @@ def test_a_token_without_an_index_is_not_the_testbeds():
     assert caught.value.outcome == "data_loss"
 
 
+def test_tokens_of_other_servers_are_numbered_as_they_come_and_have_no_date():
+    reader = TokenReader(is_plain=True)
+    found = [token for piece in (ROLE.encode(), HI.encode(), HI.encode(), END) for token in reader.feed(piece)]
+    assert [(token.index, token.text, token.generated_s) for token in found] == [(0, "Hi", None), (1, "Hi", None)]
+    reader.finish()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [

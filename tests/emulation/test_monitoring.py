@@ -59,6 +59,7 @@ def test_the_board_reads_what_the_lab_wrote(tmp_path):
         http="10.0.0.1:8000",
         edge="127.0.0.1:50051",
         edge_http="127.0.0.1:8000",
+        model=None,
         schedule=tmp_path / "schedule.json",
         urls={"the board": "http://127.0.0.1:8080"},
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eloquent import scenarios
+from eloquent import congestion, scenarios
 from eloquent.emulation.options import Options, parse_options
 from eloquent.errors import ConfigurationError
 
@@ -53,3 +53,40 @@ def test_without_a_word_it_is_the_papers():
 def test_one_that_cannot_be_read_is_refused_in_a_sentence(scenario: str):
     with pytest.raises(ConfigurationError):
         parse_options(scenario=scenario)
+
+
+OWN = {"upstream": "http://127.0.0.1:8000", "model": "tiny"}
+
+
+def test_a_server_of_ones_own_is_asked_over_http():
+    options = parse_options(**OWN)
+    assert options.schemes == (*(f"sse-{control}" for control in congestion.offered()), "openai")
+    assert options.upstream_address == "127.0.0.1:8000"
+    assert Options.model_validate_json(options.model_dump_json()) == options
+    assert parse_options(**OWN, schemes=("sse", "openai-duplicate-2")).schemes == ("sse", "openai-duplicate-2")
+    assert parse_options(upstream="http://gpu.example:8000/v1/", model="tiny").upstream_address == "gpu.example:8000"
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "grpc-cubic", "eloquent", "duplicate-2"])
+def test_a_scheme_that_carries_no_http_cannot_ask_it(scheme: str):
+    with pytest.raises(ConfigurationError, match=f"'{scheme}' does not carry HTTP"):
+        parse_options(**OWN, schemes=("sse", scheme))
+
+
+@pytest.mark.parametrize("given", [{"upstream": OWN["upstream"]}, {"model": "tiny"}])
+def test_a_server_and_its_model_go_together(given: dict[str, str]):
+    with pytest.raises(ConfigurationError, match="UPSTREAM and MODEL go together"):
+        parse_options(**given)
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "https://127.0.0.1:8000", "http://127.0.0.1:8000/v2", "http://me@it:1"]
+)
+def test_a_url_that_the_lab_cannot_lead_to_is_refused(url: str):
+    with pytest.raises(ConfigurationError, match="say http://HOST:PORT"):
+        parse_options(upstream=url, model="tiny")
+
+
+def test_a_url_without_a_port_is_refused():
+    with pytest.raises(ConfigurationError):
+        parse_options(upstream="http://127.0.0.1", model="tiny")

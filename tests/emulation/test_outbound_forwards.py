@@ -1,14 +1,17 @@
 """Ports in the lab that lead to services outside."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from eloquent.emulation.outbound_forwards import forward_outwards
+from eloquent import congestion
+from eloquent.emulation.outbound_forwards import OutboundForward, forward_outwards
 
 # Inside a network of its own: forward a port to ADDRESS outside, and print what comes through it.
 INSIDE = """
@@ -21,7 +24,9 @@ async def main():
     run_command("ip", "link", "set", "lo", "up")
     network, mount, address, logs = sys.argv[1:]
     outside = Outside(int(network), int(mount))
-    forwards = await start_outbound_forwards([OutboundForward(6653, address)], outside, logs=Path(logs))
+    forwards = await start_outbound_forwards(
+        [OutboundForward(("127.0.0.1", 6653), address)], outside, name="the forwards", log=Path(logs) / "log"
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", 6653)
     writer.write(b"who is there?")
     print((await reader.read()).decode())
@@ -80,3 +85,25 @@ def test_it_is_seen_from_another_network_namespace(needs_root, tmp_path):
         return said
 
     assert asyncio.run(scenario()) == b"WHO IS THERE?\nnobody listens any more\n"
+
+
+@pytest.mark.namespaces
+def test_one_may_listen_in_another_network_with_a_congestion_control_of_its_own(needs_root):
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec sleep 60"], stdout=subprocess.PIPE
+    ) as one:
+        one.stdout.readline()
+        place, control = Path(f"/proc/{one.pid}/ns/net"), congestion.offered()[0]
+        forward = OutboundForward(("127.0.0.1", 7999), "127.0.0.1:1", namespace=place, congestion_control=control)
+        with forward.listen() as listener, socket.socket() as ours:
+            assert congestion.read_control(listener) == control
+            assert ours.connect_ex(("127.0.0.1", 7999)) == errno.ECONNREFUSED  # this thread is where it was
+            words = [
+                "nsenter",
+                f"--net={place}",
+                sys.executable,
+                "-c",
+                "import socket; socket.create_connection(('127.0.0.1', 7999))",
+            ]
+            assert subprocess.run(words, check=False).returncode == 0
+        one.kill()

@@ -76,6 +76,7 @@ def make_job(tmp_path: Path) -> Callable[..., LoadJob]:
             edge_relay="127.0.0.1:50051",
             edge_http="127.0.0.1:8000",
             origin_relay="10.0.0.2:7000",
+            model=None,
             metrics={f"c{number}": f"10.255.0.{number}:9103" for number in range(1, hosts + 1)},
             master_metrics="10.255.0.1:9103",
         )

@@ -132,6 +132,7 @@ def facts(tmp_path: Path) -> RunFacts:
         http="127.0.0.1:1",
         edge="127.0.0.1:1",
         edge_http="127.0.0.1:1",
+        model=None,
         schedule=tmp_path / "schedule.json",
         urls={"Prometheus": "http://127.0.0.1:9090"},
     )

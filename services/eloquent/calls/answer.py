@@ -14,12 +14,12 @@ class AnswerToken:
     Attributes:
         index: Its position, from 0.
         text: What it says.
-        generated_s: When the server made it, in seconds of its CLOCK_MONOTONIC.
+        generated_s: When the server made it, in seconds of its CLOCK_MONOTONIC; None where it does not tell.
     """
 
     index: int
     text: str
-    generated_s: float
+    generated_s: float | None
 
 
 class AnswerFailed(EloquentError):

@@ -29,6 +29,12 @@ def question(prompt: str, *, token_gap_s: float, max_tokens: int = 0, first_toke
     return json.dumps(body).encode()
 
 
+def plain_question(prompt: str, *, model: str, max_tokens: int) -> bytes:
+    """Write the body of a request for a streamed answer that any server of chat completions understands."""
+    messages = [{"role": "user", "content": prompt}]
+    return json.dumps({"model": model, "stream": True, "messages": messages, "max_tokens": max_tokens}).encode()
+
+
 def event(data: dict[str, Any]) -> bytes:
     """Write an event of the stream, in which no client can take a character of the text for the end of a line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -167,18 +167,28 @@ class DeltaReader:
 
 
 class TokenReader:
-    """Reads one answer of the testbed's token server, as it comes."""
+    """Reads one answer, as it comes.
 
-    def __init__(self) -> None:
+    Args:
+        is_plain: Whether it comes from a server that numbers and dates no tokens; the testbed's own does.
+    """
+
+    def __init__(self, *, is_plain: bool = False) -> None:
         self._deltas = DeltaReader()
+        self._is_plain = is_plain
+        self._tokens = 0
 
     def feed(self, data: bytes) -> Iterator[AnswerToken]:
         """Take some bytes of the body and yield the tokens that they complete.
 
         Raises:
-            AnswerFailed: The server reports an error, or this is no answer of the testbed's token server.
+            AnswerFailed: The server reports an error, or this is no answer of the server that it should be.
         """
         for delta in self._deltas.feed(data):
+            if self._is_plain:
+                yield AnswerToken(self._tokens, delta.text, None)
+                self._tokens += 1
+                continue
             if delta.index is None or delta.generated_s is None:
                 raise AnswerFailed("data_loss", "a token without its index: this is not the testbed's token server")
             yield AnswerToken(delta.index, delta.text, delta.generated_s)

@@ -25,8 +25,18 @@ console = Output()
 @needs("testbed")
 def up(
     *,
+    upstream: Annotated[
+        str | None, typer.Option(help="URL of a model server of yours; the lab's own token server by default.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which of its models to ask.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to ask it.")] = None,
     clients: Annotated[int, typer.Option(help="Client hosts, each behind its own impaired link.")] = 8,
-    schemes: Annotated[str, typer.Option(help="Comma-separated.")] = "grpc,duplicate-2,eloquent,eloquent-packed",
+    schemes: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated [default: grpc,duplicate-2,eloquent,eloquent-packed; of --upstream sse-cubic,sse-bbr,openai]."
+        ),
+    ] = None,
     scenario: Annotated[str, typer.Option(help="A shipped name, a YAML file, or a line.")] = "paper-default",
     rounds: Annotated[int, typer.Option(help="How often each client asks once by each scheme.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the links' schedules.")] = 1,
@@ -55,8 +65,9 @@ def up(
     from eloquent.emulation.testbed import Testbed
 
     options = parse_options(
+        upstream=upstream,
+        model=model,
         clients=clients,
-        schemes=tuple(name for name in schemes.split(",") if name),
         scenario=scenario,
         rounds=rounds,
         seed=seed,
@@ -72,6 +83,8 @@ def up(
         prometheus=prometheus,
         rtt_tolerance_s=rtt_tolerance / 1e3,
         **({} if runs is None else {"runs": runs}),
+        **({} if prompt is None else {"prompt": prompt}),
+        **({} if schemes is None else {"schemes": tuple(name for name in schemes.split(",") if name)}),
     )
     summary = _show(Testbed().up(options))
     if not summary.is_valid and not allow_invalid:

@@ -10,6 +10,7 @@ from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
 from eloquent.emulation.options import Options
+from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
 from eloquent.relay.sealed.key import make_key
 
@@ -56,6 +57,22 @@ class Deployment:
         self.viewers: dict[str, LabProcess] = {}
 
     @property
+    def upstream_forwards(self) -> list[OutboundForward]:
+        """How those who ask by HTTP reach a model server outside: at the ports where the token server else listens."""
+        if (address := self._options.upstream_address) is None:
+            return []
+        namespace = Path(f"/proc/{self._server.pid}/ns/net")
+        return [
+            OutboundForward(
+                parse_address(congestion.address_of(self._chat_address, control)),
+                address,
+                namespace=namespace,
+                congestion_control=control,
+            )
+            for control in ("", *congestion.offered())
+        ]
+
+    @property
     def addresses(self) -> dict[str, str]:
         """Where the nodes are asked: the fields of a load test's job."""
         return {
@@ -77,7 +94,9 @@ class Deployment:
         labels = ("--known-clients", names, "--known-schemes", ",".join(self._options.schemes))
         logs, grace = ("--run-dir", str(self._folder)), ("--grace", str(GRACE))
         offered = ",".join(congestion.offered())  # all of them: a load test may ask for others than the run
-        listeners = ("--listen", self._server_address, "--http", self._chat_address, "--congestion-controls", offered)
+        listeners: tuple[str, ...] = ("--listen", self._server_address, "--congestion-controls", offered)
+        if self._options.upstream is None:  # else whoever asks by HTTP reaches that (`upstream_listeners`)
+            listeners += ("--http", self._chat_address)
         self._plan(self._server, "token_server", *listeners, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
@@ -122,7 +141,8 @@ class Deployment:
             *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
             *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),
             *("--token-gap", str(options.token_gap_s)),
-            "--background" if options.background else "--stay",
+            *(("--model", options.model, "--words", options.prompt) if options.model else ()),
+            "--background" if options.background and not options.model else "--stay",
         )
         log = self._folder / "logs" / f"{client.name}-viewer.log"
         return LabProcess(f"the viewer of {client.name}", words, log=log, talks=True)

@@ -6,7 +6,7 @@ interface of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.loads import LoadTest, Place, next_number
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
-from eloquent.emulation.options import REPOSITORY, Options
+from eloquent.emulation.options import REPOSITORY, Options, require_askable
 from eloquent.emulation.outbound_forwards import OutboundForward, Outside, start_outbound_forwards
 from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
@@ -101,6 +101,7 @@ class Lab:
         self._ledger.note_links(tests)
         self._ledger.stage("starting token server, relays and viewers")
         self._deployment = Deployment(self._network, self._options, self._folder)
+        await self._forward("the way to the model server", self._deployment.upstream_forwards)
         await self._deployment.start()
         await self._start_prometheus()
         await self._start_board()
@@ -109,9 +110,15 @@ class Lab:
     async def _start_outbound_forwards(self) -> None:
         """Let the lab reach what it was told to find outside."""
         wanted = {OPENFLOW_PORT: self._options.controller, PROMETHEUS.inner_port: self._options.prometheus}
-        forwards = [OutboundForward(port, address) for port, address in wanted.items() if address is not None]
+        await self._forward(
+            "the outbound forwards",
+            [OutboundForward(("127.0.0.1", port), address) for port, address in wanted.items() if address is not None],
+        )
+
+    async def _forward(self, name: str, forwards: Sequence[OutboundForward]) -> None:
         if forwards:
-            self._infrastructure.append(await start_outbound_forwards(forwards, self._outside, logs=self._logs))
+            log = self._logs / f"{name.removeprefix('the ').replace(' ', '-')}.log"
+            self._infrastructure.append(await start_outbound_forwards(forwards, self._outside, name=name, log=log))
 
     async def _build_network(self) -> None:
         database = self._folder / "openvswitch"
@@ -208,6 +215,7 @@ class Lab:
             http=addresses["http_server"],
             edge=addresses["edge_relay"],
             edge_http=addresses["edge_http"],
+            model=self._options.model,
             schedule=self._carrier.schedule,
             urls=self._urls,
         )
@@ -259,7 +267,9 @@ class Lab:
 
         Raises:
             EmulationError: Another load test runs, or this one did not start.
+            ConfigurationError: A model server outside cannot be asked by these schemes.
         """
+        require_askable(options.schemes, upstream=self._options.upstream)
         if self._load is not None:
             raise EmulationError("a load test is running already: wait for it, or interrupt it")
         place = Place(
@@ -271,6 +281,7 @@ class Lab:
             infrastructure=[*self._infrastructure, *self._kept, self._board],
             show=lambda targets: self.targets.write("load", targets),
             locust_url=self._urls[LOCUST.name],
+            model=self._options.model,
         )
         self._load_number = next_number(self._folder, self._load_number)
         self._load = LoadTest(options, self._load_number, place, tell)

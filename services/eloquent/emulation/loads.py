@@ -50,6 +50,7 @@ class Place:
         deployment: The nodes.
         carrier: Impairs the links.
         infrastructure: All other processes.
+        model: Which model is asked, of a server outside; None for the token server.
         locust_url: Where Locust's page is to be seen.
         show: Lets Prometheus scrape these pages, and no others of a load test.
     """
@@ -60,6 +61,7 @@ class Place:
     deployment: Deployment
     carrier: Carrier
     infrastructure: Sequence[LabProcess]
+    model: str | None
     locust_url: str
     show: Callable[[Iterable[Target]], None]
 
@@ -108,6 +110,7 @@ class LoadTest:
             folder=self._folder,
             clients=place.clients,
             addresses=place.deployment.addresses,
+            model=place.model,
         )
         self._started = 0.0  # in seconds of CLOCK_MONOTONIC
         self._all_there: float | None = None  # when the users of the shape's first step were there

@@ -34,6 +34,7 @@ class Locusts:
         folder: The load test's run directory, which exists.
         clients: The client hosts.
         addresses: Where the nodes are asked: fields of `LoadJob`.
+        model: Likewise, which model.
 
     Attributes:
         master: Locust's master.
@@ -41,7 +42,14 @@ class Locusts:
     """
 
     def __init__(
-        self, options: LoadOptions, *, number: int, folder: Path, clients: Sequence[LabHost], addresses: dict[str, str]
+        self,
+        options: LoadOptions,
+        *,
+        number: int,
+        folder: Path,
+        clients: Sequence[LabHost],
+        addresses: dict[str, str],
+        model: str | None,
     ) -> None:
         self._folder = folder
         self._job = folder / "job.json"
@@ -50,6 +58,7 @@ class Locusts:
             options=options,
             folder=folder,
             **addresses,
+            model=model,
             metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in clients},
             master_metrics=LOAD_MASTER_METRICS,
         )

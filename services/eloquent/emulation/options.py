@@ -1,5 +1,7 @@
 """What one asks of a run: the variables of `make up`, checked before anything is touched."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,16 +13,20 @@ from pydantic import (
     Field,
     InstanceOf,
     PlainSerializer,
+    ValidationInfo,
     field_validator,
 )
 
-from eloquent import scenarios, schemes
+from eloquent import congestion, scenarios, schemes
 from eloquent.addresses import parse_address
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.inbound_forwards import BOARD, LOCUST, METRICS, PROMETHEUS, InboundForward
+from eloquent.errors import ConfigurationError
 from eloquent.settings import check_settings
 
 REPOSITORY = Path(__file__).parents[3]
+PROMPT = "Why do trains run late, and what can be done about it? Answer in about 300 words."
+_URL = re.compile(r"http://([^/?#@]+)(?:/v1)?/?")
 
 
 def _check_address(text: str) -> str:
@@ -29,6 +35,38 @@ def _check_address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_check_address)]
+
+
+def _check_url(text: str) -> str:
+    found = _URL.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"UPSTREAM={text} is not possible: say http://HOST:PORT")
+    parse_address(found[1])
+    return text
+
+
+def _usual_schemes(data: dict[str, object]) -> tuple[str, ...]:
+    if data.get("upstream") is None:
+        return ("grpc", "duplicate-2", "eloquent", "eloquent-packed")
+    return (*(f"sse-{control}" for control in congestion.offered()), "openai")
+
+
+def require_askable(names: Iterable[str], *, upstream: str | None) -> None:
+    """Check that a model server outside, where there is one, can be asked by these schemes.
+
+    Args:
+        names: Of the schemes.
+        upstream: Its URL.
+
+    Raises:
+        ConfigurationError: It cannot by one of them.
+    """
+    for name in names if upstream is not None else ():
+        scheme = schemes.get(name)
+        if scheme.transport != "sse" and scheme.kind != "pair":
+            raise ConfigurationError(
+                f"'{name}' does not carry HTTP, by which a server of yours is asked: choose from sse, sse-cubic, sse-bbr, openai"
+            )
 
 
 def _read_once(given: object) -> object:
@@ -44,8 +82,13 @@ class Options(BaseModel):
     """The options of one run.
 
     Attributes:
+        upstream: URL of a model server on this machine, or that it reaches, which the HTTP requests of the lab go to; None for the
+            lab's own token server.
+        model: Which of its models is asked.
+        prompt: What it is asked.
         clients: Client hosts, each behind its own impaired link.
-        schemes: What carries the token streams; each client runs all of them at the same time over the same link.
+        schemes: What carries the token streams; each client runs all of them at the same time over the same link. With `upstream`
+            they are those of HTTP.
         scenario: The links'; given as a shipped scenario, a YAML file, or a line such as
             `rtt=400ms loss=independent(probability=0.1)`. It is read once, here, and goes on as a line: what becomes of the file
             meanwhile changes nothing.
@@ -68,8 +111,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    upstream: Annotated[str, AfterValidator(_check_url)] | None = None
+    model: Annotated[str | None, Field(min_length=1, validate_default=True)] = None
+    prompt: Annotated[str, Field(min_length=1)] = PROMPT
     clients: Annotated[int, Field(ge=1, le=250)] = 8
-    schemes: tuple[str, ...] = ("grpc", "duplicate-2", "eloquent", "eloquent-packed")
+    schemes: Annotated[tuple[str, ...], Field(default_factory=_usual_schemes)]
     scenario: ReadOnce = Field(default_factory=lambda: scenarios.load("paper-default"))
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1
     seed: int = 1
@@ -87,10 +133,23 @@ class Options(BaseModel):
     topology: Path = REPOSITORY / "topologies" / "access_network.py"
     runs: Path = REPOSITORY / "runs"
 
+    @field_validator("model")
+    @classmethod
+    def _of_a_server(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if (name is None) != (info.data.get("upstream") is None):
+            raise ConfigurationError("UPSTREAM and MODEL go together: a server, and which of its models to ask")
+        return name
+
     @field_validator("schemes")
     @classmethod
-    def _known_schemes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return schemes.check_choice(names)
+    def _known_schemes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        require_askable(schemes.check_choice(names), upstream=info.data.get("upstream"))
+        return names
+
+    @property
+    def upstream_address(self) -> str | None:
+        """HOST:PORT of the model server outside."""
+        return None if self.upstream is None else _URL.fullmatch(self.upstream)[1]  # type: ignore[index]  # it was checked
 
     @property
     def token_gap_s(self) -> float:

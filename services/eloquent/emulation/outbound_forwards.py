@@ -1,8 +1,8 @@
 """Outbound forwards: ports in the lab that lead to services outside, the opposite of inbound_forwards.py.
 
-In the lab a socket is opened on its own loopback and handed out, to a process that forwards: a child of the lab, which ends
-with it, but in the network of those who started the lab, where it looks up names and connects. In containers the switches reach
-the controller so, and the board Prometheus.
+In the lab a socket is opened and handed out, to a process that forwards: a child of the lab, which ends with it, but in the network
+of those who started the lab, where it looks up names and connects. In containers the switches reach the controller so, and the
+board Prometheus, on the lab's own loopback. A model server outside is reached at the host `server`, over the impaired links.
 
     nsenter --net=... --mount=... -- python -m eloquent.emulation.outbound_forwards DESCRIPTOR=HOST:PORT ...
 """
@@ -13,10 +13,14 @@ import functools
 import socket
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eloquent.addresses import parse_address
+from pyroute2.netns import setns
+
+from eloquent import congestion
+from eloquent.addresses import Address, format_address, listen_on, parse_address
 from eloquent.emulation.inbound_forwards import forward
 from eloquent.emulation.processes import READY_LINE, LabProcess
 
@@ -26,12 +30,39 @@ class OutboundForward:
     """One service outside that processes of the lab reach.
 
     Attributes:
-        inner_port: Where they find it, on the lab's own loopback.
+        inner: Where they find it.
         address: HOST:PORT outside.
+        namespace: The network that `inner` is of; None for the lab's own.
+        congestion_control: Of the connections inside; empty for the machine's own.
     """
 
-    inner_port: int
+    inner: Address
     address: str
+    namespace: Path | None = None
+    congestion_control: str = ""
+
+    def listen(self) -> socket.socket:
+        """Listen inside.
+
+        Raises:
+            ConfigurationError: The address is in use, or the kernel lacks the congestion control.
+        """
+        if self.namespace is None:
+            return self._listen()
+        with ThreadPoolExecutor(1, initializer=_enter, initargs=(self.namespace,)) as inside:
+            return inside.submit(self._listen).result()
+
+    def _listen(self) -> socket.socket:
+        listener = listen_on(format_address(self.inner))
+        if self.congestion_control:
+            congestion.set_control(listener, self.congestion_control)
+        return listener
+
+
+def _enter(namespace: Path) -> None:
+    """Let this thread, and it alone, be in another network; what it opens stays there."""
+    with namespace.open("rb") as opened:
+        setns(opened.fileno())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +78,32 @@ class Outside:
     mount: int
 
 
-async def start_outbound_forwards(forwards: Iterable[OutboundForward], outside: Outside, *, logs: Path) -> LabProcess:
+async def start_outbound_forwards(
+    forwards: Iterable[OutboundForward], outside: Outside, *, name: str, log: Path
+) -> LabProcess:
     """Open the forwards' sockets in the lab and start the process that forwards, which alone keeps them.
 
     Args:
         forwards: Which services.
         outside: Where they are.
-        logs: Folder of the log files.
+        name: What messages call the process.
+        log: Its log file.
 
     Raises:
         EmulationError: It did not get ready.
     """
     with contextlib.ExitStack() as handed_out:
-        openings = [(handed_out.enter_context(_listen(forward.inner_port)), forward.address) for forward in forwards]
+        openings = [(handed_out.enter_context(forward.listen()), forward.address) for forward in forwards]
         words = [
             *("nsenter", f"--net=/proc/self/fd/{outside.network}", f"--mount=/proc/self/fd/{outside.mount}", "--"),
             *(sys.executable, "-m", "eloquent.emulation.outbound_forwards"),
             *(f"{inner.fileno()}={address}" for inner, address in openings),
         ]
         descriptors = (outside.network, outside.mount, *(inner.fileno() for inner, _ in openings))
-        process = LabProcess(
-            "the outbound forwards", words, log=logs / "outbound-forwards.log", descriptors=descriptors
-        )
+        process = LabProcess(name, words, log=log, descriptors=descriptors)
         await process.start()
     await process.wait_ready()
     return process
-
-
-def _listen(port: int) -> socket.socket:
-    inner = socket.socket()
-    inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    inner.bind(("127.0.0.1", port))
-    inner.listen()
-    return inner
 
 
 async def forward_outwards(inner: socket.socket, address: str) -> asyncio.Server:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from eloquent import congestion
+from eloquent.addresses import parse_address, reason_of
 from eloquent.emulation import capabilities
 from eloquent.emulation.inbound_forwards import METRICS, PROMETHEUS
 from eloquent.emulation.options import Options
@@ -33,6 +34,7 @@ NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", 
 STOP_TIMEOUT = 20.0  # seconds until a lab that was asked to stop is killed
 LOCK_TRIES, LOCK_PAUSE = 10, 0.05  # seconds between two tries
 CONTROL_TIMEOUT = 10.0  # seconds for an answer of the lab
+UPSTREAM_TIMEOUT = 5.0  # seconds for a model server outside to accept a connection
 
 
 class Testbed:
@@ -63,6 +65,7 @@ class Testbed:
             EmulationError: The lab did not come up; nothing of it is left.
         """
         capabilities.require_needed(options)
+        _require_answer(options.upstream_address)
         congestion.require(options.schemes)
         lock = self._take_lock()
         with contextlib.ExitStack() as open_files:
@@ -281,6 +284,19 @@ class Testbed:
     def _forget(self) -> None:
         self._control.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
+
+
+def _require_answer(upstream: str | None) -> None:
+    """Check that somebody listens where the model server is to be.
+
+    Raises:
+        ConfigurationError: Nobody does.
+    """
+    if upstream is not None:
+        try:
+            socket.create_connection(parse_address(upstream), timeout=UPSTREAM_TIMEOUT).close()
+        except OSError as error:
+            raise ConfigurationError(f"nobody answers at UPSTREAM, {upstream}: {reason_of(error)}") from None
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ class LoadJob(BaseModel):
         edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
         edge_http: HOST:PORT of HTTP there.
         origin_relay: HOST:PORT of UDP at the origin relay.
+        model: Which model is asked, of a server that is not the testbed's own; None for that.
         metrics: HOST:PORT where the process of each client shows its metrics, by client.
         master_metrics: The same of the master.
     """
@@ -39,6 +40,7 @@ class LoadJob(BaseModel):
     edge_relay: str
     edge_http: str
     origin_relay: str
+    model: str | None
     metrics: dict[str, str]
     master_metrics: str
 

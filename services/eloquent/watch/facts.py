@@ -29,6 +29,7 @@ class RunFacts(BaseModel):
         http: HOST:PORT of HTTP at the token server.
         edge: HOST:PORT of the edge relay, in each client's network.
         edge_http: HOST:PORT of HTTP there.
+        model: Which model is asked, of a server that is not the testbed's own; None for that.
         schedule: File in which the carrier tells which schedule it follows.
         urls: Where the user reaches what the testbed serves, by name.
     """
@@ -48,6 +49,7 @@ class RunFacts(BaseModel):
     http: str
     edge: str
     edge_http: str
+    model: str | None
     schedule: Path
     urls: dict[str, str]
 

@@ -32,6 +32,7 @@ def job(addresses: Any, via: str = "edge") -> Any:
         edge_relay=addresses.edge,
         edge_http=addresses.edge_http,
         origin_relay=addresses.origin,
+        model=None,
     )
 
 

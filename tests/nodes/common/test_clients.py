@@ -1,6 +1,7 @@
 """The viewer's client of server-sent events: whole answers, and every way in which one can fail."""
 
 import asyncio
+import json
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -163,3 +164,26 @@ def test_nobody_there_is_unavailable(free_port):
         return caught.value.outcome
 
     assert asyncio.run(run()) == "unavailable"
+
+
+def test_a_model_of_another_server_is_asked_in_plain_words():
+    asked = []
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        asked.append(json.loads(await reader.readexactly(length)))
+        events = [chat.event({"choices": [{"index": 0, "delta": {"content": text}}]}) for text in ("Hi", "!")]
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b"".join(events) + chat.DONE)
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        client = AsyncSseClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", "tiny")
+        answer = await read(client, Ask(1.0, 0.1, "Why?"))
+        await client.close()
+        server.close()
+        return answer
+
+    assert asyncio.run(run()) == [(0, "Hi"), (1, "!")]
+    assert [(one["model"], one["max_tokens"], one["messages"][0]["content"]) for one in asked] == [("tiny", 10, "Why?")]

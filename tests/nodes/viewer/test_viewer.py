@@ -104,6 +104,12 @@ def test_an_unforeseen_error_is_an_outcome_too(view):
     assert seen("active_streams", client="c1", scheme="grpc") == 0
 
 
+def test_words_of_ones_own_may_have_any_answer(view):
+    outcome, seen = view(answer("Be", "cause"), ask=Ask(0.05, 0.01, "Why?"))
+    assert outcome == "ok"
+    assert seen("rendered_tokens_total", client="c1", scheme="grpc") == 2
+
+
 def test_lag_is_sampled_on_the_clock(counts, run_virtually):
     seen = counts()
 

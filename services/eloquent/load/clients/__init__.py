@@ -26,9 +26,10 @@ def connect(scheme: str, job: LoadJob) -> LoadClient:
     """
     chosen = schemes.get(scheme)
     if chosen.transport == "sse":
-        return SseClient(parse_address(congestion.address_of(job.http_server, chosen.congestion_control)), scheme)
+        address = parse_address(congestion.address_of(job.http_server, chosen.congestion_control))
+        return SseClient(address, scheme, model=job.model)
     if chosen.kind == "pair":
-        return SseClient(parse_address(job.edge_http), scheme)
+        return SseClient(parse_address(job.edge_http), scheme, model=job.model)
     if chosen.kind == "kernel":
         return GrpcClient(congestion.address_of(job.token_server, chosen.congestion_control), scheme)
     if job.options.via == "library":

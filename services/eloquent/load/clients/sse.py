@@ -19,9 +19,11 @@ class SseClient:
     Args:
         address: Host and port of HTTP at the token server, or at the edge relay of the client's host.
         scheme: Name of the scheme.
+        model: Which model to ask, of a server that is not the testbed's own; None for that.
     """
 
-    def __init__(self, address: Address, scheme: str) -> None:
+    def __init__(self, address: Address, scheme: str, *, model: str | None = None) -> None:
+        self._model = model
         self._address = address
         self._scheme = scheme
         self._pool = Pool(lambda: http.client.HTTPConnection(*self._address), http.client.HTTPConnection.close)
@@ -41,7 +43,10 @@ class SseClient:
         self, request: LoadRequest, headers: dict[str, str], cancellation: CancellationToken
     ) -> Generator[AnswerToken, None, None]:
         deadline = Deadline(request.timeout_s)
-        body = chat.question(request.prompt, token_gap_s=request.token_gap_s, max_tokens=request.max_tokens)
+        if self._model is None:
+            body = chat.question(request.prompt, token_gap_s=request.token_gap_s, max_tokens=request.max_tokens)
+        else:
+            body = chat.plain_question(request.prompt, model=self._model, max_tokens=request.max_tokens)
         try:
             with self._pool.lend() as connection:
                 is_new = connection.sock is None
@@ -56,7 +61,7 @@ class SseClient:
                     response = connection.getresponse()
                     if response.status != http.client.OK:
                         raise chat_stream.refusal(response.status, response.read())
-                    reader = chat_stream.TokenReader()
+                    reader = chat_stream.TokenReader(is_plain=self._model is not None)
                     while data := response.read1(_PIECE):
                         yield from reader.feed(data)
                         sock.settimeout(deadline.left())

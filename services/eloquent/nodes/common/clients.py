@@ -8,9 +8,10 @@ import argparse
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import grpc.aio
@@ -165,10 +166,22 @@ class AsyncGrpcClient(AsyncClient[grpc.aio.Channel]):
 
 
 class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
-    """Asks by HTTP, and reads server-sent events."""
+    """Asks by HTTP, and reads server-sent events.
+
+    Args:
+        target: `HOST:PORT`.
+        model: Which model to ask, of a server that is not the testbed's own; None for that.
+    """
+
+    def __init__(self, target: str, model: str | None = None) -> None:
+        super().__init__(target)
+        self._model = model
 
     async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
-        question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
+        if self._model is None:
+            question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
+        else:
+            question = chat.plain_question(ask.prompt, model=self._model, max_tokens=ask.max_tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
         try:
             async with (
@@ -178,7 +191,7 @@ class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
             ):
                 if response.status_code != httpx.codes.OK:
                     raise chat_stream.refusal(response.status_code, await response.aread())
-                reader = chat_stream.TokenReader()
+                reader = chat_stream.TokenReader(is_plain=self._model is not None)
                 async for data in response.aiter_raw():
                     for token in reader.feed(data):
                         yield token
@@ -207,6 +220,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--server", metavar="HOST:PORT", help="token server, for the schemes grpc and grpc-…")
     add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
     add("--edge-http", metavar="HOST:PORT", help="HTTP at the edge relay, for the schemes openai and openai-…")
+    add("--model", metavar="NAME", help="of a server at --http that is not the testbed's own: which model to ask")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
 
@@ -220,13 +234,14 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
         ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
     """
     clients: dict[str, AsyncClient[Any]] = {}
-    make: type[AsyncClient[Any]]
+    make: Callable[[str], AsyncClient[Any]]
+    ask_http = partial(AsyncSseClient, model=flags.model)
     for name in flags.schemes:
         scheme = schemes.get(name)
         if scheme.transport == "sse":
-            flag, target, make = "--http", flags.http, AsyncSseClient
+            flag, target, make = "--http", flags.http, ask_http
         elif scheme.kind == "pair":
-            flag, target, make = "--edge-http", flags.edge_http, AsyncSseClient
+            flag, target, make = "--edge-http", flags.edge_http, ask_http
         elif scheme.kind == "kernel":
             flag, target, make = "--server", flags.server, AsyncGrpcClient
         else:
