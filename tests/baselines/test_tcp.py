@@ -9,10 +9,12 @@ import pytest
 from eloquent import schemes
 from eloquent.baselines.tcp import GIVE_UP_AFTER, TcpSender, keep_connection
 from eloquent.baselines.tcp_loss import Reordering
+from eloquent.baselines.tcp_recovery import Recovery
 from eloquent.baselines.tcp_segment import Segment, SegmentAck, decode_segment, encode_segment
-from eloquent.baselines.tcp_window import INITIAL_WINDOW
+from eloquent.baselines.tcp_window import INITIAL_WINDOW, CubicWindow
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol.contract import PeerLost, StreamAcknowledged, TokenReceived
+from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.protocol.rtt import RttEstimator
 
 RECORD = 6  # bytes of a token of five in the stream
@@ -28,6 +30,10 @@ def settled(srtt: float = 0.4) -> RttEstimator:
 
 def make(srtt: float | None = 0.4, **options: Any) -> TcpSender:
     return TcpSender(rtt=settled(srtt) if srtt else None, **options)
+
+
+def recovery_of(reordering: Reordering | None = None) -> Recovery:
+    return Recovery(CubicWindow(), reordering if reordering is not None else Reordering())
 
 
 def segments(sender: Any, now: float) -> list[tuple[int, int]]:
@@ -113,7 +119,7 @@ def lose_three_and_probe(sender: Any) -> None:
 
 def test_a_repetition_beyond_a_gap_is_reordering_and_the_next_one_widens_the_window() -> None:
     reordering = Reordering()
-    sender = make(STEADY, reordering=reordering)
+    sender = make(STEADY, recovery=recovery_of(reordering))
     lose_three_and_probe(sender)
     ack(sender, 0, (6, 7), (3, 7), now=1.01)
     assert (reordering.seen, reordering.steps) == (True, 1)
@@ -123,7 +129,7 @@ def test_a_repetition_beyond_a_gap_is_reordering_and_the_next_one_widens_the_win
 
 def test_the_answer_to_a_probe_does_not_widen_the_window() -> None:
     reordering = Reordering(seen=True)
-    sender = make(0.1, reordering=reordering)
+    sender = make(0.1, recovery=recovery_of(reordering))
     give(sender, 0.0)
     fire(sender)
     ack(sender, 1, now=0.35)
@@ -133,9 +139,61 @@ def test_the_answer_to_a_probe_does_not_widen_the_window() -> None:
     assert reordering.steps == 1
 
 
+def test_a_probe_that_repaired_a_loss_shrinks_the_window() -> None:
+    recovery = recovery_of()
+    sender = make(0.1, recovery=recovery)
+    give(sender, 0.0)
+    assert fire(sender)[1] == [(0, 1)]
+    ack(sender, 1, now=0.4)  # for the probe or for what it repeated
+    assert recovery.window.size == INITIAL_WINDOW
+    give(sender, 0.5)
+    ack(sender, 2, now=0.6)  # and no D-SACK
+    assert recovery.window.size == 7
+
+
+def test_a_needless_repair_leaves_the_window_as_it_was() -> None:
+    """The network had the first two in another order, and the retransmission arrived as well."""
+    recovery = recovery_of()
+    sender = make(0.4, collapse=False, recovery=recovery)
+    for i in range(3):
+        give(sender, i / 10)
+    ack(sender, 0, (1, 2), now=0.5)
+    assert segments(sender, 0.5) == [(0, 1)]
+    assert recovery.window.size < INITIAL_WINDOW
+    ack(sender, 2, now=0.51)
+    ack(sender, 3, now=0.6)
+    assert recovery.window.size < INITIAL_WINDOW
+    ack(sender, 3, (0, 1), now=0.9)
+    assert recovery.window.size == INITIAL_WINDOW
+
+
+def test_what_arrives_after_a_timeout_shows_that_not_all_was_lost() -> None:
+    """The acknowledgements were lost, and the probe with them; the window is as before and nothing more is repeated."""
+    recovery = recovery_of()
+    sender = make(0.1, recovery=recovery, collapse=False)
+    for i in range(3):
+        give(sender, i / 100)
+    assert [fire(sender)[1], fire(sender)[1]] == [[(2, 1)], [(0, 1)]]
+    assert recovery.window.size == 1
+    ack(sender, 2, now=0.7)
+    assert recovery.window.size == INITIAL_WINDOW
+    assert segments(sender, 0.7) == []
+
+
+def test_after_a_timeout_new_data_goes_before_what_is_lost() -> None:
+    sender = make(0.1, collapse=False)
+    for i in range(4):
+        give(sender, i / 100)
+    assert [fire(sender)[1], fire(sender)[1]] == [[(3, 1)], [(0, 1)]]
+    assert give(sender, 0.65) == []
+    ack(sender, 1, now=0.7)
+    assert segments(sender, 0.7) == [(4, 1)]
+    assert fire(sender)[1] == [(1, 1)]
+
+
 def test_more_repetitions_than_retransmissions_are_the_networks_doing() -> None:
     reordering = Reordering(seen=True)
-    sender = make(reordering=reordering)
+    sender = make(recovery=recovery_of(reordering))
     give(sender, 0.0)
     ack(sender, 1, (0, 1), now=0.4)
     give(sender, 0.5)
@@ -160,6 +218,23 @@ def test_a_kept_connection_remembers_reordering(*, kept: bool, sent: list[tuple[
 def test_only_the_model_of_tcp_has_a_connection_to_keep() -> None:
     with pytest.raises(LocalProtocolError, match="'eloquent' has no connection"):
         keep_connection(schemes.get("eloquent"))
+
+
+def test_bbr_sends_what_waits_at_its_pace() -> None:
+    """50 segments of 1448 bytes a second, times 2.885 and 0.99: 1147 bytes in 5.55 ms, or half of it after a pause."""
+    sender = schemes.get("tcp-bbr").make_sender(rtt=settled(0.1))
+    for i in range(30):
+        if i >= 5:
+            ack(sender, i - 4, now=i / 50)
+        assert give(sender, i / 50) == [(i, 1)]
+    sender.send_token(bytes(10_000), now=0.6)
+    assert [len(data) for data in sender.datagrams_to_send(now=0.6)] == [PAYLOAD_BUDGET]
+    instants = []
+    for _ in range(3):
+        instants.append(now := sender.get_timer())
+        sender.handle_timer(now=now)
+        assert len(sender.datagrams_to_send(now=now)) == 1
+    assert instants == pytest.approx([0.60277, 0.60832, 0.61387], abs=0.0001)
 
 
 def test_a_single_segment_may_have_a_delayed_acknowledgement() -> None:

@@ -111,6 +111,15 @@ def test_it_stays_wide_for_sixteen_recoveries(reordering: Reordering) -> None:
     assert reordering.steps == 1
 
 
+def test_a_needless_recovery_does_not_count_among_them(reordering: Reordering) -> None:
+    repeat(reordering, 1.0)
+    for _ in range(PERSISTENCE):
+        reordering.recovered()
+        reordering.spared()
+    reordering.delivered(sent_at=99.0, now=99.4)
+    assert reordering.steps == 2
+
+
 def test_repetitions_do_not_count_before_reordering_was_seen() -> None:
     reordering = Reordering(min_rtt=0.4)
     repeat(reordering, 1.0)

@@ -18,7 +18,7 @@ Rules of this file
 - Only segments sent once tell a round-trip time (Karn), the earliest of those that an acknowledgement covers.
 
 Left out: the handshake (the lab's connection is open before the stream; here the first timeout is 1 s unless the
-estimator of the path is warm), ECN, pacing, receive windows, F-RTO and undo. A stream has a connection of its own, which
+estimator of the path is warm), ECN and receive windows. A stream has a connection of its own, which
 is forgotten with it; `keep_connection` has streams follow each other on one.
 """
 
@@ -28,8 +28,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from eloquent.baselines.tcp_loss import Flight, Rack, Reordering
+from eloquent.baselines.tcp_bbr import BbrWindow
+from eloquent.baselines.tcp_loss import Flight, Rack
 from eloquent.baselines.tcp_receiver import RECEIVE_WINDOW, TcpReceiver
+from eloquent.baselines.tcp_recovery import Recovery
 from eloquent.baselines.tcp_segment import (
     HEADER_SIZE,
     Segment,
@@ -40,7 +42,7 @@ from eloquent.baselines.tcp_segment import (
     encode_segment,
     encode_token,
 )
-from eloquent.baselines.tcp_window import BbrWindow, CongestionWindow, CubicWindow, Progress
+from eloquent.baselines.tcp_window import CongestionWindow, CubicWindow, Progress
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.contract import Event, PeerLost, StreamAccount, StreamAcknowledged
@@ -64,8 +66,7 @@ class TcpSender:
     Args:
         budget: Bytes that the payload of one datagram may take.
         rtt: The path's estimator.
-        window: Of congestion control; None for CUBIC's.
-        reordering: What is known of the path's reordering; None for nothing.
+        recovery: What the connection does about losses; None for a fresh one with the window of CUBIC.
         collapse: Whether a retransmission takes along the segments after it.
     """
 
@@ -74,8 +75,7 @@ class TcpSender:
         *,
         budget: int = PAYLOAD_BUDGET,
         rtt: RttEstimator | None = None,
-        window: CongestionWindow | None = None,
-        reordering: Reordering | None = None,
+        recovery: Recovery | None = None,
         collapse: bool = True,
     ) -> None:
         self._max_segment = min(MAX_SEGMENT, budget - HEADER_SIZE)
@@ -93,8 +93,9 @@ class TcpSender:
         self._checksum = 0
         self._ended = False
         self._over = False
-        self._rack = Rack(reordering if reordering is not None else Reordering())
-        self._window = window if window is not None else CubicWindow()
+        self._recovery = recovery if recovery is not None else Recovery(CubicWindow())
+        self._rack = Rack(self._recovery.reordering)
+        self._window = self._recovery.window
         self._backoff = 0  # timeouts since something was acknowledged
         self._silent_since = 0.0  # seconds; meaningful while something is in flight
         self._timer = 0.0  # seconds, of probe or timeout; meaningful while something is in flight
@@ -103,6 +104,7 @@ class TcpSender:
         self._probed_to = -1  # offset after the last byte when a tail loss probe was sent and not answered
         self._probed_again = False  # whether that probe was something sent before
         self._retransmissions = self._repetitions = 0  # segments sent again, and D-SACKs
+        self._paced = False  # whether something waits for the pace
         self._events: deque[Event] = deque()
         self._account = StreamAccount()
 
@@ -135,6 +137,7 @@ class TcpSender:
             raise LocalProtocolError("too many tokens wait for their acknowledgement: mind the backlog")
         if self._over:
             return
+        self._note_starvation()
         head, content = encode_token(token)
         self._append(head, _FRAMING)
         self._append(content, _CONTENT)
@@ -176,6 +179,7 @@ class TcpSender:
             return
         self._account.acks_received += 1
         self._silent_since = now
+        self._note_starvation()
         if ack.repeated is not None:
             self._take_repetition(*ack.repeated)
         newly = [segment for segment in self._flight if not segment.sacked and _is_covered(segment, ack)]
@@ -189,7 +193,9 @@ class TcpSender:
         if advanced:
             self._forget_below(ack.next_offset)
             self._backoff = 0
-        if self._acked >= self._probed_to + self._probed_again:
+        if 0 <= self._probed_to <= self._acked - self._probed_again:
+            if self._probed_again:  # no D-SACK has told that it arrived twice
+                self._recovery.probe_repaired()
             self._probed_to = -1
         if self._ended and not self._buffer:
             self._stop(StreamAcknowledged())
@@ -201,21 +207,25 @@ class TcpSender:
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return what the window lets through: lost segments first, then new bytes."""
         datagrams = []
+        unsent, sent_to = self._unsent, self._sent_to
+        self._paced = False
         while (datagram := self._next_datagram(now)) is not None:
             datagrams.append(datagram)
+        limited = self._in_flight >= self._window.size
+        if unsent and (limited or self._sent_to > sent_to):
+            self._window.used(limited=limited, flight=len(self._flight), acked=self._acked, sent_to=self._sent_to)
         return datagrams
 
     def get_timer(self) -> float | None:
-        """Return the instant of the next probe, timeout or surrender, or None."""
+        """Return the instant of the next probe, timeout, paced segment or surrender, or None."""
         if self._over or not self._flight:
             return None
-        timer = self._timer if self._rack.deadline is None else self._rack.deadline
-        return min(timer, self._silent_since + GIVE_UP_AFTER)
+        timer = min(self._due, self._silent_since + GIVE_UP_AFTER)
+        return min(timer, self._window.open_at) if self._paced else timer
 
     def handle_timer(self, *, now: float) -> None:
         """Find what is lost, probe the tail, fall back to one segment, or give up."""
-        timer = self.get_timer()
-        if timer is None or now < timer:
+        if self._over or not self._flight or now < min(self._due, self._silent_since + GIVE_UP_AFTER):
             return
         if now >= self._silent_since + GIVE_UP_AFTER:
             self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
@@ -236,8 +246,20 @@ class TcpSender:
         return self._events.popleft() if self._events else None
 
     @property
+    def _due(self) -> float:
+        return self._timer if self._rack.deadline is None else self._rack.deadline
+
+    @property
     def _in_flight(self) -> int:
         return sum(segment.in_flight for segment in self._flight)
+
+    @property
+    def _sent_again(self) -> int:
+        return sum(segment.in_flight and segment.transmissions > 1 for segment in self._flight)
+
+    @property
+    def _unsent(self) -> bool:
+        return self._sent_to < min(self._acked + len(self._buffer), self._acked + RECEIVE_WINDOW)
 
     @property
     def _timeout(self) -> float:
@@ -246,7 +268,7 @@ class TcpSender:
     def _set_timer(self, now: float, *, advancing: bool) -> None:
         """Set the probe's timer, or the timeout's where a loss is known or suspected (`tcp_schedule_loss_probe`)."""
         first = self._flight[0].sent_at
-        if self._window.recovering or any(segment.sacked for segment in self._flight):
+        if self._recovery.repairing or any(segment.sacked for segment in self._flight):
             if advancing or self._timer_probes:
                 self._set_timeout(now, since=first if self._timer_probes else now)
             return
@@ -269,59 +291,90 @@ class TcpSender:
             self._probed_to = -1
         else:
             self._rack.reordering.repeated()
+        self._recovery.repeated(stop)
         self._rack.reordering.seen |= any(
             segment.sacked and segment.transmissions > 1 and start <= segment.start and segment.stop <= stop
             for segment in self._flight
         )
 
+    def _note_starvation(self) -> None:
+        waiting = self._acked + len(self._buffer) - self._sent_to
+        if waiting < self._max_segment and not any(segment.lost for segment in self._flight):
+            self._window.starved(self._in_flight)
+
     def _adapt(self, newly: list[Flight], now: float, *, advanced: bool, by_timer: bool = False) -> None:
+        recovery = self._recovery
+        newest = max(newly, key=lambda segment: (segment.sent_at, segment.stop), default=None)
+        if newest is not None:
+            self._rack.reordering.delivered(sent_at=newest.sent_at, now=now)
+        if not by_timer and self._take_progress(newly, advanced=advanced):
+            for segment in self._flight:
+                segment.lost = False
         smoothed = self._rtt.smoothed if self._rtt.smoothed is not None else 0.0
-        recovered = self._window.completes(self._acked)
-        recovering = self._window.recovering and not recovered
-        sent_at = max((segment.sent_at for segment in newly), default=float("-inf"))
-        if newly:
-            self._rack.reordering.delivered(sent_at=sent_at, now=now)
-        if recovered:
-            self._rack.reordering.recovered()
-        lost = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=recovering)
+        found = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=recovery.repairing)
+        began = False
+        if any(segment.lost for segment in self._flight):
+            again = by_timer or any(segment.transmissions > 1 for segment in found)
+            began = recovery.lost(again=again, acked=self._acked, sent_to=self._sent_to, sent_again=self._sent_again)
+        if began:
+            self._probed_to = -1
         progress = Progress(
-            delivered=1 if by_timer and not recovering else len(newly),  # 1 as in Linux's tcp_rack_reo_timeout
-            lost=lost,
+            delivered=int(began) if by_timer else len(newly),
+            newest=newest,
+            lost=len(found),
             in_flight=self._in_flight,
-            acked=self._acked,
             advanced=advanced,
-            sent_to=self._sent_to,
-            sent_at=sent_at,
+            by_timer=by_timer,
+            state=recovery.state,
             min_rtt=self._rack.reordering.min_rtt,
             now=now,
         )
-        self._window.acknowledged(progress)
-        if self._window.recovering and not recovering:
-            self._probed_to = -1
+        self._window.adapt(progress)
+
+    def _take_progress(self, newly: list[Flight], *, advanced: bool) -> bool:
+        """Return whether a timeout was needless."""
+        until = self._recovery.until
+        return self._recovery.acknowledged(
+            acked=self._acked,
+            advanced=advanced,
+            sacked=any(segment.stop > self._acked for segment in newly),
+            original=any(segment.transmissions == 1 and segment.stop <= until for segment in newly),
+            sent_to=self._sent_to,
+            unsent=self._unsent,
+        )
 
     def _time_out(self, now: float) -> None:
-        self._backoff += 1
         for segment in self._flight:
             segment.lost |= not segment.sacked and (segment is self._flight[0] or self._rack.is_overdue(segment, now))
         self._probed_to = -1
+        self._recovery.timed_out(
+            acked=self._acked,
+            sent_to=self._sent_to,
+            in_flight=self._in_flight,
+            sent_again=self._sent_again,
+            timeouts=self._backoff,
+        )
+        self._backoff += 1
         self._set_timeout(now, since=now)
-        self._window.timed_out(in_flight=self._in_flight, sent_to=self._sent_to)
 
     def _next_datagram(self, now: float) -> bytes | None:
         if self._over:
             return None
-        unsent = self._sent_to < min(self._acked + len(self._buffer), self._acked + RECEIVE_WINDOW)
+        unsent = self._unsent
         if self._probe_due and self._flight:
             self._probe_due, self._probed_again = False, not unsent
             return self._send_new(now) if unsent else self._send_again(self._flight[-1], now)
         lost = next((segment for segment in self._flight if segment.lost), None)
-        self._window.limited = (unsent or lost is not None) and self._in_flight >= self._window.size
-        if self._window.limited:
+        if self._recovery.new_first:
+            lost = None
+        if (lost is None and not unsent) or self._in_flight >= self._window.size:
+            return None
+        if now < self._window.open_at:
+            self._paced = True
             return None
         if lost is not None:
+            self._recovery.sent_again()
             return self._send_again(lost, now)
-        if not unsent:
-            return None
         datagram = self._send_new(now)
         self._set_timer(now, advancing=len(self._flight) == 1)
         return datagram
@@ -353,7 +406,7 @@ class TcpSender:
     def _emit(self, segment: Flight) -> bytes:
         data = bytes(self._buffer[segment.start - self._acked : segment.stop - self._acked])
         datagram = encode_segment(Segment(segment.start, data))
-        self._window.sent()
+        self._window.sent(segment, alone=len(self._flight) == 1 and segment.transmissions == 1, now=segment.sent_at)
         self._account.packets += 1
         self._account.wire_bytes += len(datagram) + IP_UDP_HEADERS
         return datagram
@@ -398,7 +451,7 @@ def _build(match: re.Match[str]) -> Scheme:
     window = _WINDOWS[match["window"]]
 
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
-        return TcpSender(budget=budget, rtt=rtt, window=window())
+        return TcpSender(budget=budget, rtt=rtt, recovery=Recovery(window()))
 
     return Scheme(match[0], "datagram", make_sender, TcpReceiver, SegmentReader)
 
@@ -421,10 +474,10 @@ def keep_connection(scheme: Scheme) -> Scheme:
     match = FAMILY.pattern.fullmatch(scheme.name)
     if match is None:
         raise LocalProtocolError(f"'{scheme.name}' has no connection to keep")
-    window, reordering = _WINDOWS[match["window"]](), Reordering()
+    recovery = Recovery(_WINDOWS[match["window"]]())
 
     def make_sender(budget: int, rtt: RttEstimator) -> TcpSender:
-        window.rest()
-        return TcpSender(budget=budget, rtt=rtt, window=window, reordering=reordering)
+        recovery.rest()
+        return TcpSender(budget=budget, rtt=rtt, recovery=recovery)
 
     return replace(scheme, sender=make_sender)

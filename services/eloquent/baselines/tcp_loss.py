@@ -7,10 +7,10 @@ Rules of this file
   reordering has been seen; a needless retransmission beyond a gap looks like reordering (Linux).
 - Once reordering has been seen, each D-SACK (RFC 2883) widens the window by another quarter, once a round trip, at most
   to the smoothed round trip. It stays wide until 16 recoveries have ended without a D-SACK (RFC 8985 §6.2 step 4,
-  `tcp_rack_update_reo_wnd`).
+  `tcp_rack_update_reo_wnd`). A recovery that D-SACKs prove needless does not count.
 - What has been learned of reordering belongs to the connection, and outlives its streams.
 
-Left out: that a recovery which proves wholly needless does not count among the 16, and reordering told by timestamps.
+Left out: reordering told by timestamps.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +19,23 @@ LATER_SEGMENTS = 3  # beyond a gap that prove a loss at once
 MAX_STEPS = 255  # quarters of the least round trip, as many as Linux counts
 PERSISTENCE = 16  # recoveries (RFC 8985 §6.2 step 4)
 _EPSILON = 1e-9  # seconds, for sums that are equal but for rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What had been delivered when a segment was sent, for a rate of delivery.
+
+    Attributes:
+        segments: How many, of the connection.
+        at: Seconds, when the latest of them was acknowledged.
+        first_sent_at: Seconds, when the first of those was sent over which the rate is measured.
+        starved: Whether there was nothing else to send.
+    """
+
+    segments: int
+    at: float
+    first_sent_at: float
+    starved: bool
 
 
 @dataclass(slots=True)
@@ -32,6 +49,7 @@ class Flight:
         transmissions: How often it was sent.
         sacked: Whether it has arrived beyond a gap.
         lost: Whether it is taken for lost and was not sent again since.
+        delivery: What had been delivered at its last transmission; None where nobody wants to know.
     """
 
     start: int
@@ -40,6 +58,7 @@ class Flight:
     transmissions: int = 1
     sacked: bool = False
     lost: bool = False
+    delivery: Delivery | None = None
 
     @property
     def in_flight(self) -> bool:
@@ -87,6 +106,10 @@ class Reordering:
         """Learn that a recovery has ended."""
         self._recoveries = max(self._recoveries - 1, 0)
 
+    def spared(self) -> None:
+        """Learn that a recovery was needless."""
+        self._recoveries = min(self._recoveries + 1, PERSISTENCE)
+
     def window(self, *, smoothed: float, certain: bool) -> float:
         """Return how long to wait for what was overtaken, in seconds.
 
@@ -124,18 +147,18 @@ class Rack:
         if (segment.sent_at, segment.stop) > self._newest:
             self._newest, self._rtt = (segment.sent_at, segment.stop), rtt
 
-    def detect(self, flight: list[Flight], now: float, *, smoothed: float, recovering: bool) -> int:
-        """Mark what is lost, and set the deadline for what may be; return how many were marked."""
+    def detect(self, flight: list[Flight], now: float, *, smoothed: float, recovering: bool) -> list[Flight]:
+        """Mark what is lost, and set the deadline for what may be; return what was marked."""
         certain = recovering or sum(segment.sacked for segment in flight) >= LATER_SEGMENTS
         window = self.reordering.window(smoothed=smoothed, certain=certain)
-        found = 0
+        found = []
         self.deadline = None
         for segment in flight:
             if segment.in_flight and (segment.sent_at, segment.stop) < self._newest:
                 due = segment.sent_at + self._rtt + window
                 if now >= due - _EPSILON:
                     segment.lost = True
-                    found += 1
+                    found.append(segment)
                 else:
                     self.deadline = due if self.deadline is None else max(due, self.deadline)
         return found
