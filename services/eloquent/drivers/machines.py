@@ -4,7 +4,7 @@ from typing import Protocol
 
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.frames import ReaderState
-from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
+from eloquent.protocol.session import ClientEvent, RequestState, ServerEvent, ServerSession, Tally
 
 
 class Machine(Protocol):
@@ -49,6 +49,9 @@ class ClientMachine(Machine, Protocol):
 
     def resume(self, stream_id: int) -> None:
         """Go on with the events of a stream."""
+
+    def request_state(self, stream_id: int) -> RequestState:
+        """Return what is known of the request of a stream."""
 
     def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
         """Tell how the reader of a stream fares."""

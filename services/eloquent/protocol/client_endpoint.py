@@ -153,6 +153,11 @@ class ClientEndpoint:
         if (stream := self._streams.get(stream_id)) is not None:
             stream.session.resume(stream_id)
 
+    def request_state(self, stream_id: int) -> RequestState:
+        """Return what is known of the request of a stream."""
+        stream = self._streams.get(stream_id)
+        return RequestState.TAKEN if stream is None else stream.session.request_state(stream_id)
+
     def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
         """Tell the server how the reader of a stream fares (`Receiver.report`); nothing happens if it is over."""
         if (stream := self._streams.get(stream_id)) is not None:
@@ -246,7 +251,7 @@ class ClientEndpoint:
         """Do what is due at `now`."""
         for stream_id, due in self._refusals():
             if due <= now:
-                state = self._streams[stream_id].session.request_state(stream_id)
+                state = self.request_state(stream_id)
                 self.cancel_stream(stream_id, now=now)
                 self._events.append(StreamFailed(stream_id, "nobody listens at the server's address", state))
         for session in self._sessions.values():

@@ -14,7 +14,6 @@ from eloquent.addresses import Address, format_address
 from eloquent.drivers.udp import UdpClient
 from eloquent.protocol.session import (
     ClientEvent,
-    RequestState,
     SessionLost,
     StreamEnded,
     StreamFailed,
@@ -38,9 +37,6 @@ class RelayedAnswer:
     Args:
         uplink: Where it comes from.
         stream_id: Its number there.
-
-    Attributes:
-        has_begun: Whether anything of it has come.
     """
 
     def __init__(self, uplink: "Uplink", stream_id: int) -> None:
@@ -48,7 +44,6 @@ class RelayedAnswer:
         self._stream_id = stream_id
         self._paused = False
         self._waiting: deque[StreamToken | StreamEnded | StreamFailed] = deque()
-        self.has_begun = False
         self._news = asyncio.Event()
 
     async def next(self) -> StreamToken | StreamEnded | StreamFailed:
@@ -75,7 +70,6 @@ class RelayedAnswer:
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> None:
         """Queue what the endpoint reported."""
-        self.has_begun = True
         self._waiting.append(event)
         self._news.set()
         if not self._paused and len(self._waiting) >= PAUSE_AT:
@@ -235,8 +229,7 @@ class Uplink:
         self._client.abandon()
         answers, self._answers = self._answers, {}
         for stream_id, answer in answers.items():
-            state = RequestState.TAKEN if answer.has_begun else RequestState.UNFINISHED
-            answer.put(StreamFailed(stream_id, reason, state))
+            answer.put(StreamFailed(stream_id, reason, self._client.endpoint.request_state(stream_id)))
 
     def _on_event(self, event: ClientEvent) -> None:
         match event:

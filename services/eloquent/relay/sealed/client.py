@@ -21,7 +21,7 @@ from eloquent.protocol.datagram import CONNECTION_ID_SIZE
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.repetition import Repetition
 from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, Tally
-from eloquent.protocol.session_events import ClientEvent
+from eloquent.protocol.session_events import ClientEvent, RequestState
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.association import Association
 from eloquent.relay.sealed.attempt import Attempt
@@ -133,6 +133,10 @@ class SealedClient:
     def resume(self, stream_id: int) -> None:
         """Go on with the events of a stream (`ClientEndpoint.resume`)."""
         self._inside.resume(stream_id)
+
+    def request_state(self, stream_id: int) -> RequestState:
+        """Return what is known of the request of a stream (`ClientEndpoint.request_state`)."""
+        return self._inside.request_state(stream_id)
 
     def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
         """Tell how the reader of a stream fares (`ClientEndpoint.report`)."""
