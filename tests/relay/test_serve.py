@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,10 @@ class Model:
 
 
 async def ask(client: aiohttp.ClientSession, url: str, headers: dict[str, str] | None = None) -> tuple[bytes, bool]:
-    """Return what an answer brings, and whether it ends cleanly."""
+    """Return what an answer brings, and whether it ends cleanly; an error in its place, when nothing had come, brings nothing."""
     try:
         async with client.post(url, headers=headers) as response:
-            return await read(response)
+            return await read(response) if response.status == HTTPStatus.OK else (b"", False)
     except aiohttp.ClientError:
         return b"", False
 
