@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from eloquent import schemes, telemetry
 from eloquent.drivers.udp import UdpServer
 from eloquent.relay.fronts.http import HttpFront
-from eloquent.relay.origin import Origin
+from eloquent.relay.origin import Origin, OriginObserver
 from eloquent.relay.serve import limits_for
 from eloquent.relay.settings import MAX_REQUEST
 from eloquent.relay.uplink import Uplink
@@ -131,13 +131,14 @@ async def relay_pair(
     max_accepted: int = MAX_REQUEST,
     max_asked: int = 8 * MAX_REQUEST,
     max_answers: int = 1000,
+    observer: OriginObserver | None = None,
 ) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(serving(handler))
         upstream = HttpUpstream(direct, silence=silence, max_held=max_asked)
         await upstream.open()
         stack.push_async_callback(upstream.close)
-        origin = Origin(upstream, keep=keep, max_answers=max_answers)
+        origin = Origin(upstream, keep=keep, max_answers=max_answers, observer=observer)
         origin.server = await UdpServer.bind(
             ("127.0.0.1", 0), schemes.get, origin.on_event, limits=limits_for(max_accepted)
         )

@@ -50,17 +50,21 @@ class OriginAnswer:
 
     Attributes:
         request: What was asked.
+        began: Seconds of the loop's clock; when it was asked.
         log: What came of it.
         is_resumable: Whether its client may come back for the rest by another edge.
         call: The task.
         expiry: Ends it when nobody comes back.
+        is_delivered: Whether an edge has all of it.
     """
 
     request: HttpRequest
+    began: float
     log: AnswerLog
     is_resumable: bool
     call: "asyncio.Task[None] | None" = None
     expiry: asyncio.TimerHandle | None = None
+    is_delivered: bool = False
 
     @property
     def is_wanted(self) -> bool:
@@ -110,6 +114,9 @@ class OriginObserver:
     def on_end(self, stream: OriginStream) -> None:
         """Take note that a stream is over."""
 
+    def on_over(self, answer: OriginAnswer) -> None:
+        """Take note that an answer is over, after the last of its streams."""
+
 
 class Origin:
     """Answer the requests of edges.
@@ -153,8 +160,10 @@ class Origin:
                 self._take(session, event)
             case StreamDelivered() | StreamCancelled():
                 reader = self._detach(session, event.stream_id)
-                if reader is not None and not reader.answer.is_wanted:
-                    self._drop(reader.answer_id)
+                if reader is not None:
+                    reader.answer.is_delivered |= isinstance(event, StreamDelivered)
+                    if not reader.answer.is_wanted:
+                        self._drop(reader.answer_id)
             case StreamFailed():
                 self._detach(session, event.stream_id)
             case SessionLost():
@@ -203,7 +212,7 @@ class Origin:
 
     def _begin(self, ask: Ask) -> OriginAnswer:
         """Ask the model server, or say why not."""
-        answer = OriginAnswer(ask.begin, AnswerLog(), ask.is_resumable)
+        answer = OriginAnswer(ask.begin, asyncio.get_running_loop().time(), AnswerLog(), ask.is_resumable)
 
         async def send(token: bytes) -> None:
             self._observer.on_token(answer, token)
@@ -270,6 +279,7 @@ class Origin:
             answer.expiry.cancel()
         if answer.call is not None:
             answer.call.cancel()
+        self._observer.on_over(answer)
 
     def _give(self, reader: OriginStream) -> None:
         """Give a stream what there is of its answer, as far as it has room."""

@@ -15,6 +15,7 @@ from eloquent.relay.carriers.listener import WebSocketListener
 from eloquent.relay.exchange import MAX_HEAD
 from eloquent.relay.fallback import CarrierName, FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
+from eloquent.relay.journal import Journal
 from eloquent.relay.origin import Origin
 from eloquent.relay.sealed import udp
 from eloquent.relay.sealed.key import load_key
@@ -47,7 +48,8 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     """
     metrics = telemetry.SessionMetrics()
     upstream = HttpUpstream(settings.upstream, silence=settings.silence, max_held=HELD_REQUESTS * settings.max_request)
-    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers)
+    journal = None if settings.journal is None else Journal(settings.journal)
+    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers, observer=journal)
     listener = listen_on(settings.listen, socket.SOCK_DGRAM)
     where = listener.getsockname()[:2]
     listener.close()
@@ -76,6 +78,8 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     if websockets is not None:
         await websockets.close()
     await upstream.close()
+    if journal is not None:
+        journal.close()
 
 
 async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:

@@ -99,6 +99,7 @@ class OriginSettings(RelaySettings):
         keep: Seconds that an answer without a reader is kept.
         silence: Seconds of the model's silence after which an answer is given up; None for never.
         max_answers: Answers at once.
+        journal: File that gets a line of JSON of each answer that is over; None for none.
     """
 
     upstream: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
@@ -107,6 +108,7 @@ class OriginSettings(RelaySettings):
     keep: Annotated[float, Field(ge=0, le=3600)] = 60.0
     silence: Annotated[float, Field(gt=0)] | None = None
     max_answers: Annotated[int, Field(ge=1)] = 1000
+    journal: Path | None = None
     tcp: bool = True
     certificate: Path | None = None
     certificate_key: Path | None = None
