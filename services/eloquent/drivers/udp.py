@@ -57,6 +57,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when the timer fires
         self._running = False
+        self._soon: asyncio.Handle | None = None  # a turn that is to come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport that carries the datagrams from now on."""
@@ -86,10 +87,28 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         try:
             self._send_all()
             while self._tell_next():
+                while self._tell_next():
+                    pass
                 self._send_all()
         finally:
             self._running = False
         self._arm()
+
+    def _run_soon(self) -> None:
+        """Do so when the loop has handled what has come already: tokens of one instant, of whatever streams, cost one turn."""
+        if self._soon is None:
+            self._soon = self._loop.call_soon(self._run_now)
+
+    def _run_now(self) -> None:
+        self._soon = None
+        self._run()
+
+    def _end(self) -> None:
+        """Send what is left, and close the socket."""
+        self._run()
+        if self._soon is not None:
+            self._soon.cancel()
+        self._transport.close()
 
     def _arm(self) -> None:
         deadline = self._machine.get_timer()
@@ -208,8 +227,7 @@ class UdpClient(_Driver):
     def close(self) -> None:
         """Close the endpoint, telling the server, and then the socket."""
         self.endpoint.close(now=self._loop.time())
-        self._run()
-        self._transport.close()
+        self._end()
 
     async def wait_closed(self) -> None:
         """Wait until what was sent by `close` is out, where the transport takes its time for that."""
@@ -344,12 +362,11 @@ class UdpServer(_Driver):
     def close(self) -> None:
         """Close every session, telling the clients, and then the socket."""
         self.endpoint.close(now=self._loop.time())
-        self._run()
-        self._transport.close()
+        self._end()
 
     def _turn(self, session: ServerSession) -> None:
         self.endpoint.touch(session)
-        self._run()
+        self._run_soon()
 
     def _transport_to(self, address: Address | None) -> Any:
         return self._others.get(address) if address is not None and address[1] > MAX_PORT else self._transport

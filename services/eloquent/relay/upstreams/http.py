@@ -10,6 +10,7 @@ Rules of this file
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from typing import Protocol
@@ -32,6 +33,7 @@ _GOOD_END = re.compile(  # by the words of OpenAI's completions and responses, o
     rb"|\"type\"\s*:\s*\"(?:response\.(?:completed|failed|incomplete)|message_stop|error)\"",
     re.MULTILINE,
 )
+_END_EVENTS = 16  # the last of a stream, one of which says that it is complete: what follows it are usage and comments
 _COMPLETIONS = re.compile(r"/(?:completions|responses|messages)(?:\?|$)")
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -125,15 +127,15 @@ class HttpUpstream:
     async def _send_events(self, response: aiohttp.ClientResponse, send: Send) -> bool:
         """Send the events of a stream; return whether one of them says that the answer is complete, or failed."""
         events = EventSplitter()
-        said_end = False
+        latest: deque[bytes] = deque(maxlen=_END_EVENTS)
         async for piece in response.content.iter_any():
             for event in events.feed(piece):
-                said_end = said_end or _GOOD_END.search(event) is not None
+                latest.append(event)
                 for start in range(0, len(event), MAX_EVENT):
                     await send(event[start : start + MAX_EVENT])
         if rest := events.rest:
             await send(rest)
-        return said_end
+        return any(_GOOD_END.search(event) for event in latest)
 
     async def _send_pieces(self, response: aiohttp.ClientResponse, send: Send) -> bool:
         async for piece in response.content.iter_chunked(PIECE):
