@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from eloquent import schemes
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.checksum import extend_checksum
+from eloquent.protocol.client_session import MAX_STREAMS
 from eloquent.protocol.client_stream import REQUEST_PART
 from eloquent.protocol.datagram import (
     MAX_DATAGRAM,
@@ -442,10 +443,10 @@ def test_misuse_is_the_callers_fault(net: Any) -> None:
 
 def test_streams_and_memory_of_them_are_bounded(net: Any) -> None:
     chat = Chat(net, net.Path(delay=0.0), answers={b"q": []})
-    for stream_id in range(256):
+    for stream_id in range(MAX_STREAMS):
         chat.client.open_stream(stream_id, b"x", scheme="eloquent", now=0.0)
     with pytest.raises(LocalProtocolError, match="at most"):
-        chat.client.open_stream(256, b"x", scheme="eloquent", now=0.0)
+        chat.client.open_stream(MAX_STREAMS, b"x", scheme="eloquent", now=0.0)
     chat.client = chat.pair.ends["a"] = client_session()
     for i in range(1100):
         chat.ask(b"q", at=float(i) / 100)

@@ -42,7 +42,7 @@ from eloquent.protocol.repetition import Repetition
 from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, SessionBase, Tally, remember
 from eloquent.protocol.session_events import ClientEvent, RequestState, SessionLost, StreamToken
 
-MAX_STREAMS = 256  # open at once in one session; more than one client ever reads
+MAX_STREAMS = 1024  # open at once in one session; more than one client ever reads, and than one edge carries on a core
 HELLO_TIMEOUT = 0.5  # seconds to the first repetition of Hello, doubled at each
 REOPEN_INTERVAL = 1.0  # seconds between two requests that are sent anew at once because a token was refused
 PING_INTERVAL = (
@@ -216,8 +216,8 @@ class ClientSession(SessionBase):
 
     def next_event(self) -> ClientEvent | None:
         """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
-        for stream_id in list(self._readable):
-            if stream_id not in self._paused and (event := self._next_of(stream_id)) is not None:
+        while (stream_id := next((one for one in self._readable if one not in self._paused), None)) is not None:
+            if (event := self._next_of(stream_id)) is not None:
                 return event
         return self._events.popleft() if self._events else None
 

@@ -31,7 +31,7 @@ class EndpointLimits:
 
     sessions: int = 4096
     sessions_per_source: int = 1024
-    streams_per_session: int = 256
+    streams_per_session: int = 1024
     request: int = MAX_TOKEN
     requests_per_session: int = 4 * MAX_TOKEN
     requests: int = 64 * MAX_TOKEN
