@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -211,6 +212,22 @@ def test_a_stranger_is_shown_out_in_time(relaying: Any, monkeypatch: pytest.Monk
                 await reader.readexactly(10_000)
             await relaying.until(lambda: here.connections == 0)
             writer.close()
+
+    relaying.run(main())
+
+
+def test_who_never_begins_tls_is_counted_and_shown_out_in_time(relaying: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "STRANGER_TIME", 0.5)
+
+    async def main() -> None:
+        limits = ConnectionLimits(connections=100, connections_per_source=5)
+        async with door(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), limits=limits) as here:
+            flood = [await knock(here.address) for _ in range(8)]
+            await relaying.until(lambda: here.refused("source") == 3)
+            assert here.connections == 5
+            await relaying.until(lambda: here.connections == 0)
+            for _, writer in flood:
+                writer.close()
 
     relaying.run(main())
 
