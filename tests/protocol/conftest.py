@@ -234,5 +234,11 @@ def net() -> Any:
     """The helpers of this file, for tests that cannot import them."""
 
     return SimpleNamespace(
-        Path=Path, terrible=terrible, EndpointPair=EndpointPair, Talk=Talk, CLIENT=CLIENT, SERVER=SERVER
+        Path=Path,
+        terrible=terrible,
+        EndpointPair=EndpointPair,
+        Talk=Talk,
+        AtOneAddress=AtOneAddress,
+        CLIENT=CLIENT,
+        SERVER=SERVER,
     )

@@ -33,7 +33,7 @@ class BoundSender(Sender):
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return one packet with all that is missing, if there is a new token or a packet is due."""
         new = bool(self._fresh) or self._end_waits
-        if self._over or not (new or (self._due and self._outstanding)):
+        if self._over or not (new or (self._due and self.outstanding)):
             return []
         builder = DataBuilder(self._budget)
         missing = list(self._unacked.values())
@@ -42,7 +42,7 @@ class BoundSender(Sender):
         self._take_new(builder)
         if self._end is not None and self._end_sent and builder.end is None:
             builder.add_end(self._end)
-        if not self._outstanding or not missing:
+        if not self.outstanding or not missing:
             self._silent_since = now
         payload = builder.build()
         self._count(payload, sum(len(fragment.data) for fragment in missing))

@@ -66,7 +66,7 @@ class KcpSender(Sender):
         due = [key for key, segment in self._segments.items() if self._is_due(segment, now)]
         datagrams = []
         while due or self._may_send_new(now):
-            if not self._outstanding:
+            if not self.outstanding:
                 self._silent_since = now
             datagrams.append(self._pack(due, now))
         if datagrams:
@@ -82,7 +82,7 @@ class KcpSender(Sender):
 
     def handle_timer(self, *, now: float) -> None:
         """Give up a silent peer; what is due is found at the flush."""
-        if self._outstanding:
+        if self.outstanding:
             super().handle_timer(now=now)
 
     def _pack(self, due: list[int], now: float) -> bytes:

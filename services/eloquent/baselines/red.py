@@ -39,11 +39,11 @@ class RedSender(RetransmitSender):
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Return the lost packets and the new tokens, or else the repetition that is due after a pause."""
-        before = self._sent
+        before = self.sent
         datagrams = super().datagrams_to_send(now=now)
-        if self._sent > before:
+        if self.sent > before:
             self._repeat_at = now + IDLE_INTERVAL
-        elif self._outstanding and any(self._recent) and self._repeat_at <= now:
+        elif self.outstanding and any(self._recent) and self._repeat_at <= now:
             datagrams.append(self._repeat(now))
         return datagrams
 

@@ -97,13 +97,13 @@ class SspSender(Sender):
     def get_timer(self) -> float | None:
         """Return the instant of the next frame, or of giving up, or None."""
         timers = [] if self._send_at is None or self._over else [self._send_at]
-        if self._outstanding:
+        if self.outstanding:
             timers.append(self._silent_since + GIVE_UP_AFTER)
         return min(timers, default=None)
 
     def handle_timer(self, *, now: float) -> None:
         """Give up a silent peer; what is due is found when datagrams are asked for."""
-        if self._outstanding:
+        if self.outstanding:
             super().handle_timer(now=now)
 
     def _due(self, now: float) -> float | None:
@@ -112,16 +112,16 @@ class SspSender(Sender):
             if self._changed_at is None:
                 self._changed_at = now
             return max(self._changed_at + MIN_DELAY, self._frame_at + self._send_interval())
-        if not self._outstanding:
+        if not self.outstanding:
             return None
         if now - self._silent_since > ACTIVE_RETRY:
             return self._frame_at + RARE_INTERVAL
-        if self._assumed(now) != (self._sent, self._end_sent):
+        if self._assumed(now) != (self.sent, self._end_sent):
             return self._frame_at + self._send_interval()
         return self._frame_at + self._ack_timeout()
 
     def _frame(self, now: float) -> list[bytes]:
-        if not self._outstanding:
+        if not self.outstanding:
             self._silent_since = now
         base = self._base(now)
         older = deque(fragment for fragment in self._unacked.values() if fragment.index >= base)
@@ -141,7 +141,7 @@ class SspSender(Sender):
             self._count(payload, redundant)
             datagrams.append(payload)
         self._frame_at, self._changed_at = now, None
-        self._states.append(_State(self._sent, self._end_sent, now))
+        self._states.append(_State(self.sent, self._end_sent, now))
         return datagrams
 
     def _assumed(self, now: float) -> tuple[int, bool]:
@@ -163,7 +163,7 @@ class SspSender(Sender):
 
     @property
     def _acked(self) -> int:
-        return next(iter(self._unacked), self._sent)
+        return next(iter(self._unacked), self.sent)
 
     def _send_interval(self) -> float:
         srtt = INITIAL_SRTT if self._rtt.smoothed is None else self._rtt.smoothed

@@ -134,7 +134,16 @@ class ClientSession(SessionBase):
         if len(self._streams) + len(self._cancelling) >= MAX_STREAMS:
             raise LocalProtocolError(f"a session has at most {MAX_STREAMS} streams at once")
         answer = self._scheme_of(scheme).make_receiver()
-        stream = ClientStream(stream_id, scheme, request, answer, budget=self._request_budget, rtt=self._rtt, now=now)
+        stream = ClientStream(
+            stream_id,
+            scheme,
+            request,
+            answer,
+            budget=self._request_budget,
+            rtt=self._rtt,
+            congestion=self._congestion,
+            now=now,
+        )
         self._await_server(now)
         self._idle_since = None
         self._streams[stream_id] = stream
@@ -301,6 +310,7 @@ class ClientSession(SessionBase):
             self._opened = True
             kind = Request(stream_id, payload) if self._established else Open(self.token, stream_id, payload)
             datagrams.append(self._frame(kind))
+        self._note_held(stream_id, stream.request)
         return datagrams + [self._frame(AnswerAck(stream_id, ack)) for ack in stream.answer.datagrams_to_send(now=now)]
 
     def _handle(self, datagram: Datagram, now: float) -> None:

@@ -6,6 +6,7 @@ Rules of this file
 - A stream that is over for the protocol may still have tokens for its reader; its end comes after the last of them.
 """
 
+from eloquent.protocol.congestion import CongestionController
 from eloquent.protocol.contract import (
     PeerLost,
     StreamAcknowledged,
@@ -15,6 +16,7 @@ from eloquent.protocol.contract import (
     StreamSender,
     TokenReceived,
 )
+from eloquent.protocol.controlled import control
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.senders.retransmit import RetransmitSender
 from eloquent.protocol.session_events import ClientEvent, RequestState, StreamEnded, StreamFailed, StreamToken
@@ -34,6 +36,7 @@ class ClientStream:
         answer: Receives the answer.
         budget: Bytes that the payload of one datagram of the request may take.
         rtt: The estimator of the path.
+        congestion: The controller of the path.
         now: Seconds.
 
     Attributes:
@@ -46,6 +49,7 @@ class ClientStream:
 
     __slots__ = (
         "_budget",
+        "_congestion",
         "_given",
         "_rtt",
         "_scheme",
@@ -66,6 +70,7 @@ class ClientStream:
         *,
         budget: int,
         rtt: RttEstimator,
+        congestion: CongestionController,
         now: float,
     ) -> None:
         self._stream_id = stream_id
@@ -73,6 +78,7 @@ class ClientStream:
         self.body = body
         self._budget = budget
         self._rtt = rtt
+        self._congestion = congestion
         self.answer = answer
         self.heard_at = now
         self.failure: StreamFailed | None = None
@@ -81,7 +87,8 @@ class ClientStream:
 
     def send_request(self, *, now: float) -> None:
         """Send the request, all of it anew if it was sent before."""
-        self.request = RetransmitSender(budget=self._budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
+        sender = RetransmitSender(budget=self._budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
+        self.request = control(sender, self._congestion)
         self.request.send_token(self._scheme.encode(), now=now)
         self._given: int | None = 0  # bytes of the request that its sender has; None when it has all
 

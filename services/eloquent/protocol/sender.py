@@ -14,6 +14,7 @@ Rules of this file
   a sign of life, after `GIVE_UP_AFTER` the stream is over (RFC 8085 §3.1: a sender must stop when the path has died).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 
@@ -38,7 +39,7 @@ from eloquent.protocol.ranges import RangeSet
 GIVE_UP_AFTER = 40.0  # seconds of silence, like Mosh's association timeout: a tunnel or a lift is shorter
 QUIET_AFTER = 5.0  # seconds of silence after which new tokens wait: longer than any burst of loss
 MAX_BACKLOG = 4096  # fragments given and not acknowledged: minutes of text; a caller this far ahead ignores `backlog`
-FLIGHT_LIMIT = 64 * 1024  # bytes sent and not acknowledged: long prompts keep a window, like a small TCP buffer
+FLIGHT_LIMIT = 64 * 1024  # bytes sent and not acknowledged, where nothing else sets the limit: like a small TCP buffer
 IP_UDP_HEADERS = 28  # bytes, IPv4 without options (20) and UDP (8)
 
 
@@ -50,6 +51,11 @@ class Sender(ABC):
 
     Attributes:
         fragment_overhead: Bytes that a packet with one fragment takes beside its content, at most.
+        flight_limit: Bytes that may be sent and not acknowledged.
+        room: Bytes that the path takes now; infinite where nobody controls that (`protocol/controlled.py`).
+        sent: Fragments that were sent at least once.
+        acked_to: Fragments up to the highest that was acknowledged.
+        lost_from: Seconds; when the latest of the packets had left that were found lost, for senders that find that.
     """
 
     fragment_overhead = FRAGMENT_OVERHEAD
@@ -57,11 +63,15 @@ class Sender(ABC):
     def __init__(self, *, budget: int = PAYLOAD_BUDGET) -> None:
         if budget < FRAGMENT_OVERHEAD + 2 * MAX_TRAILER:
             raise LocalProtocolError(f"a budget of {budget} bytes has no room for an end")
+        self.flight_limit = FLIGHT_LIMIT
+        self.room = math.inf
+        self.sent = 0
+        self.acked_to = 0
+        self.lost_from = -math.inf
         self._budget = budget
         self._fresh: deque[Fragment] = deque()
         self._unacked: dict[int, Fragment] = {}
         self._given = 0  # fragments
-        self._sent = 0  # fragments, sent at least once
         self._had = RangeSet()  # acknowledged, from the oldest unacknowledged fragment on
         self._limit = WINDOW  # fragments below it may be sent: the receiver's credit
         self._flight = 0  # bytes under way: the weight of _unacked
@@ -81,6 +91,11 @@ class Sender(ABC):
     def backlog(self) -> int:
         """Fragments that the peer has not acknowledged, sent or not."""
         return len(self._fresh) + len(self._unacked)
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether something was sent that is not acknowledged."""
+        return not self._over and (bool(self._unacked) or (self._end_sent and not self._end_acked))
 
     @property
     def account(self) -> StreamAccount:
@@ -139,13 +154,14 @@ class Sender(ABC):
         if not isinstance(ack, Ack):
             raise RemoteProtocolError("a receiver sent tokens")
         highest = ack.ranges[-1][1] if ack.ranges else ack.next_index
-        if highest > self._sent or (ack.end_seen and not self._end_sent):
+        if highest > self.sent or (ack.end_seen and not self._end_sent):
             raise RemoteProtocolError("the peer acknowledged what was never sent")
         if self._over:
             return
         self._account.acks_received += 1
         self._silent_since = now
-        if ack.reader is not None and ack.next_index >= next(iter(self._unacked), self._sent):
+        self.acked_to = max(self.acked_to, highest)
+        if ack.reader is not None and ack.next_index >= next(iter(self._unacked), self.sent):
             self._reader, self._reader_at = ack.reader, now
         self._limit = max(self._limit, ack.next_index + ack.credit)
         newly = self._newly(ack) if data != self._last_ack else []  # the same again covers nothing new
@@ -160,7 +176,7 @@ class Sender(ABC):
     def _newly(self, ack: Ack) -> list[int]:
         """Forget the fragments that an acknowledgement is the first to cover, and return their indices, ascending."""
         newly: list[int] = []
-        oldest = next(iter(self._unacked), self._sent)
+        oldest = next(iter(self._unacked), self.sent)
         for start, stop in ((oldest, ack.next_index), *ack.ranges):
             for first, last in self._had.gaps(max(start, oldest), stop):
                 for index in range(first, last):
@@ -169,7 +185,7 @@ class Sender(ABC):
                         newly.append(index)
         for start, stop in ((oldest, ack.next_index), *ack.ranges):
             self._had.add(max(start, oldest), stop)
-        self._had.discard_below(next(iter(self._unacked), self._sent))
+        self._had.discard_below(next(iter(self._unacked), self.sent))
         return newly
 
     def next_event(self) -> Event | None:
@@ -178,13 +194,13 @@ class Sender(ABC):
 
     def get_timer(self) -> float | None:
         """Return the instant at which something is to be sent again or given up, or None."""
-        if not self._outstanding:
+        if not self.outstanding:
             return None
         return min(self._next_deadline(), self._silent_since + GIVE_UP_AFTER)
 
     def handle_timer(self, *, now: float) -> None:
         """Mark what is due to be sent again, or give up."""
-        if not self._outstanding:
+        if not self.outstanding:
             return
         if now >= self._silent_since + GIVE_UP_AFTER:
             self._stop(PeerLost(f"nothing came from the peer for {GIVE_UP_AFTER:g} seconds"))
@@ -208,11 +224,6 @@ class Sender(ABC):
         """Learn that an acknowledgement came, and which fragments (and whether the end) it was the first to cover."""
 
     @property
-    def _outstanding(self) -> bool:
-        """Whether something was sent that is not acknowledged."""
-        return not self._over and (bool(self._unacked) or (self._end_sent and not self._end_acked))
-
-    @property
     def _end_waits(self) -> bool:
         """Whether the end may be sent for the first time."""
         return self._end is not None and not self._end_sent and not self._fresh
@@ -221,22 +232,23 @@ class Sender(ABC):
         """Return whether there is something new and no rule holds it back."""
         if not (self._window_is_open() if self._fresh else self._end_waits):
             return False
-        return not self._over and not (self._outstanding and now - self._silent_since > QUIET_AFTER)
+        return not self._over and not (self.outstanding and now - self._silent_since > QUIET_AFTER)
 
     def _weight(self, fragment: Fragment) -> int:
         """Return how many bytes a fragment counts while it is under way."""
         return len(fragment.data)
 
     def _window_is_open(self) -> bool:
-        oldest = next(iter(self._unacked), self._sent)
-        return self._sent < min(oldest + WINDOW, self._limit) and self._flight < FLIGHT_LIMIT
+        oldest = next(iter(self._unacked), self.sent)
+        is_open = self.sent < min(oldest + WINDOW, self._limit) and self._flight < self.flight_limit
+        return is_open and self.room > 0
 
     def _take_new(self, builder: DataBuilder) -> None:
         """Move new tokens, and the end after the last of them, into a packet as far as they fit."""
         while self._fresh and self._window_is_open() and builder.add(self._fresh[0]):
             fragment = self._fresh.popleft()
             self._unacked[fragment.index] = fragment
-            self._sent += 1
+            self.sent += 1
             self._flight += self._weight(fragment)
             self._account.original_bytes += len(fragment.data)
         if self._end is not None and self._end_waits:
@@ -249,6 +261,7 @@ class Sender(ABC):
             payload: What was sent.
             redundant: Token bytes in it that were sent before.
         """
+        self.room -= len(payload) + IP_UDP_HEADERS
         self._account.packets += 1
         self._account.wire_bytes += len(payload) + IP_UDP_HEADERS
         self._account.redundant_bytes += redundant

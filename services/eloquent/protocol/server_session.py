@@ -26,6 +26,7 @@ from eloquent.protocol.contract import (
     StreamSender,
     TokenReceived,
 )
+from eloquent.protocol.controlled import control
 from eloquent.protocol.datagram import (
     Answer,
     AnswerAck,
@@ -244,6 +245,7 @@ class ServerSession(SessionBase):
             for payload in stream.answer.datagrams_to_send(now=now):
                 datagrams.append(self._frame(Answer(stream_id, payload)))
                 stream.answer.account.wire_bytes += self._wire_size(datagrams[-1]) - len(payload)
+            self._note_held(stream_id, stream.answer)
         return datagrams
 
     def _handle(self, datagram: Datagram, now: float) -> None:
@@ -351,7 +353,7 @@ class ServerSession(SessionBase):
             self._refuse(stream_id, f"the scheme '{scheme.name}' is not carried by datagrams", now)
             return
         self._release(stream)
-        stream.answer = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
+        stream.answer = control(scheme.make_sender(budget=self._limits.payload, rtt=self._rtt), self._congestion)
         stream.parts = []
         self._events.append(StreamRequested(stream_id, scheme.name, b"".join(parts)))
 

@@ -3,7 +3,7 @@
 Rules of this file
 - A datagram speaks of one stream, so that the loss of one delays no other stream.
 - Only streams that were touched since the last `datagrams_to_send` are asked for datagrams, in the order of touching, and
-  for their timers: what others wait for costs a datagram nothing.
+  for their timers: what others wait for costs a datagram nothing. Those that the path had no room for are asked first.
 - Once closed, a session sends what was queued, ignores what comes, and has no timer.
 """
 
@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.congestion import CongestionController
+from eloquent.protocol.contract import StreamSender
+from eloquent.protocol.controlled import ControlledSender
 from eloquent.protocol.datagram import Body, Datagram, decode_datagram, encode_datagram, kind_name
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.scheme import Scheme
@@ -62,8 +65,10 @@ class SessionBase(ABC):
         self._last_heard: float | None = None  # seconds
         self._control: list[Body] = []
         self._touched: dict[int, None] = {}  # stream ids, in order
+        self._held: dict[int, None] = {}  # streams that the path had no room for, in order
         self._stream_timers: TimerQueue[int] = TimerQueue()  # by stream id
         self._rtt = RttEstimator()  # one path, shared by all streams
+        self._congestion = CongestionController()  # likewise
 
     @property
     def closed(self) -> bool:
@@ -97,7 +102,7 @@ class SessionBase(ABC):
         """Hand over what is to be sent now, in order."""
         datagrams = [self._frame(body) for body in self._control]
         self._control.clear()
-        touched, self._touched = self._touched, {}
+        touched, self._touched, self._held = self._held | self._touched, {}, {}
         for stream_id in touched:
             datagrams += self._stream_datagrams(stream_id, now)
             self._stream_timers.set(stream_id, self._stream_timer(stream_id))
@@ -139,6 +144,11 @@ class SessionBase(ABC):
 
     def _touch(self, stream_id: int) -> None:
         self._touched[stream_id] = None
+
+    def _note_held(self, stream_id: int, sender: StreamSender | None) -> None:
+        """Have a stream asked again before others, if there was no room for what its sender has."""
+        if isinstance(sender, ControlledSender) and sender.held:
+            self._held[stream_id] = None
 
 
 def remember(memory: "OrderedDict[int, Value]", stream_id: int, value: Value) -> int:

@@ -95,7 +95,7 @@ class AdaptiveSender(Sender):
         while (new := self._may_send_new(now)) and now >= self.bucket.next_send:
             packets.append(self._send_new(now))
         self._held_until = self.bucket.next_send if new else None
-        if self._outstanding and not packets and (self._repeat_due or self._timeout_due):
+        if self.outstanding and not packets and (self._repeat_due or self._timeout_due):
             packets.append(self._repeat(now))
         self._repeat_due = self._timeout_due = False
         return packets
@@ -109,11 +109,11 @@ class AdaptiveSender(Sender):
 
     def handle_timer(self, *, now: float) -> None:
         """Mark what is due, or give up."""
-        if self._outstanding:
+        if self.outstanding:
             super().handle_timer(now=now)
 
     def _send_new(self, now: float) -> bytes:
-        if not self._outstanding:
+        if not self.outstanding:
             self._silent_since = now
         if self._last_new is not None and now - self._last_new <= LONGEST_GAP:
             self._gap += GAP_GAIN * (now - self._last_new - self._gap)
@@ -169,10 +169,11 @@ class AdaptiveSender(Sender):
             return math.inf
         return self._reader_at + self._reader.buffered_s - self._path.overdue_after - REPAIR
 
-    def _send(self, packet: DataBuilder, by_need: list[Fragment], room: int, now: float) -> bytes:
+    def _send(self, packet: DataBuilder, by_need: list[Fragment], room: float, now: float) -> bytes:
         """Add to a packet what fits, in ascending order, and account for it; an empty one takes the first in any case."""
         chosen = {fragment.index: fragment for fragment in packet.fragments}
         size = len(packet.build()) if packet else 1
+        room = min(room, self.room)
         redundant = 0
         for fragment in by_need:
             cost = _cost(fragment, chosen)

@@ -80,17 +80,17 @@ class EloquentSender(Sender):
         packets = []
         while self._may_send_new(now):
             packets.append(self._build(now))
-        if self._resend_due and self._outstanding and not packets:
+        if self._resend_due and self.outstanding and not packets:
             packets.append(self._build(now, new=False))
         self._resend_due = False
-        if self._large and self._outstanding:
+        if self._large and self.outstanding:
             packets += self._repair(now)
         return packets
 
     def _repair(self, now: float) -> list[bytes]:
         """Send the large fragments again that seem to be lost."""
         lost = [index for index, large in self._large.items() if self._is_lost(large, now)]
-        return [self._send_alone(index, now) for index in lost]
+        return [self._send_alone(index, now) for index in lost if self.room > 0]
 
     def _is_lost(self, large: _Large, now: float) -> bool:
         return large.order <= self._large_acked - LATER_ACKS or now >= self._repair_at(large.sent_at)
@@ -120,16 +120,16 @@ class EloquentSender(Sender):
                 self._large[fragment.index] = _Large(self._large_sent, now, once=fragment.index not in self._large)
 
     def _build(self, now: float, *, new: bool = True) -> bytes:
-        if not self._outstanding:
+        if not self.outstanding:
             self._silent_since = now
         # Eloquent §3.2, Alg. 1: the new token first, then the unacknowledged ones, oldest first.
         older = list(self._unacked.values())
         builder = DataBuilder(self._budget, self._max_tokens)
         if new:
             self._take_new(builder)
-        redundant = 0
+        redundant, room = 0, self.room - sum(len(fragment.data) for fragment in builder.fragments)
         for fragment in older:
-            if not builder.add(fragment):
+            if (builder and redundant + len(fragment.data) > room) or not builder.add(fragment):
                 break
             redundant += len(fragment.data)
         if self._end_sent and not self._end_acked and builder.end is None and self._end is not None:

@@ -114,7 +114,7 @@ class PackedSender(Sender):
                 self._repeat_due = False
                 return self._send(now)
             self._held_until = due
-        if self._repeat_due and self._outstanding:
+        if self._repeat_due and self.outstanding:
             self._repeat_due = False
             self._last_repeat = now
             return self._send(now, new=False)
@@ -143,12 +143,12 @@ class PackedSender(Sender):
         return self._reader_at + self._reader.buffered_s - self._path.overdue_after - REPAIR
 
     def _send(self, now: float, *, new: bool = True) -> list[bytes]:
-        if not self._outstanding:
+        if not self.outstanding:
             self._silent_since = now
         if new:
             self._take_fresh(now)
         fragments = list(self._unacked.values())
-        base = fragments[0].index if fragments else self._sent
+        base = fragments[0].index if fragments else self.sent
         payloads = self._pack(base, fragments)
         for payload in payloads:
             self._credit -= IP_UDP_HEADERS + len(payload)
@@ -166,7 +166,7 @@ class PackedSender(Sender):
             fragment = self._fresh.popleft()
             self._unacked[fragment.index] = fragment
             self._sent_at[fragment.index] = now
-            self._sent += 1
+            self.sent += 1
             self._flight += self._weight(fragment)
             self._raw += len(fragment.data)
             self._account.original_bytes += len(fragment.data)
@@ -232,7 +232,7 @@ class PackedSender(Sender):
         if newly:
             repeated = max(first, self._last_repeat)
             self._path.delivered(first_sent=first, last_repeated=repeated, now=now)
-        self._history.forget_below(next(iter(self._unacked), self._sent))
+        self._history.forget_below(next(iter(self._unacked), self.sent))
 
 
 def _build(match: re.Match[str]) -> Scheme:

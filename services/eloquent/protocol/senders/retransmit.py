@@ -91,7 +91,10 @@ class RetransmitSender(Sender):
             return []
         datagrams = []
         for packet in self._packets:
+            if self.room <= 0:
+                break
             if packet.lost:
+                self.lost_from = max(self.lost_from, packet.sent_at)
                 packet.transmissions += 1
                 datagrams += self._transmit(packet, now)
             elif packet.copies_left and packet.copy_at <= now:
@@ -103,7 +106,7 @@ class RetransmitSender(Sender):
         return datagrams
 
     def _first(self, now: float) -> list[bytes]:
-        if not self._outstanding:
+        if not self.outstanding:
             self._silent_since = now
         builder = DataBuilder(self._budget)
         self._take_new(builder)

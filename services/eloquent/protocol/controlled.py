@@ -1,0 +1,122 @@
+"""A sender under the control of its path's congestion: it is asked only when there is room, and told how much.
+
+Rules of this file
+- Redundancy takes only the room that is there, so that it goes first; new tokens wait when there is none, and go together later.
+- That a fragment is acknowledged for the first time, and none after it was before, tells of the datagram that it left with: the
+  first one, unless there was one since without anything new.
+"""
+
+from collections import deque
+
+from eloquent.protocol.congestion import EMPTY, CongestionController
+from eloquent.protocol.contract import Event, StreamAccount, StreamSender
+from eloquent.protocol.sender import Sender
+
+STREAM_LIMIT = 128 * 1024  # bytes of one stream under way: a receiver keeps four times as many beyond a gap
+
+
+class ControlledSender:
+    """A sender that shares a path with others.
+
+    Args:
+        sender: The sender.
+        congestion: The controller of the path.
+
+    Attributes:
+        held: Whether it may have more to send than there was room for.
+    """
+
+    def __init__(self, sender: Sender, congestion: CongestionController) -> None:
+        self.held = False
+        self._sender = sender
+        self._sender.flight_limit = STREAM_LIMIT
+        self._congestion = congestion
+        self._held_until = 0.0  # seconds, meaningful while it is held
+        self._departures: deque[tuple[int, float]] = deque()  # fragments that were sent until then, and seconds
+        self._repeated_at = float("-inf")  # seconds; when it last sent something without anything new
+        self._lost_from = float("-inf")  # seconds
+        self._heard = 0  # fragments, up to the highest that was acknowledged
+
+    @property
+    def backlog(self) -> int:
+        """Fragments that the peer has not acknowledged, sent or not."""
+        return self._sender.backlog
+
+    @property
+    def account(self) -> StreamAccount:
+        """What the stream has cost so far."""
+        return self._sender.account
+
+    def send_token(self, token: bytes, *, now: float) -> None:
+        """Queue one token (`Sender.send_token`)."""
+        self._sender.send_token(token, now=now)
+
+    def finish(self, *, trailer: bytes = b"", now: float) -> None:
+        """End the stream after the tokens queued so far (`Sender.finish`)."""
+        self._sender.finish(trailer=trailer, now=now)
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take an acknowledgement, and tell the controller what it says of the path.
+
+        Raises:
+            RemoteProtocolError: It is malformed, not an acknowledgement, or of something never sent.
+        """
+        self._sender.receive_datagram(data, now=now)
+        self._congestion.heard(now=now)
+        self._tell_arrival(now)
+        if not self._sender.outstanding:
+            self._congestion.rests(self)
+
+    def _tell_arrival(self, now: float) -> None:
+        if self._sender.acked_to <= self._heard:
+            return
+        self._heard = self._sender.acked_to
+        while self._departures[0][0] < self._heard:
+            self._departures.popleft()
+        sent_at = self._departures[0][1]
+        self._congestion.arrived(sent_at, certain=self._repeated_at <= sent_at, now=now)
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Hand over what is to be sent now and has room."""
+        room = self._congestion.room(now)
+        datagrams = self._ask(room, now) if room > 0 else []
+        self.held = self._sender.room <= 0 if room > 0 else True
+        if self.held:
+            self._held_until = self._congestion.next_room(now)
+        return datagrams
+
+    def _ask(self, room: float, now: float) -> list[bytes]:
+        self._sender.room = room
+        sent = self._sender.sent
+        datagrams = self._sender.datagrams_to_send(now=now)
+        if self._sender.sent > sent:
+            self._departures.append((self._sender.sent, now))
+        elif datagrams:
+            self._repeated_at = now
+        if self._sender.lost_from > self._lost_from:
+            self._lost_from = self._sender.lost_from
+            self._congestion.lost(self._lost_from, now=now)
+        for data in datagrams:
+            self._congestion.sent(len(data) + EMPTY, telling=self._sender.sent > sent, now=now)
+        if datagrams:
+            self._congestion.awaits(self, now=now)
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which something is to be sent, or given up, or None."""
+        return self._held_until if self.held else self._sender.get_timer()
+
+    def handle_timer(self, *, now: float) -> None:
+        """Mark what is due, or give up."""
+        self._sender.handle_timer(now=now)
+        if not self._sender.outstanding:
+            self._congestion.rests(self)
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._sender.next_event()
+
+
+def control(sender: StreamSender, congestion: CongestionController) -> StreamSender:
+    """Return a sender under the control of its path, or as it is where it has a window of its own, like the model of TCP."""
+    return ControlledSender(sender, congestion) if isinstance(sender, Sender) else sender

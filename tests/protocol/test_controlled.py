@@ -1,0 +1,314 @@
+"""Senders under control, and on bottlenecks of 64 kbit/s and 1 Mbit/s: alone, and beside the model of the kernel's TCP."""
+
+import heapq
+import itertools
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from eloquent import schemes
+from eloquent.baselines.tcp import TcpSender
+from eloquent.baselines.tcp_receiver import TcpReceiver
+from eloquent.channel.link import LinkModel
+from eloquent.channel.loss import MarkovLoss
+from eloquent.channel.schedule import Direction, Schedule
+from eloquent.content import book
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.congestion import CongestionController
+from eloquent.protocol.contract import StreamAcknowledged
+from eloquent.protocol.controlled import STREAM_LIMIT, ControlledSender, control
+from eloquent.protocol.datagram import MAX_DATAGRAM
+from eloquent.protocol.frames import Ack, encode_payload
+from eloquent.protocol.sender import Sender
+from eloquent.protocol.senders.eloquent import EloquentSender
+from eloquent.protocol.session import StreamEnded, StreamRequested, StreamToken
+
+HEADERS = 42  # bytes of Ethernet, IPv4 and UDP
+RTT = 0.1
+NARROW, BROAD = 64_000 / 8, 1_000_000 / 8  # bytes per second
+NARROW_QUEUE, BROAD_QUEUE = 30, 200  # packets, those on their way included
+
+
+class Bottleneck:
+    """One link for several pairs of endpoints, in virtual time."""
+
+    def __init__(self, rate: float, queue: int, loss: Schedule | None = None) -> None:
+        self.now = 0.0
+        self.loss = loss
+        self.links = [
+            LinkModel(delay=RTT / 2, rate=rate, queue=queue, rng=random.Random(direction)) for direction in range(2)
+        ]
+        self.delays: list[
+            tuple[float, float]
+        ] = []  # when a packet towards the clients was sent, and how long it waited
+        self.carried: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        self._ends: list[End] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (when, next(self._order), action))
+
+    def join(self, a: Any, b: Any, name: str) -> "tuple[End, End]":
+        """Connect two endpoints; what `a` sends is counted under the name."""
+        pair = End(self, a, 0, name), End(self, b, 1, name)
+        pair[0].peer, pair[1].peer = pair[1], pair[0]
+        self._ends += pair
+        return pair
+
+    def carry(self, data: bytes, sender: "End") -> None:
+        link, size = self.links[sender.direction], len(data) + HEADERS
+        loss = self.loss.loss_at(self.now) if self.loss is not None and not sender.direction else 0.0
+        arrives = link.admit(size, self.now, loss)
+        if arrives is None:
+            return
+        if not sender.direction:
+            self.delays.append((self.now, arrives - link.delay - self.now))
+            self.carried[sender.name].append((self.now, size))
+
+        def arrive() -> None:
+            link.leave()
+            sender.peer.endpoint.receive_datagram(data, now=self.now)
+            sender.peer.flush()
+
+        self.at(arrives, arrive)
+
+    def run(self, until: float) -> None:
+        while True:
+            timers = [end.timer for end in self._ends]
+            timer = min(timers, default=math.inf)
+            instant = min(timer, self._heap[0][0] if self._heap else math.inf)
+            if instant > until:
+                self.now = until
+                return
+            self.now = max(self.now, instant)
+            if timer > instant:
+                heapq.heappop(self._heap)[2]()
+            else:
+                end = self._ends[timers.index(timer)]
+                end.endpoint.handle_timer(now=self.now)
+                end.flush()
+
+    def rate(self, name: str, since: float) -> float:
+        """Bytes per second that were carried of one pair since an instant."""
+        return sum(size for when, size in self.carried[name] if when >= since) / (self.now - since)
+
+    def delay(self, since: float, share: float = 0.5) -> float:
+        waits = sorted(wait for when, wait in self.delays if when >= since)
+        return waits[int(share * (len(waits) - 1))]
+
+
+class End:
+    peer: "End"
+
+    def __init__(self, bottleneck: Bottleneck, endpoint: Any, direction: int, name: str) -> None:
+        self.bottleneck, self.endpoint, self.direction, self.name = bottleneck, endpoint, direction, name
+        self.on_event: Callable[[Any], None] = lambda event: None
+        self.timer = math.inf
+
+    def flush(self) -> None:
+        more, now = True, self.bottleneck.now
+        while more:
+            datagrams = self.endpoint.datagrams_to_send(now=now)
+            for data in datagrams:
+                self.bottleneck.carry(data, self)
+            more = bool(datagrams)
+            while (event := self.endpoint.next_event()) is not None:
+                self.on_event(event)
+                more = True
+        due = self.endpoint.get_timer()
+        self.timer = math.inf if due is None else due
+
+
+class Chat:
+    """A session in which each question is answered with text at an even rate, and when its tokens were made and arrived."""
+
+    def __init__(self, net: Any, link: Bottleneck, name: str, *, streams: int, rate: float, seconds: float) -> None:
+        ids = (random.Random(f"{name}{number}").randbytes(8) for number in itertools.count())
+        client = ClientEndpoint(schemes.get, new_id=lambda: next(ids))
+        self.link, self.rate, self.count = link, rate, int(seconds * rate)
+        self.server, self.client = link.join(net.AtOneAddress(net.Talk().make_server()), client, name)
+        self.server.on_event, self.client.on_event = self._asked, self._told
+        self.made: dict[int, list[float]] = defaultdict(list)
+        self.arrived: dict[int, list[float]] = defaultdict(list)
+        self.ended = 0
+        for number in range(streams):
+            link.at(number * 0.0137, self._ask)
+
+    def _ask(self) -> None:
+        self.client.endpoint.open_stream(b"?", scheme="eloquent-packed", now=self.link.now)
+        self.client.flush()
+
+    def _asked(self, event: Any) -> None:
+        session, event = event
+        if isinstance(event, StreamRequested):
+            text = book.text(random.Random(event.stream_id))
+            self._give(session, event.stream_id, text)
+
+    def _give(self, session: Any, stream_id: int, text: Iterator[bytes]) -> None:
+        made = self.made[stream_id]
+        made.append(self.link.now)
+        session.send_token(stream_id, next(text), now=self.link.now)
+        if len(made) == self.count:
+            session.finish(stream_id, now=self.link.now)
+        else:
+            self.link.at(self.link.now + 1 / self.rate, lambda: self._give(session, stream_id, text))
+        self.server.endpoint.touch(session)
+        self.server.flush()
+
+    def _told(self, event: Any) -> None:
+        if isinstance(event, StreamToken):
+            self.arrived[event.stream_id].append(self.link.now)
+        self.ended += isinstance(event, StreamEnded)
+
+    def delay(self, share: float = 0.5) -> float:
+        """How long tokens took from when they were made."""
+        both = ((self.made[stream], self.arrived[stream]) for stream in self.arrived)
+        delays = sorted(arrived - made for pair in both for made, arrived in zip(*pair, strict=False))
+        return delays[int(share * (len(delays) - 1))]
+
+
+def join_tcp(link: Bottleneck, *, at: float) -> None:
+    """Let the model of the kernel's TCP (CUBIC) send as much as it can from an instant on."""
+    sender = TcpSender()
+    end, _ = link.join(sender, TcpReceiver(), "tcp")
+
+    def feed() -> None:
+        while sender.backlog < 300:
+            sender.send_token(bytes(10_000), now=link.now)
+        end.flush()
+        link.at(link.now + RTT, feed)
+
+    link.at(at, feed)
+
+
+def chat(net: Any, link: Bottleneck, *, streams: int = 1, rate: float = 10.0, seconds: float = 60.0) -> Chat:
+    return Chat(net, link, "chat", streams=streams, rate=rate, seconds=seconds)
+
+
+def test_text_that_fits_is_not_held_back(net: Any):
+    link = Bottleneck(NARROW, NARROW_QUEUE)
+    answer = chat(net, link, rate=50.0, seconds=20.0)
+    link.run(22.0)
+    assert answer.ended == 1
+    assert answer.delay(0.99) < RTT / 2 + 0.1
+
+
+def test_more_text_than_fits_waits_at_its_source_and_not_in_the_queue(net: Any):
+    link = Bottleneck(NARROW, NARROW_QUEUE)
+    answers = chat(net, link, streams=30, seconds=12.0)
+    link.run(12.0)
+    assert link.rate("chat", 5.0) > 0.9 * NARROW
+    assert answers.delay() < 1.0
+    link.run(25.0)
+    assert answers.ended == 30
+
+
+@pytest.mark.parametrize(("rate", "queue", "tokens"), [(NARROW, NARROW_QUEUE, 10.0), (BROAD, BROAD_QUEUE, 50.0)])
+def test_one_answer_leaves_most_to_a_tcp_and_gets_what_it_needs(net: Any, rate: float, queue: int, tokens: float):
+    link = Bottleneck(rate, queue)
+    answer = chat(net, link, rate=tokens)
+    join_tcp(link, at=5.0)
+    link.run(60.0)
+    assert link.rate("tcp", 15.0) > 0.85 * rate
+    assert len(answer.arrived[0]) > 0.9 * 55 * tokens
+
+
+def test_thirty_answers_leave_half_and_more_to_a_tcp(net: Any):
+    link = Bottleneck(NARROW, NARROW_QUEUE)
+    chat(net, link, streams=30, seconds=25.0)
+    join_tcp(link, at=3.0)
+    link.run(25.0)
+    assert link.rate("tcp", 10.0) > 0.5 * NARROW
+    assert link.rate("chat", 10.0) > 0.05 * NARROW
+
+
+def test_bursts_of_loss_change_nothing(net: Any, monkeypatch: pytest.MonkeyPatch):
+    """The paper's channels, with the control and without: the same packets at the same instants."""
+
+    def carried() -> list[tuple[float, int]]:
+        loss = Schedule(
+            MarkovLoss(stay_good=0.5, stay_bad=0.5, loss_in_bad=0.9, slot=0.1),
+            seed=1,
+            link="c",
+            direction=Direction.DOWN,
+        )
+        link = Bottleneck(10e6 / 8, 1000, loss)
+        chat(net, link, seconds=30.0)
+        link.run(35.0)
+        return link.carried["chat"]
+
+    with_control = carried()
+    monkeypatch.setattr(CongestionController, "room", lambda self, now: math.inf)
+    assert carried() == with_control
+
+
+def test_a_request_of_a_megabyte_fills_the_path_and_not_its_queue(net: Any):
+    link = Bottleneck(BROAD, BROAD_QUEUE)
+    ids = (bytes([number]) * 8 for number in itertools.count())
+    sender, server = link.join(
+        ClientEndpoint(schemes.get, new_id=lambda: next(ids)), net.AtOneAddress(net.Talk().make_server()), "request"
+    )
+    came: list[float] = []
+    server.on_event = lambda event: came.append(link.now) if isinstance(event[1], StreamRequested) else None
+    sender.endpoint.open_stream(bytes(1_000_000), scheme="eloquent", now=0.0)
+    sender.flush()
+    link.run(15.0)
+    assert came
+    assert came[0] < 1.2 * 1_000_000 / BROAD
+    assert link.delay(2.0, 0.95) < 0.3
+
+
+def controlled(sender: Sender | None = None) -> tuple[ControlledSender, CongestionController]:
+    congestion = CongestionController()
+    return ControlledSender(EloquentSender() if sender is None else sender, congestion), congestion
+
+
+def test_redundancy_goes_first(monkeypatch: pytest.MonkeyPatch):
+    sender, _ = controlled()
+    monkeypatch.setattr(CongestionController, "room", lambda self, now: 80.0)
+    sizes = []
+    for number in range(3):
+        sender.send_token(bytes(60), now=number / 10)
+        sizes += [len(data) for data in sender.datagrams_to_send(now=number / 10)]
+    assert max(sizes) - min(sizes) <= 1  # one token each, where without control there are one, two and three
+
+
+def test_tokens_that_had_to_wait_go_together(monkeypatch: pytest.MonkeyPatch):
+    sender, _ = controlled()
+    room = [0.0]
+    monkeypatch.setattr(CongestionController, "room", lambda self, now: room[0])
+    monkeypatch.setattr(CongestionController, "next_room", lambda self, now: 9.0)
+    for number in range(5):
+        sender.send_token(b"token", now=number / 10)
+        assert sender.datagrams_to_send(now=number / 10) == []
+    assert sender.held
+    assert sender.get_timer() == 9.0
+    room[0] = float(MAX_DATAGRAM)
+    assert len(sender.datagrams_to_send(now=0.5)) == 1
+    assert not sender.held
+
+
+def test_an_answer_that_is_whole_leaves_nothing_awaited():
+    sender, congestion = controlled()
+    sender.send_token(b"token", now=0.0)
+    sender.finish(now=0.0)
+    assert len(sender.datagrams_to_send(now=0.0)) == 1
+    sender.receive_datagram(encode_payload(Ack(1, end_seen=True)), now=RTT)
+    assert sender.next_event() == StreamAcknowledged()
+    assert congestion.room(60.0) == congestion.window
+
+
+def test_who_has_a_window_of_his_own_keeps_it():
+    sender = TcpSender()
+    assert control(sender, CongestionController()) is sender
+
+
+def test_a_controlled_sender_may_have_more_under_way_than_64_kib():
+    sender = EloquentSender()
+    controlled(sender)
+    assert sender.flight_limit == STREAM_LIMIT
