@@ -36,6 +36,11 @@ def test_a_congestion_control_without_a_model_is_refused():
         model_of("grpc", manifest("vegas"))
 
 
+def test_the_relay_pair_has_no_model():
+    with pytest.raises(ConfigurationError, match="'openai' cannot be replayed"):
+        model_of("openai", manifest("bbr"))
+
+
 def test_sessions_are_read_in_the_order_of_the_rounds_on_the_time_axis_of_their_schedules(make_lab_run):
     connections = read_connections(make_lab_run())
     assert [(connection.scheme, connection.model, connection.link) for connection in connections] == [

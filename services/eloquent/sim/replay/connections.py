@@ -92,11 +92,13 @@ def model_of(scheme: str, manifest: Manifest) -> str:
         manifest: Of the run; it names the congestion control that the scheme's sockets told, or else the kernel's own.
 
     Raises:
-        ConfigurationError: The kernel carried the scheme, by a congestion control of which there is no model.
+        ConfigurationError: There is no model of the relay pair, or of the congestion control by which the kernel carried it.
     """
-    lab = schemes.get(scheme)
-    if lab.kind != "kernel":
-        return lab.between or scheme
+    kind = schemes.get(scheme).kind
+    if kind == "pair":
+        raise ConfigurationError(f"'{scheme}' cannot be replayed: the simulator has no model of the relay pair")
+    if kind != "kernel":
+        return scheme
     found = manifest.model_extra or {}
     control = found.get("congestion_controls", {}).get(scheme, found.get("congestion_control"))
     if control not in KERNEL_MODELS:
