@@ -180,10 +180,11 @@ def test_a_model_of_another_server_is_asked_in_plain_words():
     async def run():
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         client = AsyncSseClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", "tiny")
-        answer = await read(client, Ask(1.0, 0.1, "Why?"))
+        answers = [await read(client, Ask(1.0, 0.1, words)) for words in ("Why?", "")]
         await client.close()
         server.close()
-        return answer
+        return answers
 
-    assert asyncio.run(run()) == [(0, "Hi"), (1, "!")]
-    assert [(one["model"], one["max_tokens"], one["messages"][0]["content"]) for one in asked] == [("tiny", 10, "Why?")]
+    assert asyncio.run(run()) == [[(0, "Hi"), (1, "!")]] * 2
+    assert [(one["model"], one["max_tokens"]) for one in asked] == [("tiny", 10)] * 2  # there is always a limit
+    assert [one["messages"][0]["content"][:8] for one in asked] == ["Why?", "Count to"]

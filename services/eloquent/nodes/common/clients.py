@@ -58,15 +58,16 @@ class Ask:
     @property
     def prompt(self) -> str:
         """The words, or the paper's prompt, to count as far as the time goes."""
-        return self.words or counting_prompt(self._tokens)
+        return self.words or counting_prompt(self.tokens)
 
     @property
     def max_tokens(self) -> int:
         """Where the answer is cut off; 0 for the paper's prompt, whose answer ends by itself."""
-        return self._tokens if self.words else 0
+        return self.tokens if self.words else 0
 
     @property
-    def _tokens(self) -> int:
+    def tokens(self) -> int:
+        """How many tokens the length has room for."""
         return max(1, int(self.length / self.token_gap + 1e-9))
 
 
@@ -181,7 +182,7 @@ class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
         if self._model is None:
             question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         else:
-            question = chat.plain_question(ask.prompt, model=self._model, max_tokens=ask.max_tokens)
+            question = chat.plain_question(ask.prompt, model=self._model, max_tokens=ask.tokens)
         headers = {"content-type": "application/json", **dict(metadata)}
         try:
             async with (
