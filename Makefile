@@ -187,3 +187,4 @@ lock: ## Bring the lock files of .venv up to pyproject.toml (needs uv); UPGRADE=
 	@$(LOCK) --constraint requirements/testbed.lock --extra testbed --extra build --extra dev --output-file requirements/dev.lock
 	@$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.lock
 	@$(subst pyproject.toml,requirements/models.in,$(LOCK)) --output-file requirements/models.lock
+	@$(LOCK) --constraint requirements/testbed.lock --extra build --output-file requirements/relay.lock
