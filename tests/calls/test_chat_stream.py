@@ -183,6 +183,14 @@ def test_of_any_events_comes_an_answer_or_a_failure(events, junk, size):
     assert outcome or reader.ended_well
 
 
+@pytest.mark.parametrize("more", [DONE, HI, "data: what is no event\n\n", event({"error": {"message": "late"}})])
+def test_what_comes_after_done_is_not_read_in_whatever_piece_it_comes(more):
+    for pieces in ([HI + DONE + more], [HI + DONE, more], [*(HI + DONE + more)]):
+        reader = DeltaReader()
+        assert [delta.text for piece in pieces for delta in reader.feed(piece.encode())] == ["Hi"]
+        reader.finish()
+
+
 def stamped(index: int, text: str) -> bytes:
     own = {"index": index, "generated_at_ns": 1000 + index}
     return chat.event({"choices": [{"index": 0, "delta": {"content": text}}], "eloquent": own})

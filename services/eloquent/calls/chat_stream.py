@@ -130,6 +130,8 @@ class DeltaReader:
         Raises:
             AnswerFailed: The server reports an error, or says something that is no part of an answer.
         """
+        if self.is_done:
+            return
         for event in self._reader.feed(data):
             self.events += 1
             if event.data.strip() == _DONE and event.type != "error":
