@@ -1,0 +1,273 @@
+"""What is fuzzed: for each parser of bytes from the network a function that raises only if the parser is at fault.
+
+A parser may refuse what it reads by the error that its contract names. Whatever it takes has to hold its promise: it is the
+one encoding of what was read, or the same however the bytes were cut, or within its bound.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from zlib import crc32
+
+from eloquent import schemes
+from eloquent.api.v1.exchange_pb2 import Ask, HttpHead, Outcome
+from eloquent.calls import chat_request
+from eloquent.calls.answer import AnswerFailed
+from eloquent.calls.chat_stream import DeltaReader
+from eloquent.calls.sse import EventReader
+from eloquent.errors import MalformedPacket, RemoteProtocolError
+from eloquent.protocol.contract import TokenReceived
+from eloquent.protocol.datagram import MAX_DATAGRAM, decode_datagram, encode_datagram
+from eloquent.protocol.frames import MAX_TOKEN, Fragment, decode_payload, encode_payload
+from eloquent.protocol.history import History
+from eloquent.protocol.limits import EndpointLimits
+from eloquent.protocol.packed import decode_packed, is_packed, pack
+from eloquent.protocol.packed_receiver import PackedReceiver
+from eloquent.protocol.receiver import MAX_UNREAD_BYTES, MAX_WAITING_BYTES
+from eloquent.protocol.session import StreamRequested
+from eloquent.relay.exchange import decode_ask, decode_head, decode_outcome
+from eloquent.relay.sealed.association import Association
+from eloquent.relay.sealed.client import SealedClient
+from eloquent.relay.sealed.noise import KEY_SIZE, HandshakeFailed, Initiator, Psk, Responder
+from eloquent.relay.sealed.packets import (
+    PROLOGUE,
+    SEAL_SIZE,
+    SERIAL_SIZE,
+    Accept,
+    Initiation,
+    PongContent,
+    restore,
+    shorten,
+)
+from eloquent.relay.sealed.server import SealedServer
+from eloquent.relay.sealed.transport import Opener, Sealer
+from eloquent.relay.upstreams.http import MAX_EVENT, EventSplitter
+
+KEY = bytes(range(32))
+CLIENT = ("10.0.0.1", 1000)
+HEAD = bytes.fromhex("3101020304")
+LIMITS = EndpointLimits(sessions_per_source=16, requests_per_session=1 << 16)
+
+
+def datagram(data: bytes) -> None:
+    """A datagram of a session, as it is and with a checksum that agrees."""
+    for said in (data, data + crc32(data).to_bytes(4)):
+        with suppress(MalformedPacket):
+            assert encode_datagram(decode_datagram(said)) == said
+
+
+def frames(data: bytes) -> None:
+    """What a datagram says about a stream."""
+    with suppress(MalformedPacket):
+        assert encode_payload(decode_payload(data)) == data
+
+
+def packed(data: bytes) -> None:
+    """A packed payload, and what payloads do to a receiver that has the beginning of a stream."""
+    with suppress(MalformedPacket):
+        decode_packed(data)
+    receiver, following = PackedReceiver(), 0
+    for said in (_BEGINNING, *_messages(data)):
+        with suppress(RemoteProtocolError):
+            receiver.receive_datagram(said, now=0.0)
+        assert receiver.held <= MAX_WAITING_BYTES + MAX_TOKEN + MAX_UNREAD_BYTES
+        for acknowledgement in receiver.datagrams_to_send(now=0.0):
+            assert not is_packed(acknowledgement)
+        while (event := receiver.next_event()) is not None:
+            if isinstance(event, TokenReceived):
+                assert event.index == following
+                following += 1
+
+
+def sealed(data: bytes) -> None:
+    """A sealed datagram: one of a stranger, and one that is sealed with the key and says anything."""
+    opener = Opener(KEY)
+    with suppress(RemoteProtocolError):
+        opener.open(data)
+        raise AssertionError("a forged datagram opens")
+    kind, content = (data or b"\1")[0] or 1, data[1:]
+    said = Sealer(KEY, now=0.0).seal(HEAD, content, kind, size=len(content) + SEAL_SIZE, now=0.0)
+    assert opener.open(said) == (0, kind, content)
+    with suppress(MalformedPacket):
+        restored = restore(content, bytes(SERIAL_SIZE))
+        assert restore(shorten(restored), bytes(SERIAL_SIZE)) == restored
+    with suppress(MalformedPacket):
+        PongContent.decode(content)
+
+
+def noise(data: bytes) -> None:
+    """Messages of a handshake: a stranger's, and those of somebody with the key, whatever his public key and payload."""
+    psk, public, payload = Psk(KEY, prologue=PROLOGUE), data[:KEY_SIZE].ljust(KEY_SIZE, b"\0"), data[KEY_SIZE:]
+    initiator = Initiator(psk, KEY)
+    initiator.write_first(b"")
+    for read in (lambda: Responder.read(psk, data), lambda: initiator.read_second(data)):
+        with suppress(HandshakeFailed):
+            read()
+            raise AssertionError("a handshake message that was not made with the key is taken")
+    beginning = psk.begin()
+    beginning.mix_ephemeral(public)
+    responder = Responder.read(psk, public + beginning.encrypt(payload))
+    assert responder.payload == payload
+    Initiation.decode(payload)
+    with suppress(MalformedPacket):
+        Accept.decode(payload)
+    with suppress(HandshakeFailed):
+        responder.write_second(KEY, payload)
+
+
+def server(data: bytes) -> None:
+    """An origin's endpoint, to which a client with the key says anything, or a stranger does."""
+    server, client = _joined()
+    association, now = client._association, 1.0
+    assert association is not None
+    for message in _messages(data):
+        now += 0.25
+        with suppress(RemoteProtocolError):
+            server.receive_datagram(_said_by(association, message, now), CLIENT, now=now)
+        _serve(server, now)
+    assert server.associations <= 1
+    assert len(server.sessions) <= LIMITS.sessions_per_source
+
+
+def client(data: bytes) -> None:
+    """An edge's endpoint, to which its server says anything, or a stranger does."""
+    server, client = _joined()
+    (peer,) = server._peers.values()
+    now = 1.0
+    for message in _messages(data):
+        now += 0.25
+        with suppress(RemoteProtocolError):
+            client.receive_datagram(_said_by(peer.association, message, now), now=now)
+        while client.next_event() is not None:
+            pass
+        due = client.get_timer()
+        if due is not None and due <= now:
+            client.handle_timer(now=now)
+        client.datagrams_to_send(now=now)
+
+
+def exchange(data: bytes) -> None:
+    """The messages that relays say to each other inside streams."""
+    with suppress(RemoteProtocolError):
+        ask = decode_ask(data)
+        assert Ask.FromString(ask.SerializeToString()) == ask
+    with suppress(RemoteProtocolError):
+        assert 200 <= HttpHead.FromString(decode_head(data).SerializeToString()).status <= 599
+    assert Outcome.FromString(decode_outcome(data).SerializeToString()) is not None
+
+
+def splitter(data: bytes) -> None:
+    """A model server's event stream, cut into events without changing a byte."""
+    events = EventSplitter()
+    cut = [event for piece in _pieces(data) for event in events.feed(piece)]
+    assert b"".join(cut) + events.rest == data[1:]
+    assert len(events.rest) <= MAX_EVENT
+
+
+def event_reader(data: bytes) -> None:
+    """An event stream: the same events, however it is cut."""
+    reader = EventReader()
+    assert [event for piece in _pieces(data) for event in reader.feed(piece)] == list(EventReader().feed(data[1:]))
+
+
+def answer(data: bytes) -> None:
+    """A streamed answer: the same tokens and the same end, however it is cut."""
+    assert _answer(_pieces(data)) == _answer([data[1:]])
+
+
+def chat(data: bytes) -> None:
+    """A request for a chat completion."""
+    with suppress(chat_request.InvalidRequest):
+        request = chat_request.parse(data)
+        assert request.words >= len(request.prompt.split())
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (
+        datagram,
+        frames,
+        packed,
+        sealed,
+        noise,
+        server,
+        client,
+        exchange,
+        splitter,
+        event_reader,
+        answer,
+        chat,
+    )
+}
+
+
+def _messages(data: bytes) -> Iterator[bytes]:
+    """Yield the messages of an input: for each the length in two bytes, and the content."""
+    position = 0
+    while position < len(data):
+        stop = position + 2 + int.from_bytes(data[position : position + 2]) % 2048
+        yield data[position + 2 : stop]
+        position = stop
+
+
+def _said_by(association: Association, message: bytes, now: float) -> bytes:
+    """Return a message as it is, if it begins with zero; else one of the type that its first byte tells, sealed."""
+    kind, content = message[:1], message[1 : 1 + MAX_DATAGRAM - SEAL_SIZE]
+    return association.seal_control(kind[0], content, now=now) if any(kind) else content  # type: ignore[arg-type]
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """Cut an input into pieces of the length that its first byte tells."""
+    size = data[0] or 1 if data else 1
+    return [data[start : start + size] for start in range(1, len(data), size)]
+
+
+def _answer(pieces: list[bytes]) -> tuple[list[object], str]:
+    reader = DeltaReader()
+    tokens: list[object] = []
+    try:
+        for piece in pieces:
+            tokens += reader.feed(piece)
+        reader.finish()
+    except AnswerFailed as error:
+        return tokens, str(error)
+    return tokens, ""
+
+
+def _beginning() -> bytes:
+    history = History()
+    events = [b'data: {"choices":[{"delta":{"content":"word %d"}}]}\n\n' % i for i in range(4)]
+    for event in events:
+        history.append(event)
+    return pack(0, [Fragment(index, event) for index, event in enumerate(events)], history)
+
+
+_BEGINNING = _beginning()
+
+
+def _joined() -> tuple[SealedServer, SealedClient]:
+    """Return a server and a client with an association and one open stream of each scheme that the relays use."""
+    server = SealedServer(schemes.get, key=KEY, draw=random.Random(1).randbytes, limits=LIMITS)
+    client = SealedClient(schemes.get, key=KEY, draw=random.Random(2).randbytes)
+    for scheme in ("eloquent-packed", "retransmit"):
+        client.open_stream(b"question", scheme=scheme, now=0.0)
+    while said := client.datagrams_to_send(now=0.0):
+        for data in said:
+            server.receive_datagram(data, CLIENT, now=0.0)
+        for data in _serve(server, 0.0):
+            client.receive_datagram(data, now=0.0)
+    return server, client
+
+
+def _serve(server: SealedServer, now: float) -> list[bytes]:
+    """Answer what was asked with a few tokens, and return what is to be sent."""
+    due = server.get_timer()
+    if due is not None and due <= now:
+        server.handle_timer(now=now)
+    while (happened := server.next_event()) is not None:
+        session, event = happened
+        if isinstance(event, StreamRequested):
+            for word in (b"hello", b" world"):
+                session.send_token(event.stream_id, word, now=now)
+            server.touch(session)
+    return [data for data, _ in server.datagrams_to_send(now=now)]
