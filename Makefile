@@ -170,6 +170,10 @@ test-kernel: native .build/dev.stamp .build/packages-kernel.stamp ## Run a lab o
 test-containers: native .build/dev.stamp .build/packages-containers.stamp ## Run the testbed in containers, on a real Docker engine
 	@$(BIN)/python tests/run_lanes.py containers
 
+.PHONY: bench
+bench: native .build/dev.stamp ## Measure what the relays take, beside a bare echo: STREAMS=1,10,100 REPEAT=3 BENCH_OUT=FILE
+	@$(BIN)/python bench/relays.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)") $(if $(BENCH_OUT),--out "$(BENCH_OUT)")
+
 .PHONY: lint
 lint: native .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
