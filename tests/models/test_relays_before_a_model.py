@@ -163,4 +163,5 @@ def test_a_reader_waits_a_third_as_long_at_most(road: Road, tmp_path: Path) -> N
         found = json.loads((tmp_path / way / way / "measurement.json").read_text())
         assert found["failed"] == 0
         ratios[way] = found["stall_ratio"]
+    print(ratios)
     assert ratios["relayed"] < ratios["direct"] / 3
