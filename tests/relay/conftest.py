@@ -1,11 +1,17 @@
-"""A relay pair in one event loop, on real sockets: a model server that does what a test says, and a path that can be broken."""
+"""A relay pair in one event loop, on real sockets, or as processes: a model server that does what a test says, and a path that
+can be broken."""
 
 import asyncio
 import random
+import resource
+import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,15 +31,23 @@ from eloquent.relay.upstreams.http import HttpUpstream
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 PATIENCE = 20.0  # seconds, within which a test's own waiting ends
+PROCESS_PATIENCE = 60.0  # seconds, within which a process is ready or over
 
 
 class Path(asyncio.DatagramProtocol):
-    """A path between the relays, which may lose datagrams, be down, or move the edge to another port."""
+    """A path between the relays, which may lose, change and delay datagrams, be down, or move the edge to another port.
+
+    Attributes:
+        delay: Seconds that each datagram takes.
+        fate: Is told each datagram, and returns what comes of it, or None if it is lost.
+    """
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.server = server
         self.is_down = False
         self.loss = 0.0
+        self.delay = 0.0
+        self.fate: Callable[[bytes], bytes | None] = lambda data: data
         self.random = random.Random(1)
         self.carried = 0
         self._outer: Any = None
@@ -52,32 +66,35 @@ class Path(asyncio.DatagramProtocol):
     def address(self) -> tuple[str, int]:
         return self._outer.get_extra_info("sockname")[:2]
 
-    async def rebind(self) -> None:
-        """Come from another port, as behind a NAT that has forgotten."""
+    async def rebind(self, host: str = "127.0.0.1") -> None:
+        """Come from another port, as behind a NAT that has forgotten, or from another address."""
         if self._inner is not None:
             self._inner.close()
         path = self
 
         class Back(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: Any) -> None:
-                if path._lets_through():
-                    path._outer.sendto(data, path._client)
+                path._carry(data, lambda data: path._outer.sendto(data, path._client))
 
         loop = asyncio.get_running_loop()
-        self._inner, _ = await loop.create_datagram_endpoint(Back, local_addr=("127.0.0.1", 0))
+        self._inner, _ = await loop.create_datagram_endpoint(Back, local_addr=(host, 0))
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self._client = addr
-        if self._lets_through():
-            self._inner.sendto(data, self.server)
+        self._carry(data, lambda data: self._inner.sendto(data, self.server))
 
     def close(self) -> None:
         self._outer.close()
         self._inner.close()
 
-    def _lets_through(self) -> bool:
+    def _carry(self, data: bytes, send: Callable[[bytes], None]) -> None:
         self.carried += 1
-        return not self.is_down and self.random.random() >= self.loss
+        if self.is_down or self.random.random() < self.loss or (left := self.fate(data)) is None:
+            return
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, send, left)
+        else:
+            send(left)
 
 
 @dataclass
@@ -184,15 +201,94 @@ def event_stream(*events: bytes, gap: float = 0.0) -> Handler:
     return handle
 
 
+class Relays:
+    """An origin and an edge as processes, sealed, each of which a test may kill, stop and start again; and more edges."""
+
+    def __init__(self, folder: FilePath, model: str, **more: list[str]) -> None:
+        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.key_file = key = folder / "key"
+        subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PROCESS_PATIENCE)
+        self.between, front = free_address(), free_address()
+        self.url = f"http://{front}/v1/chat/completions"
+        self._words = {
+            "origin": ("--key-file", str(key), "--upstream", model, "--listen", self.between),
+            "edge": ("--key-file", str(key), "--origin", self.between, "--listen", front),
+        }
+        self._more = more
+
+    def add_edge(self, name: str, origin: str) -> str:
+        """Have another edge, and return the URL that it is asked at; the role is `edge-` and its name."""
+        front = free_address()
+        self._words[f"edge-{name}"] = ("--key-file", str(self.key_file), "--origin", origin, "--listen", front)
+        return f"http://{front}/v1/chat/completions"
+
+    def start(self, *roles: str) -> None:
+        """Start some of them at once."""
+        for role in roles:
+            command = [sys.executable, "-m", "eloquent.cli", role.partition("-")[0]]
+            words = [*command, *self._words[role], *self._more.get(role, ())]
+            self.processes[role] = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        for role in roles:
+            ready = self.processes[role].stdout
+            assert ready is not None
+            assert ready.readline() == "ready\n"
+
+    def memory(self, role: str) -> int:
+        """Return how many bytes of memory one of them takes."""
+        pages = FilePath(f"/proc/{self.processes[role].pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
+
+    def end(self, role: str, by: signal.Signals) -> int:
+        process = self.processes.pop(role)
+        process.send_signal(by)
+        status = process.wait(PROCESS_PATIENCE)
+        assert process.stdout is not None
+        process.stdout.close()
+        return status
+
+
+def free_address() -> str:
+    """Return an address that is free for UDP and for TCP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            with suppress(OSError):
+                udp.bind(tcp.getsockname())
+                return f"127.0.0.1:{tcp.getsockname()[1]}"
+
+
+@pytest.fixture
+def make_relays(tmp_path: FilePath) -> Iterator[Any]:
+    made: list[Relays] = []
+
+    def make(model: str, **more: list[str]) -> Relays:
+        made.append(Relays(tmp_path, model, **more))
+        made[-1].start("origin", "edge")
+        return made[-1]
+
+    yield make
+    for relays in made:
+        for role in list(relays.processes):
+            relays.end(role, signal.SIGKILL)
+
+
 @pytest.fixture(scope="session")
 def relaying() -> Any:
     """The helpers of this file, for tests that cannot import them."""
 
-    def run(main: Awaitable[Any]) -> Any:
-        async def within() -> Any:
-            async with asyncio.timeout(60.0):
+    def run(main: Awaitable[Any], *, within: float = 60.0) -> Any:
+        async def run_within() -> Any:
+            async with asyncio.timeout(within):
                 return await main
 
-        return asyncio.run(within())
+        return asyncio.run(run_within())
 
-    return SimpleNamespace(Path=Path, pair=relay_pair, serving=serving, until=until, event_stream=event_stream, run=run)
+    return SimpleNamespace(
+        Path=Path,
+        pair=relay_pair,
+        serving=serving,
+        until=until,
+        event_stream=event_stream,
+        free_address=free_address,
+        run=run,
+    )

@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -26,62 +24,6 @@ EVENTS = [b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % i for i in ran
 WHOLE = b"".join(EVENTS)
 ID = re.compile(rb"id: [0-9a-f]{32}\.\d+\n")
 PATIENCE = 60.0  # seconds
-
-
-class Relays:
-    """An origin and an edge, each of which a test may kill, stop and start again."""
-
-    def __init__(self, folder: Path, model: str, **more: list[str]) -> None:
-        self.processes: dict[str, subprocess.Popen[str]] = {}
-        key = folder / "key"
-        subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PATIENCE)
-        self.between, front = free_address(), free_address()
-        self.url = f"http://{front}/v1/chat/completions"
-        self._words = {
-            "origin": ("--key-file", str(key), "--upstream", model, "--listen", self.between),
-            "edge": ("--key-file", str(key), "--origin", self.between, "--listen", front),
-        }
-        self._more = more
-
-    def start(self, role: str) -> None:
-        words = [sys.executable, "-m", "eloquent.cli", role, *self._words[role], *self._more.get(role, ())]
-        self.processes[role] = process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-
-    def end(self, role: str, by: signal.Signals) -> int:
-        process = self.processes.pop(role)
-        process.send_signal(by)
-        status = process.wait(PATIENCE)
-        assert process.stdout is not None
-        process.stdout.close()
-        return status
-
-
-def free_address() -> str:
-    """Return an address that is free for UDP and for TCP."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return f"127.0.0.1:{tcp.getsockname()[1]}"
-
-
-@pytest.fixture
-def make_relays(tmp_path: Path) -> Iterator[Any]:
-    made: list[Relays] = []
-
-    def make(model: str, **more: list[str]) -> Relays:
-        made.append(Relays(tmp_path, model, **more))
-        for role in ("origin", "edge"):
-            made[-1].start(role)
-        return made[-1]
-
-    yield make
-    for relays in made:
-        for role in list(relays.processes):
-            relays.end(role, signal.SIGKILL)
 
 
 async def read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
@@ -211,7 +153,7 @@ def test_an_edge_behind_a_blocked_udp_gets_its_answer_over_tcp(
     """What it takes for the origin's UDP port is one that takes everything and answers nothing."""
     certificate, key = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    monkeypatch.setenv("ELOQUENT_EDGE_METRICS", metrics := free_address())
+    monkeypatch.setenv("ELOQUENT_EDGE_METRICS", metrics := relaying.free_address())
 
     async def main() -> None:
         async with (
@@ -220,7 +162,7 @@ def test_an_edge_behind_a_blocked_udp_gets_its_answer_over_tcp(
         ):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
                 hole.bind(("127.0.0.1", 0))
-                origin = ["--listen", listen := free_address()]
+                origin = ["--listen", listen := relaying.free_address()]
                 origin += ["--certificate", str(certificate), "--certificate-key", str(key)] if tls else []
                 url = f"{'wss' if tls else 'ws'}://localhost:{listen.partition(':')[2]}/eloquent"
                 edge = ["--origin", f"127.0.0.1:{hole.getsockname()[1]}", "--fallback", url]
@@ -256,11 +198,21 @@ def test_an_edge_may_be_told_to_use_tcp_alone(make_relays: Any, relaying: Any) -
         (["edge", "--origin", "a:1", "--fallback", "http://a"], "--fallback: "),
     ],
 )
-def test_what_cannot_be_is_one_sentence(tmp_path: Path, words: list[str], said: str) -> None:
+def test_what_cannot_be_is_one_sentence(tmp_path: Path, relaying: Any, words: list[str], said: str) -> None:
     key = tmp_path / "key"
     subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PATIENCE)
     role, *flags = words
-    command = [sys.executable, "-m", "eloquent.cli", role, "--key-file", str(key), "--listen", free_address(), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "eloquent.cli",
+        role,
+        "--key-file",
+        str(key),
+        "--listen",
+        relaying.free_address(),
+        *flags,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode in {1, 2}
     assert said in done.stderr
