@@ -23,8 +23,10 @@ from eloquent.protocol.contract import StreamAcknowledged
 from eloquent.protocol.controlled import STREAM_LIMIT, ControlledSender, control
 from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.protocol.frames import Ack, encode_payload
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.sender import Sender
 from eloquent.protocol.senders.eloquent import EloquentSender
+from eloquent.protocol.server_endpoint import ServerEndpoint
 from eloquent.protocol.session import StreamEnded, StreamRequested, StreamToken
 
 HEADERS = 42  # bytes of Ethernet, IPv4 and UDP
@@ -131,7 +133,9 @@ class Chat:
         ids = (random.Random(f"{name}{number}").randbytes(8) for number in itertools.count())
         client = ClientEndpoint(schemes.get, new_id=lambda: next(ids))
         self.link, self.rate, self.count = link, rate, int(seconds * rate)
-        self.server, self.client = link.join(net.AtOneAddress(net.Talk().make_server()), client, name)
+        limits = EndpointLimits(congestion_control=True)
+        server = ServerEndpoint(schemes.get, secret=b"s" * 16, limits=limits)
+        self.server, self.client = link.join(net.AtOneAddress(server), client, name)
         self.server.on_event, self.client.on_event = self._asked, self._told
         self.made: dict[int, list[float]] = defaultdict(list)
         self.arrived: dict[int, list[float]] = defaultdict(list)

@@ -12,7 +12,7 @@ Rules of this file
   new TCP connection, until the queue is gone.
 - Loss: bursts of some hundred milliseconds are what the schemes are for. So it cuts the window as for TCP, but not below
   what arrives in a round trip where nothing is lost for a while (with some room, for senders that did not need all of the
-  window), nor below ten datagrams. Where for `SUSTAINED` there was no such stretch, bursts do not explain the loss, and it cuts
+  window), nor below twenty datagrams. Where for `SUSTAINED` there was no such stretch, bursts do not explain the loss, and it cuts
   further, as a queue does.
 - Silence: after `SILENCE`, or two timeouts, in which nothing is acknowledged that should be, one datagram goes each `PROBE`
   until something is; then the window is at most what it began with (RFC 5681 §4.1).
@@ -29,7 +29,7 @@ from eloquent.protocol.datagram import MAX_DATAGRAM, PAYLOAD_BUDGET
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, VARIANCE_WEIGHT, RttEstimator
 
 INITIAL_WINDOW = 14_600  # bytes a stream: ten segments (RFC 6928)
-LOSS_WINDOW = 10  # datagrams below which bursts of loss do not cut the window, likewise
+LOSS_WINDOW = 20  # datagrams below which bursts of loss do not cut the window, likewise
 MAX_WINDOW = 16 * 1024 * 1024  # bytes: the first windows of as many streams as a session may have
 REDUCTION = 0.7  # of what is under way, at each cut (RFC 9438 §4.6)
 GROWTH = (

@@ -27,6 +27,8 @@ class EndpointLimits:
         idle: Seconds without an open stream after which a session is forgotten, whatever else its client says.
         remembered: Connection ids of sessions that are over, none of which begins anew.
         payload: Bytes that the payload of a stream takes in one datagram; fewer where something is put around datagrams.
+        congestion_control: Whether the answers of a session share a window (docs/congestion.md); without it each scheme sends
+            as it is described, which is for closed networks only.
     """
 
     sessions: int = 4096
@@ -40,6 +42,7 @@ class EndpointLimits:
     idle: float = 60.0
     remembered: int = 65_536
     payload: int = PAYLOAD_BUDGET
+    congestion_control: bool = False
 
 
 class ByteBudget:

@@ -353,7 +353,8 @@ class ServerSession(SessionBase):
             self._refuse(stream_id, f"the scheme '{scheme.name}' is not carried by datagrams", now)
             return
         self._release(stream)
-        stream.answer = control(scheme.make_sender(budget=self._limits.payload, rtt=self._rtt), self._congestion)
+        sender = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
+        stream.answer = control(sender, self._congestion) if self._limits.congestion_control else sender
         stream.parts = []
         self._events.append(StreamRequested(stream_id, scheme.name, b"".join(parts)))
 

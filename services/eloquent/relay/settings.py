@@ -15,7 +15,7 @@ from eloquent.errors import ConfigurationError
 PORT = 4433  # of an origin relay
 MAX_REQUEST = 32_000_000  # bytes of a request's content: a prompt with several pictures
 DEFAULT_SCHEME = schemes.BETWEEN_RELAYS
-OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "duplicate-2", "retransmit")
+OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "retransmit")
 
 
 def _everywhere(text: object) -> object:

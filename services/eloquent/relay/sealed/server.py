@@ -102,7 +102,7 @@ class SealedServer:
         tally: Tally | None = None,
     ) -> None:
         limits = EndpointLimits() if limits is None else limits
-        limits = replace(limits, payload=min(limits.payload, SEALED_PAYLOAD_BUDGET))
+        limits = replace(limits, payload=min(limits.payload, SEALED_PAYLOAD_BUDGET), congestion_control=True)
         self.account = SealAccount()
         self._inside = ServerEndpoint(
             scheme_of,
