@@ -65,7 +65,7 @@ class SessionBase(ABC):
         self._last_heard: float | None = None  # seconds
         self._control: list[Body] = []
         self._touched: dict[int, None] = {}  # stream ids, in order
-        self._held: dict[int, None] = {}  # streams that the path had no room for, in order
+        self._held: dict[int, None] = {}  # streams that the path had no room for, who waits longest first
         self._stream_timers: TimerQueue[int] = TimerQueue()  # by stream id
         self._rtt = RttEstimator()  # one path, shared by all streams
         self._congestion = CongestionController()  # likewise
@@ -103,9 +103,15 @@ class SessionBase(ABC):
         datagrams = [self._frame(body) for body in self._control]
         self._control.clear()
         touched, self._touched, self._held = self._held | self._touched, {}, {}
+        served = []
         for stream_id in touched:
-            datagrams += self._stream_datagrams(stream_id, now)
+            sent = self._stream_datagrams(stream_id, now)
             self._stream_timers.set(stream_id, self._stream_timer(stream_id))
+            datagrams += sent
+            if sent and stream_id in self._held:
+                served.append(stream_id)
+        for stream_id in served:  # whoever had a turn waits behind those who had none
+            self._held[stream_id] = self._held.pop(stream_id)
         return datagrams
 
     def get_timer(self) -> float | None:
