@@ -44,6 +44,7 @@ from eloquent.relay.settings import OFFERED_SCHEMES
 
 MAX_BACKLOG = 1024  # unacknowledged tokens of one stream beyond which the upstream call is not read
 MAX_MESSAGE = 400  # characters of a status message, so that a trailer fits into its 512 bytes
+BASELINE = "duplicate-2"  # of the paper, which a lab compares with; to operators it is not offered
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges and of running streams' costs
 
@@ -328,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--schemes",
         type=runtime.comma_separated,
-        default=OFFERED_SCHEMES,
+        default=(*OFFERED_SCHEMES, BASELINE),
         metavar="A,B",
         help="schemes that clients may ask for, or 'any' (%(default)s)",
     )
