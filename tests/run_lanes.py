@@ -88,7 +88,7 @@ LANES = (
             "-m",
             "not (namespaces or lab or browser or containers or kernel or wheel or models)",
             "-n",
-            "auto",
+            "3",  # on two processors: many tests wait for processes and paths
             "--dist",
             "loadfile",
         ),
