@@ -4,13 +4,15 @@ import asyncio
 import socket
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from eloquent import schemes
-from eloquent.api.v1.exchange_pb2 import HttpRequest
+from eloquent.api.v1.exchange_pb2 import HttpField, HttpRequest
 from eloquent.drivers.udp import UdpClient
+from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.session import StreamEnded
-from eloquent.relay.exchange import encode_begin, encode_resume
+from eloquent.relay.exchange import decode_ask, encode_begin, encode_resume
 
 CHAT = "/v1/chat/completions"
 
@@ -45,6 +47,28 @@ def test_a_target_that_would_lead_elsewhere_is_not_asked(relaying: Any) -> None:
                 assert status == b"400", target
                 writer.close()
                 await writer.wait_closed()
+
+    relaying.run(main())
+
+
+def test_a_field_name_that_http_does_not_know_is_refused() -> None:
+    request = HttpRequest(method="GET", target="/", fields=[HttpField(name="na\u0161", value=b"x")])
+    with pytest.raises(RemoteProtocolError, match="not ASCII"):
+        decode_ask(encode_begin(bytes(16), request))
+
+
+@pytest.mark.parametrize("max_answers", [0, 10])
+@pytest.mark.parametrize("max_asked", [0, 1_000_000])
+def test_what_was_asked_is_not_kept_once_there_is_an_answer(relaying: Any, max_answers: int, max_asked: int) -> None:
+    """Whoever gives it: the model server, or the relay because of one of its limits."""
+
+    async def main() -> None:
+        async with relaying.pair(answer, max_answers=max_answers, max_asked=max_asked) as pair:
+            headers = {"eloquent-event-ids": "1"}
+            async with pair.client.post(pair.url + CHAT, data=bytes(100_000), headers=headers) as response:
+                assert response.status == (200 if max_answers and max_asked else 503)
+            (kept,) = pair.origin._answers.values()
+            assert kept.request.body == b""
 
     relaying.run(main())
 

@@ -75,6 +75,8 @@ def decode_ask(request: bytes) -> Ask:
         raise RemoteProtocolError("the request names no answer, or asks nothing")
     if ask.HasField("begin") and not ask.begin.target.startswith("/"):  # appended to a base, it would name another host
         raise RemoteProtocolError("the target of the request is not a path")
+    if not all(field.name.isascii() for field in ask.begin.fields):
+        raise RemoteProtocolError("a field of the request has a name that is not ASCII (RFC 9110 §5.1)")
     return ask
 
 

@@ -215,6 +215,7 @@ class Origin:
         answer = OriginAnswer(ask.begin, asyncio.get_running_loop().time(), AnswerLog(), ask.is_resumable)
 
         async def send(token: bytes) -> None:
+            answer.request.ClearField("body")  # whoever answers needs it no more
             self._observer.on_token(answer, token)
             await answer.log.append(token)
 

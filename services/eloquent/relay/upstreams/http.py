@@ -104,7 +104,6 @@ class HttpUpstream:
             return await refuse(status, f"the model server cannot be asked: {_reason(error)}", send)
         finally:
             self._held.take(-size)
-            request.ClearField("body")
         async with response:
             is_stream = response.content_type == "text/event-stream"
             is_longer = is_stream or "content-encoding" in response.headers
