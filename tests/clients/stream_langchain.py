@@ -1,23 +1,14 @@
-"""Stream an answer by LangChain: `stream_langchain.py BASE_URL`; prints it."""
+"""Stream an answer by LangChain: `stream_langchain.py BASE_URL REQUEST`; prints it."""
 
 import json
 import sys
 
-from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
 
-model = ChatOpenAI(
-    model="any",
-    base_url=sys.argv[1],
-    api_key="any",
-    max_retries=0,
-    timeout=60,
-    seed=1,
-    temperature=1.0,
-    max_tokens=120,
-    stream_usage=True,
-)
-chunks = list(model.stream([HumanMessage("hello")]))
+asked = json.loads(sys.argv[2])
+fields = {name: asked[name] for name in ("model", "seed", "temperature", "max_tokens")}
+model = ChatOpenAI(base_url=sys.argv[1], api_key="any", max_retries=0, timeout=60, stream_usage=True, **fields)
+chunks = list(model.stream(asked["messages"]))
 whole = sum(chunks[1:], chunks[0])
 reason, tokens = whole.response_metadata["finish_reason"], whole.usage_metadata["output_tokens"]
 print(json.dumps(["".join(chunk.text for chunk in chunks), [reason], tokens, len(chunks)]))

@@ -1,17 +1,9 @@
-// Stream an answer by OpenAI's JavaScript package: `node stream_openai.mjs BASE_URL`; prints it.
+// Stream an answer by OpenAI's JavaScript package: `node stream_openai.mjs BASE_URL REQUEST`; prints it.
 
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: process.argv[2], apiKey: "any", maxRetries: 0, timeout: 60_000 });
-const stream = await client.chat.completions.create({
-  model: "any",
-  messages: [{ role: "user", content: "hello" }],
-  seed: 1,
-  temperature: 1,
-  max_tokens: 120,
-  stream: true,
-  stream_options: { include_usage: true },
-});
+const stream = await client.chat.completions.create(JSON.parse(process.argv[3]));
 let text = "";
 let chunks = 0;
 let usage = null;

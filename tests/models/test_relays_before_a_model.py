@@ -31,6 +31,7 @@ ASKED = {
     "temperature": 1.0,
     "max_tokens": 120,
     "stream": True,
+    "stream_options": {"include_usage": True},
 }
 
 
@@ -122,10 +123,10 @@ def test_a_client_gets_what_it_gets_without_the_relays(road: Road, name: str) ->
     words = [str(INSTALLED / name / "bin" / "python"), str(CLIENTS / f"stream_{name}.py")]
     if name == "openai-js":
         words = ["node", shutil.copy(CLIENTS / "stream_openai.mjs", INSTALLED / "javascript")]
-    direct = ask(road.server, *words, road.direct)
+    direct = ask(road.server, *words, road.direct, json.dumps(ASKED))
     text, reasons, tokens, _ = json.loads(direct.splitlines()[0])
     assert (len(text) > 300, reasons, tokens) == (True, ["length"], 120)
-    assert ask(road.client, *words, road.relayed) == direct
+    assert ask(road.client, *words, road.relayed, json.dumps(ASKED)) == direct
 
 
 def test_curl_gets_what_the_model_server_sent_byte_for_byte(road: Road) -> None:
