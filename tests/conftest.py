@@ -1,5 +1,6 @@
 """What holds for every test: properties meet the same examples each time, slowness is no failure, CI skips nothing."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -101,5 +102,38 @@ def run_in() -> Callable[..., str]:
 
     def run(pid: int, *words: str) -> str:
         return run_command("nsenter", f"--net=/proc/{pid}/ns/net", "--", *words)
+
+    return run
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
+
+    def __init__(self):
+        super().__init__()
+        self._now = 0.0
+        wait = self._selector.select
+        self._selector.select = lambda timeout=None: self._jump(timeout) or wait(0)
+
+    def _jump(self, timeout):
+        if timeout is None:
+            raise AssertionError("everything waits, and for no timer")
+        self._now += timeout
+
+    def time(self):
+        return self._now
+
+    def block(self, seconds):
+        """Let time pass in which nothing else of the loop runs."""
+        self._now += seconds
+
+
+@pytest.fixture
+def run_virtually():
+    """Run a coroutine in virtual time."""
+
+    def run(coroutine):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(coroutine)
 
     return run

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "telemetry": BASE | {"addresses"},
     "process": BASE,
     "relay": BASE | {"addresses", "api", "schemes", "protocol", "drivers", "telemetry", "process"},
+    "serving": BASE | {"addresses", "congestion", "api", "calls"},
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},
     "screen": {"qoe", "records", "telemetry"},
@@ -48,6 +49,7 @@ MAY_IMPORT = {
         "screen",
         "process",
         "relay",
+        "serving",
     },
     "load": BASE
     | {
@@ -201,6 +203,7 @@ def test_every_part_stands_in_the_table():
         "report",
         "commands",
         "scenarios",
+        "serving",
         "watch",
     ],
 )

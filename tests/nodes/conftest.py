@@ -32,39 +32,6 @@ KEY = bytes(range(32))  # of the relay pair
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer instead of waiting for it."""
-
-    def __init__(self):
-        super().__init__()
-        self._now = 0.0
-        wait = self._selector.select
-        self._selector.select = lambda timeout=None: self._jump(timeout) or wait(0)
-
-    def _jump(self, timeout):
-        if timeout is None:
-            raise AssertionError("everything waits, and for no timer")
-        self._now += timeout
-
-    def time(self):
-        return self._now
-
-    def block(self, seconds):
-        """Let time pass in which nothing else of the loop runs."""
-        self._now += seconds
-
-
-@pytest.fixture
-def run_virtually():
-    """Run a coroutine in virtual time."""
-
-    def run(coroutine):
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(coroutine)
-
-    return run
-
-
 class Counts:
     """The metrics of one part under test, read by name."""
 
@@ -149,11 +116,11 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         origin.show = lambda: gauges.show(origin.sample())
         edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
         await edge.open()
-        port = await edge.grpc_frontend.open("127.0.0.1:0")
+        port = await edge.grpc_server.open("127.0.0.1:0")
         try:
             yield port, counts, edge_counts, origin
         finally:
-            await edge.grpc_frontend.drain(1.0)
+            await edge.grpc_server.drain(1.0)
             edge.close()
             await origin.drain(1.0)
             server.close()

@@ -31,20 +31,6 @@ def test_lists_of_names_may_have_blanks():
     assert runtime.comma_separated("") == ()
 
 
-def test_metadata_is_kept_without_what_grpc_adds_and_what_is_not_text():
-    pairs = [
-        ("user-agent", "grpc-python"),
-        ("grpc-timeout", "1S"),
-        (":path", "/"),
-        ("x-trace-bin", b"\x00"),
-        ("x-eloquent-client", "c1"),
-        ("x-tag", "a"),
-        ("x-tag", "b"),
-    ]
-    assert runtime.metadata_of(pairs) == {"x-eloquent-client": "c1", "x-tag": "a,b"}
-    assert runtime.metadata_of(None) == {}
-
-
 @pytest.mark.parametrize(
     ("session", "logged"), [("c1.grpc.r1", True), ("c1.grpc.r10", True), ("c1.grpc.r0", False), ("", False)]
 )

@@ -38,12 +38,12 @@ def edge_before(client):
         )
         edge = EdgeRelay(origin.address, telemetry.EdgeMetrics(metrics.registry))
         await edge.open()
-        port = await edge.grpc_frontend.open("127.0.0.1:0")
+        port = await edge.grpc_server.open("127.0.0.1:0")
         try:
             async with client(port) as asker:
                 yield asker, edge, origin
         finally:
-            await edge.grpc_frontend.drain(1.0)
+            await edge.grpc_server.drain(1.0)
             edge.close()
             origin.close()
 

@@ -13,10 +13,10 @@ from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
 from eloquent.api.v1.token_service_pb2 import GenerateRequest
 from eloquent.calls import names
 from eloquent.drivers.udp import UdpClient
-from eloquent.nodes.common import runtime
 from eloquent.nodes.sources import Library
 from eloquent.protocol.session import StreamEnded, StreamFailed
 from eloquent.records.rows import StreamRow, read_rows
+from eloquent.serving.grpc_server import metadata_of
 
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
 
@@ -123,7 +123,7 @@ def test_metadata_and_deadline_reach_the_server(client, relays):
     seen = {}
 
     async def look(_, context):
-        seen.update(runtime.metadata_of(context.invocation_metadata()), left=context.time_remaining())
+        seen.update(metadata_of(context.invocation_metadata()), left=context.time_remaining())
 
     async def run():
         async with upstream(look) as port, relays(port) as (edge, *_), client(edge) as asker:

@@ -1,8 +1,6 @@
-"""What every node does alike: its flags, and how it reads a call's metadata."""
+"""What every node does alike: its flags, and which sessions its logs hold."""
 
 import argparse
-from collections.abc import Iterable
-from typing import Any
 
 from eloquent.errors import ConfigurationError
 
@@ -68,15 +66,6 @@ def all_or_none(flags: argparse.Namespace, *names: str) -> bool:
     if any(given) and not all(given):
         raise ConfigurationError(f"{', '.join('--' + name.replace('_', '-') for name in names)} go together")
     return all(given)
-
-
-def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:
-    """Return a call's text metadata without what gRPC adds; a key that repeats keeps its values, comma separated."""
-    kept: dict[str, str] = {}
-    for key, value in pairs or ():
-        if isinstance(value, str) and key != "user-agent" and not key.startswith(("grpc-", ":")):
-            kept[key] = f"{kept[key]},{value}" if key in kept else value
-    return kept
 
 
 def is_logged(session: str) -> bool:

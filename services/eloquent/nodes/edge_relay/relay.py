@@ -20,13 +20,13 @@ from eloquent.calls.names import SCHEME_KEY
 from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.admission import Admission
-from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.nodes.edge_relay.pair import PairEdge
 from eloquent.protocol.session import RequestState, StreamFailed, StreamToken
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import DEFAULT_SCHEME
 from eloquent.relay.uplink import Uplink
+from eloquent.serving.admission import Admission
+from eloquent.serving.grpc_server import Context, GrpcServer, metadata_of
 
 
 class EdgeRelay:
@@ -51,7 +51,7 @@ class EdgeRelay:
         self._metrics = metrics
         self._default_scheme = default_scheme
         self._uplink: Uplink | None = None
-        self.grpc_frontend = GrpcFrontend(self._generate, admission=Admission(max_streams))
+        self.grpc_server = GrpcServer(self._generate, admission=Admission(max_streams))
 
     async def open(self) -> None:
         """Open the way to the origin relay.
@@ -76,7 +76,7 @@ class EdgeRelay:
             self._uplink.close()
 
     async def _generate(self, body: bytes, context: Context) -> None:
-        metadata = runtime.metadata_of(context.invocation_metadata())
+        metadata = metadata_of(context.invocation_metadata())
         scheme = metadata.setdefault(SCHEME_KEY, self._default_scheme)
         request = generate_request(body, metadata, context.time_remaining())
         try:
@@ -124,7 +124,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         max_streams=flags.max_streams,
     )
     await relay.open()
-    await relay.grpc_frontend.open(flags.listen)
+    await relay.grpc_server.open(flags.listen)
     watching = [asyncio.create_task(relay.watch())]
     pair = None
     if runtime.all_or_none(flags, "http", "sealed_origin", "key_file"):
@@ -133,7 +133,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         watching.append(asyncio.create_task(pair.uplink.watch(metrics)))
     process.announce_ready()
     await stop.wait()
-    await asyncio.gather(relay.grpc_frontend.drain(flags.grace), *([pair.drain(flags.grace)] if pair else []))
+    await asyncio.gather(relay.grpc_server.drain(flags.grace), *([pair.drain(flags.grace)] if pair else []))
     for task in watching:
         task.cancel()
     relay.close()

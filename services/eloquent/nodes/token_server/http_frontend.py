@@ -22,10 +22,10 @@ from eloquent import congestion
 from eloquent.addresses import listen_on
 from eloquent.calls import chat, chat_request
 from eloquent.calls.chat_request import ChatRequest, InvalidRequest
-from eloquent.nodes.common.admission import Admission, Refused
 from eloquent.nodes.token_server.completion import Completion
 from eloquent.nodes.token_server.http_connection import ABORT, HttpConnection
 from eloquent.nodes.token_server.model import Caller, Generation, GenerationParameters, InvalidParameter, Model
+from eloquent.serving.admission import Admission, Refused
 
 MODEL = "eloquent"
 USUAL_TOKENS = 200  # of an answer whose request sets no limit: 20 s at the usual pace

@@ -18,12 +18,12 @@ from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.admission import Admission
-from eloquent.nodes.common.grpc_frontend import Context, GrpcFrontend
 from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.http_frontend import HttpFrontend
 from eloquent.nodes.token_server.model import Caller, GenerationParameters, Limits, Model
+from eloquent.serving.admission import Admission
+from eloquent.serving.grpc_server import Context, GrpcServer, metadata_of
 
 
 class TokenServer:
@@ -36,7 +36,7 @@ class TokenServer:
         recorder: Told what each direct stream cost the kernel's TCP.
 
     Attributes:
-        grpc_frontends: Where gRPC comes in, one an address: gRPC does not tell at which of several a call came.
+        grpc_servers: Where gRPC comes in, one an address: gRPC does not tell at which of several a call came.
         http_frontend: Where HTTP comes in, if it is opened.
     """
 
@@ -46,7 +46,7 @@ class TokenServer:
         self._model = Model(library, limits, metrics, recorder)
         self._admission = Admission(limits.streams)
         self.http_frontend = HttpFrontend(self._model, self._admission, request_time=limits.request_time)
-        self.grpc_frontends: list[GrpcFrontend] = []
+        self.grpc_servers: list[GrpcServer] = []
 
     async def open(self, listen: str, http: str | None, *, congestion_controls: Sequence[str] = ()) -> None:
         """Listen, and with each of some congestion controls at a port of its own.
@@ -69,23 +69,23 @@ class TokenServer:
             await self.open_grpc(own_listen, congestion_control=control)
 
     async def open_grpc(self, address: str, *, congestion_control: str = "") -> int:
-        """Let gRPC in at one more address, as `GrpcFrontend.open` does; return the port."""
+        """Let gRPC in at one more address, as `GrpcServer.open` does; return the port."""
 
         async def generate(request: GenerateRequest, context: Context) -> None:
-            await self._generate(request, context, frontend.address)
+            await self._generate(request, context, server.address)
 
-        frontend = GrpcFrontend(
+        server = GrpcServer(
             generate,
             admission=self._admission,
             request=GenerateRequest,
             serialize=GenerateResponse.SerializeToString,
         )
-        self.grpc_frontends.append(frontend)
-        return await frontend.open(address, congestion_control=congestion_control)
+        self.grpc_servers.append(server)
+        return await server.open(address, congestion_control=congestion_control)
 
     async def drain(self, grace: float) -> None:
         """Let the open streams end within the grace time, then account what they cost."""
-        drains = [frontend.drain(grace) for frontend in self.grpc_frontends]
+        drains = [server.drain(grace) for server in self.grpc_servers]
         await asyncio.gather(*drains, self.http_frontend.drain(grace))
         await self._model.settle(grace)
 
@@ -101,7 +101,7 @@ class TokenServer:
             answer = self._model.answer(parameters)
         except ConfigurationError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(context.peer(), local, runtime.metadata_of(context.invocation_metadata()))
+        caller = Caller(context.peer(), local, metadata_of(context.invocation_metadata()))
         with self._model.stream(answer, caller):
             await self._model.produce(answer, context.write)
 

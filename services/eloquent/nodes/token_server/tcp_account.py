@@ -23,7 +23,7 @@ from eloquent import congestion
 from eloquent.addresses import Address, parse_address
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent
-from eloquent.nodes.common.tcp_sockets import own_tcp_sockets
+from eloquent.serving.tcp_sockets import own_tcp_sockets
 
 _Ends = tuple[str, Address]  # the peer of a connection, as gRPC writes it, and where it reached us
 

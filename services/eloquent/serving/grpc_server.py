@@ -1,10 +1,10 @@
-"""The gRPC side that clients see, the same for the token server and the edge relay: admission, health, reflection, draining.
+"""A gRPC server that offers `Generate`, the same for the token server and the edge relay: admission, health, reflection, draining.
 
 Rules of this file: once draining, health says NOT_SERVING, nobody is let in, and those inside get the grace time. A node
 refuses with a status, never by silence.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,8 +21,8 @@ from eloquent.addresses import Address, parse_address
 from eloquent.api.v1 import token_service_pb2
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.common.admission import Admission, Refused
-from eloquent.nodes.common.tcp_sockets import own_listeners
+from eloquent.serving.admission import Admission, Refused
+from eloquent.serving.tcp_sockets import own_listeners
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, Context], Awaitable[None]]
@@ -39,7 +39,7 @@ _SERVICES = tuple(service.full_name for service in token_service_pb2.DESCRIPTOR.
 _FLUSH_TIME = 1.0  # seconds for the last statuses to leave after the last handler has ended
 
 
-class GrpcFrontend:
+class GrpcServer:
     """A gRPC server that offers `Generate`, health and reflection.
 
     Args:
@@ -143,3 +143,12 @@ class GrpcFrontend:
         except DecodeError:
             message = f"the request is not a {self._request.DESCRIPTOR.name}: it cannot be decoded"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:
+    """Return a call's text metadata without what gRPC adds; a key that repeats keeps its values, comma separated."""
+    kept: dict[str, str] = {}
+    for key, value in pairs or ():
+        if isinstance(value, str) and key != "user-agent" and not key.startswith(("grpc-", ":")):
+            kept[key] = f"{kept[key]},{value}" if key in kept else value
+    return kept

@@ -3,7 +3,7 @@ import asyncio
 import grpc
 import pytest
 
-from eloquent.nodes.common.admission import Admission, Refused
+from eloquent.serving.admission import Admission, Refused
 
 
 def test_a_place_is_free_again_when_its_stream_ends_in_whatever_way():

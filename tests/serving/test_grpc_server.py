@@ -1,0 +1,44 @@
+import asyncio
+import socket
+
+import grpc.aio
+
+from eloquent.calls.names import GENERATE
+from eloquent.nodes.token_server.tcp_account import find_connection
+from eloquent.serving.admission import Admission
+from eloquent.serving.grpc_server import GrpcServer, metadata_of
+
+
+def test_a_connection_outlives_an_outage_that_tcp_outlives():
+    timeouts: list[int] = []
+    server: GrpcServer
+
+    async def generate(_: bytes, context: grpc.aio.ServicerContext) -> None:
+        with find_connection(context.peer(), server.address) as connection:
+            timeouts.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+
+    async def run():
+        nonlocal server
+        server = GrpcServer(generate, admission=Admission(1))
+        port = await server.open("127.0.0.1:0")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            async for _ in channel.unary_stream(GENERATE)(b""):
+                pass
+        await server.drain(1)
+
+    asyncio.run(run())
+    assert timeouts == [120_000]
+
+
+def test_metadata_is_kept_without_what_grpc_adds_and_what_is_not_text():
+    pairs = [
+        ("user-agent", "grpc-python"),
+        ("grpc-timeout", "1S"),
+        (":path", "/"),
+        ("x-trace-bin", b"\x00"),
+        ("x-eloquent-client", "c1"),
+        ("x-tag", "a"),
+        ("x-tag", "b"),
+    ]
+    assert metadata_of(pairs) == {"x-eloquent-client": "c1", "x-tag": "a,b"}
+    assert metadata_of(None) == {}
