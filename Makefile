@@ -158,6 +158,10 @@ dashboards: native .build/dev.stamp ## Generate Grafana's dashboards from their 
 test: native .build/dev.stamp ## Run every test lane that this machine can run
 	@$(BIN)/python tests/run_lanes.py
 
+.PHONY: test-quick
+test-quick: lint ## Check style and types, and run the lane `unit`
+	@$(BIN)/python tests/run_lanes.py unit
+
 .PHONY: fuzz
 fuzz: native .build/dev.stamp ## Fuzz what reads bytes from the network, each parser for SECONDS=60
 	@$(BIN)/python tests/fuzz/run.py --seconds "$(or $(SECONDS),60)"

@@ -1,6 +1,7 @@
 """Run the test lanes, fast ones first, and print the verdict of each: `make test`, or with names, some of them.
 
-What takes long to prepare for a lane is prepared gently beside the lane `unit`, which looks at no clock.
+Lanes that look at no clock run beside each other, and beside them, gently, what takes long to prepare for others. The others follow
+one by one: what they measure would be the neighbours.
 
 A lane that this machine cannot run is skipped with the reason, and in CI (`CI` is set) that is a failure.
 """
@@ -9,8 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,7 @@ class Lane:
         command: What runs it.
         obstacle: Says why this machine cannot run it, or None.
         preparation: What makes what it needs and takes long to make; if it fails, the lane does and tells why.
+        is_alone: Whether nothing may run beside it.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Lane:
     command: tuple[str, ...]
     obstacle: Callable[[], str | None] = lambda: None
     preparation: tuple[str, ...] = ()
+    is_alone: bool = True
 
 
 def _not_root() -> str | None:
@@ -88,12 +93,13 @@ LANES = (
             "-m",
             "not (namespaces or lab or browser or containers or kernel or wheel or models)",
             "-n",
-            "3",  # on two processors: many tests wait for processes and paths
+            "4",  # on two processors: many tests wait for processes and paths
             "--dist",
             "loadfile",
         ),
+        is_alone=False,
     ),
-    Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel")),
+    Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel"), is_alone=False),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
     Lane("browser", "the board, in headless Chromium", (*PYTEST, "-m", "browser"), _no_browser),
@@ -102,6 +108,7 @@ LANES = (
         "OpenAI's clients and Vercel's, unmodified, ask the token server",
         (sys.executable, "tests/clients/run.py", "openai", "openai-js", "vercel"),
         _no_npm,
+        is_alone=False,
     ),
     Lane(
         "models",
@@ -135,16 +142,41 @@ def prepare(lanes: Iterable[Lane]) -> list[subprocess.Popen[bytes]]:
     ]
 
 
-def run(lane: Lane) -> str:
-    """Run one lane and give its verdict."""
+def run(lane: Lane, *, shown: bool = True) -> str:
+    """Run one lane and give its verdict.
+
+    Args:
+        lane: Which.
+        shown: Whether its output is shown while it comes; else at its end.
+    """
     obstacle = lane.obstacle()
     if obstacle is not None:
         return f"{'FAILED' if os.environ.get('CI') else 'skipped'}: {obstacle}"
-    print(f"=== lane {lane.name}: {lane.shows}", flush=True)
+    heading = f"=== lane {lane.name}: {lane.shows}"
     started = time.monotonic()
-    status = subprocess.run(lane.command, cwd=REPOSITORY, check=False).returncode
+    if shown:
+        print(heading, flush=True)
+        status = subprocess.run(lane.command, cwd=REPOSITORY, check=False).returncode
+    else:
+        with tempfile.TemporaryFile() as output:
+            status = subprocess.run(
+                lane.command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False
+            ).returncode
+            output.seek(0)
+            print(heading, output.read().decode(errors="replace"), sep="\n", flush=True)
     took = f"({time.monotonic() - started:.0f} s)"
     return f"passed {took}" if status == 0 else f"FAILED {took}, exit status {status}"
+
+
+def run_all(lanes: list[Lane]) -> dict[str, str]:
+    """Run lanes, those beside each other that may be, and give the verdict of each by its name."""
+    together = [lane for lane in lanes if not lane.is_alone]
+    preparations = prepare(lanes)
+    with ThreadPoolExecutor() as beside:
+        running = {lane.name: beside.submit(run, lane, shown=lane is together[0]) for lane in together}
+    for preparation in preparations:
+        preparation.wait()
+    return {lane.name: running[lane.name].result() if lane.name in running else run(lane) for lane in lanes}
 
 
 def main() -> int:
@@ -157,17 +189,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    chosen = [lane for lane in LANES if lane.name in names]
-    preparations = prepare(chosen)
-    verdicts = {}
-    for lane in chosen:
-        if lane.name != "unit":
-            for preparation in preparations:
-                preparation.wait()
-        verdicts[lane] = run(lane)
+    verdicts = run_all([lane for lane in LANES if lane.name in names])
     print("\n=== verdicts")
-    for lane, verdict in verdicts.items():
-        print(f"{lane.name:12} {verdict}")
+    for name, verdict in verdicts.items():
+        print(f"{name:12} {verdict}")
     return int(any(verdict.startswith("FAILED") for verdict in verdicts.values()))
 
 
