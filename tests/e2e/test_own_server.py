@@ -1,6 +1,7 @@
 """A model server of one's own, on the machine's loopback, asked through the lab's links: over TCP and through the relay pair."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ SCHEMES = {"sse-cubic", "openai"}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server outside the lab: the project's own, of which the lab is not told."""
     log = tmp_path_factory.mktemp("server") / "log"
-    listeners = ("--listen", "127.0.0.1:0", "--http", "127.0.0.1:18765")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    listeners = ("--listen", "127.0.0.1:0", "--http", address)
     with (
         log.open("wb") as said,
         subprocess.Popen(
@@ -25,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ):
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n", log.read_text()
-        yield "http://127.0.0.1:18765"
+        yield f"http://{address}"
         process.terminate()
 
 

@@ -5,12 +5,14 @@ error is a gRPC status in lower case, as in all logs.
 """
 
 import json
+import os
 from typing import Any
 
 from eloquent.calls import sse
 
 PATH = "/v1/chat/completions"
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
+KEY_VARIABLE = "UPSTREAM_KEY"  # of the environment, so that no command line and no record of a run shows it
 DONE = sse.write_event(b"[DONE]")
 # Line breaks to Python and to some clients that read line by line, but not to JSON nor to event streams.
 _AMBIGUOUS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u2029"}
@@ -33,6 +35,12 @@ def plain_question(prompt: str, *, model: str, max_tokens: int) -> bytes:
     """Write the body of a request for a streamed answer that any server of chat completions understands."""
     messages = [{"role": "user", "content": prompt}]
     return json.dumps({"model": model, "stream": True, "messages": messages, "max_tokens": max_tokens}).encode()
+
+
+def plain_headers() -> dict[str, str]:
+    """Return the headers by which a server that is not the testbed's own knows us: the key of UPSTREAM_KEY, if there is one."""
+    key = os.environ.get(KEY_VARIABLE)
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def event(data: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,6 +111,28 @@ def test_another_thread_has_an_answer_left_at_once(way: LoadClient, servers: Any
     with pytest.raises(AnswerFailed):  # what was left before it was asked ends at once
         list(ask(way, question("Count to 1000", most=2000, gap=10.0, timeout=60), leave))
     assert [token.text for token in ask(way, question())] == COUNT_TO_3
+
+
+def test_a_server_outside_is_asked_by_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPSTREAM_KEY", "secret")
+    heads = []
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heads.append(self.headers.get("authorization"))
+            self.send_error(401)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.handle_request).start()
+        with (
+            closing(SseClient(("127.0.0.1", server.server_port), "sse", model="tiny")) as client,
+            pytest.raises(AnswerFailed),
+        ):
+            list(ask(client, question()))
+    assert heads == ["Bearer secret"]
 
 
 def test_an_attempt_to_connect_is_left_at_once() -> None:

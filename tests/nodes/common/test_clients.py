@@ -166,11 +166,13 @@ def test_nobody_there_is_unavailable(free_port):
     assert asyncio.run(run()) == "unavailable"
 
 
-def test_a_model_of_another_server_is_asked_in_plain_words():
-    asked = []
+def test_a_model_of_another_server_is_asked_in_plain_words_and_by_its_key(monkeypatch):
+    asked, heads = [], []
+    monkeypatch.setenv("UPSTREAM_KEY", "secret")
 
     async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head.decode().lower())
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         asked.append(json.loads(await reader.readexactly(length)))
         events = [chat.event({"choices": [{"index": 0, "delta": {"content": text}}]}) for text in ("Hi", "!")]
@@ -188,3 +190,4 @@ def test_a_model_of_another_server_is_asked_in_plain_words():
     assert asyncio.run(run()) == [[(0, "Hi"), (1, "!")]] * 2
     assert [(one["model"], one["max_tokens"]) for one in asked] == [("tiny", 10)] * 2  # there is always a limit
     assert [one["messages"][0]["content"][:8] for one in asked] == ["Why?", "Count to"]
+    assert all("\r\nauthorization: bearer secret\r\n" in head for head in heads)

@@ -33,7 +33,8 @@ class SseClient:
     ) -> Generator[AnswerToken, None, None]:
         """See `LoadClient`."""
         headers = dict(names.owner_metadata(client=client, scheme=self._scheme, session=session))
-        return in_order(self._tokens(request, headers | {"content-type": "application/json"}, cancellation))
+        own = {} if self._model is None else chat.plain_headers()
+        return in_order(self._tokens(request, headers | own | {"content-type": "application/json"}, cancellation))
 
     def close(self) -> None:
         """See `LoadClient`."""

@@ -183,7 +183,8 @@ class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
             question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
         else:
             question = chat.plain_question(ask.prompt, model=self._model, max_tokens=ask.tokens)
-        headers = {"content-type": "application/json", **dict(metadata)}
+        own = {} if self._model is None else chat.plain_headers()
+        headers = {"content-type": "application/json", **own, **dict(metadata)}
         try:
             async with (
                 self._connection() as client,
