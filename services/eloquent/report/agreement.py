@@ -11,7 +11,7 @@ from eloquent.report.styles import label, printable
 NAME = "agreement.csv"
 HEADINGS = ("scheme", "simulated as", "measure", "lab", "simulator", "difference", "95 % CI")
 _COLUMNS = {"scheme", "model", "measure", "lab", "simulator", "difference", "low", "high"}
-_PLACES = {"_210": " at 210 ms", "_p95_s": ", p95", "_p99_s": ", p99", "_mean_s": ", mean"}
+_PLACES = {"_210": " at 210 ms", "_390": " at 390 ms", "_p95_s": ", p95", "_p99_s": ", p99", "_mean_s": ", mean"}
 
 
 def read_agreement(path: Path) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ def result(scheme: str, *, stall_s: float, size: int, outcome: str = "ok", packe
     """Make the results of one session of 1,000 tokens in 20 s."""
     made = Results(Point(scheme, scenarios.load("paper-default")))
     sums = SessionSums(
-        *(0, outcome, 1000, 1, stall_s, stall_s, stall_s, stall_s / 2, 20.0, 0, 0.2),
+        *(0, outcome, 1000, 1, stall_s, stall_s, stall_s, stall_s / 2, 20.0, 0, 0, 0.2),
         *(4000, 0, packets, 1000 * size, ()),
     )
     made.add(sums)

@@ -31,7 +31,7 @@ def result(scheme: str, *, stall_s: float = 4.0, least_s: float = 4.0, size: int
     """Make the results of one session of 1,000 tokens of 4 bytes in 20 s."""
     made = Results(Point(scheme, scenarios.load("paper-default")))
     sums = SessionSums(
-        *(0, "ok", 1000, 1, stall_s, stall_s, stall_s, least_s, 20.0, 0, 0.2),
+        *(0, "ok", 1000, 1, stall_s, stall_s, stall_s, least_s, 20.0, 0, 0, 0.2),
         *(4000, 0, packets, 1000 * size, ()),
     )
     made.add(sums)

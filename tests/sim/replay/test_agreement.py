@@ -38,12 +38,16 @@ def test_a_lab_like_the_simulator_agrees(like):
     assert (row["scheme"], row["model"], row["sessions"]) == ("eloquent", "eloquent", 4)
     assert row["lab"] == pytest.approx(row["simulator"], rel=0.001)
     assert row["low"] <= row["difference"] <= row["high"]
+    late = cells(like, "late_ratio_390")
+    assert late["lab"] == pytest.approx(late["simulator"], rel=0.001)
+    assert late["low"] <= late["difference"] <= late["high"]
     assert cells(like, "gap_mean_s")["difference"] == pytest.approx(0, abs=0.001)
 
 
 def test_a_lab_that_freezes_does_not(unlike):
     row = cells(unlike, "stall_ratio_210")
     assert row["low"] > 0.10
+    assert min(cells(unlike, name)["low"] for name in ("late_ratio", "late_ratio_390")) > 0.10
     with pytest.raises(DisagreementError, match=r"by more than 10 %: eloquent by \+\d+\.\d %"):
         unlike.require(0.10)
     unlike.require(10.0)

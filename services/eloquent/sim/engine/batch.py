@@ -12,7 +12,7 @@ from typing import NamedTuple
 from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.errors import ConfigurationError
-from eloquent.qoe.session import TOLERANT_THRESHOLD, gaps
+from eloquent.qoe.session import TOLERANT_LATE_AFTER, TOLERANT_THRESHOLD, gaps
 from eloquent.sim.engine.bound import least_stall_s
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.session import LONGEST_SESSION, SessionTrace, run_session
@@ -68,6 +68,7 @@ class SessionSums(NamedTuple):
         least_stall_s: What no scheme can stall less whose packets arrive at these instants (`bound.least_stall_s`).
         stream_s: Seconds from the first to the last rendering.
         late_tokens: Tokens rendered more than 400 ms after their generation.
+        late_390_tokens: Tokens rendered more than 390 ms after it.
         ttft_s: Seconds from 0 to the first rendering; None where there was none.
         original_bytes: Token bytes, each once.
         redundant_bytes: Token bytes sent again.
@@ -86,6 +87,7 @@ class SessionSums(NamedTuple):
     least_stall_s: float
     stream_s: float
     late_tokens: int
+    late_390_tokens: int
     ttft_s: float | None
     original_bytes: int
     redundant_bytes: int
@@ -132,6 +134,7 @@ def sum_up(number: int, trace: SessionTrace) -> SessionSums:
         least_stall_s=least_stall_s(trace.arrived_s, trace.rendered_s),
         stream_s=strict.stream_s,
         late_tokens=strict.late_tokens,
+        late_390_tokens=trace.measure(late_after=TOLERANT_LATE_AFTER).late_tokens,
         ttft_s=trace.rendered_s[0] if trace.rendered_s else None,
         original_bytes=trace.account.original_bytes,
         redundant_bytes=trace.account.redundant_bytes,

@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 
 
 class Results:
-    """The sums of one point, 72 bytes a session.
+    """The sums of one point, 80 bytes a session.
 
     Args:
         point: What was simulated.
@@ -45,7 +45,7 @@ class Results:
 
     _COLUMNS = (
         *("session", "stall_s", "stall_210_s", "excess_s", "least_stall_s", "stream_s"),
-        *("late_tokens", "tokens", "ttft_s"),
+        *("late_tokens", "late_390_tokens", "tokens", "ttft_s"),
     )
     _TOTALS = ("stalls", "original_bytes", "redundant_bytes", "packets", "wire_bytes")
 
