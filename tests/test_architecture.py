@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "content": BASE | {"api"},
     "telemetry": BASE | {"addresses"},
     "process": BASE,
-    "relay": BASE | {"addresses", "api", "schemes", "protocol", "drivers", "telemetry", "process"},
+    "relay": BASE | {"addresses", "api", "schemes", "protocol", "drivers", "qoe", "telemetry", "process"},
     "serving": BASE | {"addresses", "congestion", "api", "calls"},
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},

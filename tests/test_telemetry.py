@@ -9,6 +9,10 @@ from eloquent import telemetry
 from eloquent.errors import ConfigurationError
 
 ROLES = [
+    telemetry.FrontMetrics,
+    telemetry.ModelMetrics,
+    telemetry.PathMetrics,
+    telemetry.UplinkMetrics,
     telemetry.ViewerMetrics,
     telemetry.LoadMetrics,
     telemetry.ServerMetrics,
@@ -19,7 +23,12 @@ ROLES = [
     telemetry.ProbeMetrics,
     telemetry.CarrierMetrics,
 ]
-LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason", "carrier", "datapath"}
+LABELS = {"client", "scheme", "direction", "kind", "outcome", "reason", "carrier", "datapath"} | {
+    "status",
+    "state",
+    "which",
+    "limit",
+}
 
 
 @pytest.mark.parametrize("role", ROLES)

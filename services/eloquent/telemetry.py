@@ -7,6 +7,7 @@ it cannot know. The OpenFlow controller is no part of the package: topologies/co
 """
 
 import collections
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,7 @@ from prometheus_client import (
     make_wsgi_app,
     start_http_server,
 )
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from eloquent.addresses import cannot_listen, parse_address
@@ -59,6 +60,7 @@ _REQUEST_TIME = 60.0  # seconds that a client may be silent before its request h
 
 _STREAM = ("client", "scheme")
 _LINK = ("client", "direction")
+_FRONT = ("scheme", "carrier")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves this one without annotations
 
@@ -199,7 +201,7 @@ class LoadMetrics(ViewerMetrics):
         )
 
 
-class SenderMetrics(_Family):
+class CostMetrics(_Family):
     """What a sender of token streams put on the network: a relay's own count, or the kernel's for a stream over TCP."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -217,6 +219,13 @@ class SenderMetrics(_Family):
         self.wire_bytes = self._counter(
             "eloquent_wire_bytes_total", "Bytes sent for streams, headers down to IP included.", _STREAM
         )
+
+
+class SenderMetrics(CostMetrics):
+    """A sender's of token streams in a testbed."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
         self.cancelled_streams = self._counter(
             "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
         )
@@ -241,14 +250,19 @@ def _given_up(family: _Family) -> Counter:
     return family._counter("eloquent_given_up_streams_total", "Streams between relays that ended without a proper end.")
 
 
+def _unacked_tokens(family: _Family) -> Gauge:
+    """Make the gauge that origin relays have, those of a testbed and those for real services."""
+    return family._gauge(
+        "eloquent_unacked_tokens", "Tokens that their client has not acknowledged, by scheme.", ("scheme",)
+    )
+
+
 class OriginMetrics(SenderMetrics):
-    """An origin relay's, beside those of its sessions."""
+    """An origin relay's of a testbed, beside those of its sessions."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
-        self.unacked_tokens = self._gauge(
-            "eloquent_unacked_tokens", "Tokens that their client has not acknowledged, by scheme.", ("scheme",)
-        )
+        self.unacked_tokens = _unacked_tokens(self)
         self.relayed_streams = self._gauge("eloquent_relayed_streams", "Answers on their way, by scheme.", ("scheme",))
         self.given_up_streams = _given_up(self)
 
@@ -269,7 +283,7 @@ class _Datagrams(Collector):
 
 
 class SessionMetrics(_Family):
-    """Of the sessions between relays, at either end.
+    """Of the sessions between relays, and of the path that carries them, at either end.
 
     Attributes:
         received: Datagrams by kind, to be counted by the sessions themselves.
@@ -285,17 +299,28 @@ class SessionMetrics(_Family):
         self.malformed_datagrams = self._counter(
             "eloquent_malformed_datagrams_total", "Datagrams dropped because they could not be decoded."
         )
+        self.datagram_bytes = self._counter(
+            "eloquent_datagram_bytes_total",
+            "Bytes of datagrams, headers down to IP included, by direction (in, out).",
+            ("direction",),
+        )
+        self.path_packets = self._counter(
+            "eloquent_path_packets_total",
+            "Sealed datagrams that the other end has sent, by their numbers, up to the newest that came.",
+        )
+        self.path_lost_packets = self._counter("eloquent_path_lost_packets_total", "Those of them that did not come.")
+        self.dropped_datagrams = self._counter(
+            "eloquent_dropped_datagrams_total",
+            "Datagrams that the seal kept out, by reason (without the key, too many handshakes, replayed, forged, ...).",
+            ("reason",),
+        )
 
 
-class EdgeMetrics(SessionMetrics):
-    """An edge relay's."""
+class UplinkMetrics(SessionMetrics):
+    """Of an edge relay's way to its origin relay."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
-        self.cancelled_streams = self._counter(
-            "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
-        )
-        self.given_up_streams = _given_up(self)
         self.carrier = self._gauge(
             "eloquent_carrier", "1 for what new streams to the origin relay are carried by, else 0.", ("carrier",)
         )
@@ -304,6 +329,216 @@ class EdgeMetrics(SessionMetrics):
             "Changes of what carries new streams, by what it has become.",
             ("carrier",),
         )
+        self.path_rtt = self._gauge(
+            "eloquent_path_rtt_seconds", "Smoothed round-trip time to the origin relay, by the latest requests."
+        )
+        self.path_silence = self._gauge(
+            "eloquent_path_silence_seconds", "Time for which something has been awaited from the origin relay in vain."
+        )
+
+
+class EdgeMetrics(UplinkMetrics):
+    """An edge relay's of a testbed."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.cancelled_streams = self._counter(
+            "eloquent_cancelled_streams_total", "Streams that their client left, or whose deadline passed."
+        )
+        self.given_up_streams = _given_up(self)
+
+
+class GapTally:
+    """Gaps between the events of answers: plain numbers, because they are counted at each event.
+
+    Attributes:
+        counts: How many gaps there were in each bucket of `GAP_BUCKETS`, the last without a bound.
+        stream_s: Seconds of all.
+        stalls: How many of them were stalls.
+        stall_s: Seconds of these.
+    """
+
+    __slots__ = ("counts", "stall_s", "stalls", "stream_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(GAP_BUCKETS) + 1)
+        self.stream_s = self.stall_s = 0.0
+        self.stalls = 0
+
+    def add(self, gap_s: float) -> None:
+        """Count a gap of so many seconds."""
+        self.counts[bisect_left(GAP_BUCKETS, gap_s)] += 1
+        self.stream_s += gap_s
+
+    def add_stall(self, gap_s: float) -> None:
+        """Count a gap as a stall, which `add` counts as a gap."""
+        self.stalls += 1
+        self.stall_s += gap_s
+
+    def add_together(self, events: int) -> None:
+        """Count events that came with the one before: gaps of 0."""
+        self.counts[0] += events
+
+
+class _Gaps(Collector):
+    """Shows tallies of gaps.
+
+    Args:
+        prefix: Of the names: `eloquent_`, or `eloquent_model_` where it is the model that makes the gaps.
+        gap: Name of the histogram without the prefix.
+        labels: Names of the labels.
+    """
+
+    def __init__(self, prefix: str, gap: str, labels: Sequence[str]) -> None:
+        self.tallies: dict[tuple[str, ...], GapTally] = {}
+        self._prefix, self._gap, self._labels = prefix, gap, labels
+
+    def collect(self) -> Iterator[Metric]:
+        tallies = tuple(self.tallies.items())  # at once: events go on in another thread
+        gaps = HistogramMetricFamily(
+            self._prefix + self._gap, "Time between two events of a stream.", labels=self._labels
+        )
+        for labels, tally in tallies:
+            counts, buckets, below = list(tally.counts), [], 0
+            for bound, count in zip((*map(str, GAP_BUCKETS), "+Inf"), counts, strict=True):
+                below += count
+                buckets.append((bound, float(below)))
+            gaps.add_metric(labels, buckets, tally.stream_s)
+        yield gaps
+        for name, text, attribute in (
+            ("stalls", "Gaps between two events longer than the stall threshold.", "stalls"),
+            ("stall_seconds", "Time spent in stalls, the whole gap of each.", "stall_s"),
+            ("stream_seconds", "Time from the first event of a stream to its latest.", "stream_s"),
+        ):
+            family = CounterMetricFamily(self._prefix + name, text, labels=self._labels)
+            for labels, tally in tallies:
+                family.add_metric(labels, getattr(tally, attribute))
+            yield family
+
+
+def _from_the_start(counter: Counter, *values: str) -> Counter:
+    """Give a counter the series of all values of its label, so that "none" is 0 and not nothing."""
+    for value in values:
+        counter.labels(value)
+    return counter
+
+
+def _answers(family: _Family) -> Counter:
+    """Make the counter that both relays have, each in its own process."""
+    answers = family._counter(
+        "eloquent_answers_total",
+        "Answers ended, by outcome: ok, broken, left if nobody wanted the rest, refused before they began.",
+        ("outcome",),
+    )
+    return _from_the_start(answers, "ok", "broken", "left", "refused")
+
+
+def _resumed_answers(family: _Family) -> Counter:
+    """Likewise."""
+    return family._counter(
+        "eloquent_resumed_answers_total", "Times that an answer was asked for again, from where it was."
+    )
+
+
+def _held_requests(family: _Family) -> Gauge:
+    """Make the gauge that both relays have, each in its own process."""
+    return family._gauge(
+        "eloquent_held_request_bytes", "Bytes of requests that are held because nobody has taken them."
+    )
+
+
+class FrontMetrics(_Family):
+    """What the clients of an edge relay for real services get: the measures of a viewer (docs/measures.md), of events.
+
+    An edge does not read what it carries. So an event is a token here, whatever is in it, but for comments.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self._gaps = _Gaps("eloquent_", "token_gap_seconds", _FRONT)
+        registry.register(self._gaps)
+        self.time_to_first_token = self._histogram(
+            "eloquent_time_to_first_token_seconds",
+            "Time from the request to the first event.",
+            _FRONT,
+            FIRST_TOKEN_BUCKETS,
+        )
+        self.longest_wait = self._gauge(
+            "eloquent_longest_wait_seconds",
+            "Time since the latest event, or the request, of the open stream that has waited longest.",
+        )
+        self.active_streams = self._gauge("eloquent_active_streams", "Answers that clients are getting, or wait for.")
+        self.answers = _answers(self)
+        self.resumed_answers = _resumed_answers(self)
+        self.comments = self._counter(
+            "eloquent_keep_alive_comments_total", "Comments that clients got because nothing else came."
+        )
+        self.held_requests = _held_requests(self)
+
+    def gaps(self, scheme: str, carrier: str) -> GapTally:
+        """Return where the gaps of a scheme and a carrier are counted."""
+        return self._gaps.tallies.setdefault((scheme, carrier), GapTally())
+
+
+class ModelMetrics(CostMetrics):
+    """What an origin relay for real services sees of its model server, and what its answers cost; `client` is empty.
+
+    Attributes:
+        gaps: Where gaps between the model's events are counted.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        gaps = _Gaps("eloquent_model_", "gap_seconds", ())
+        registry.register(gaps)
+        self.gaps = gaps.tallies.setdefault((), GapTally())
+        self.first_event = self._histogram(
+            "eloquent_model_first_event_seconds",
+            "Time from when the model server is asked to the first event of its answer.",
+            (),
+            FIRST_TOKEN_BUCKETS,
+        )
+        self.longest_wait = self._gauge(
+            "eloquent_model_longest_wait_seconds",
+            "Time since the model's latest event, or since it was asked, of the answer that has waited longest.",
+        )
+        self.responses = self._counter(
+            "eloquent_model_responses_total",
+            "Responses by status of HTTP; 502 and 504 also if the model server could not be asked.",
+            ("status",),
+        )
+        self.answers = _answers(self)
+        self.resumed_answers = _resumed_answers(self)
+        self.held_answers = self._gauge(
+            "eloquent_held_answers", "Answers by state: running to an edge, or kept for one.", ("state",)
+        )
+        self.held_requests = _held_requests(self)
+        self.unacked_tokens = _unacked_tokens(self)
+
+
+class PathMetrics(_Family):
+    """What an origin relay knows of the paths to its edges, and whom it did not let in."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.rtt = self._gauge(
+            "eloquent_session_rtt_seconds",
+            "Smoothed round-trip time of sessions: of the one in the middle and of the slowest.",
+            ("which",),
+        )
+        self.window = self._gauge(
+            "eloquent_congestion_window_bytes", "The least congestion window of a session with answers on their way."
+        )
+        self.limited_sessions = self._gauge(
+            "eloquent_limited_sessions", "Sessions whose congestion window holds back what they have to send."
+        )
+        self.cuts = self._counter("eloquent_congestion_cuts_total", "Cuts of congestion windows.")
+        self.refusals = self._counter(
+            "eloquent_refusals_total",
+            "What was refused at a limit (sessions, source, associations, answers, requests).",
+            ("limit",),
+        )
+        _from_the_start(self.refusals, "sessions", "source", "associations", "answers", "requests")
 
 
 class ListenerMetrics(_Family):
@@ -319,6 +554,7 @@ class ListenerMetrics(_Family):
             "Connections over TCP that were closed at once, by reason (full, source if one address has too many).",
             ("reason",),
         )
+        _from_the_start(self.refused_connections, "full", "source")
 
 
 class ProbeMetrics(_Family):

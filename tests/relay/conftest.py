@@ -23,7 +23,8 @@ from prometheus_client import CollectorRegistry
 from eloquent import schemes, telemetry
 from eloquent.drivers.udp import UdpServer
 from eloquent.relay.fronts.http import HttpFront
-from eloquent.relay.origin import Origin, OriginObserver
+from eloquent.relay.origin import Observers, Origin, OriginObserver
+from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.serve import limits_for
 from eloquent.relay.settings import MAX_REQUEST
 from eloquent.relay.uplink import Uplink
@@ -117,9 +118,9 @@ class Pair:
     client: aiohttp.ClientSession
     metrics: dict[str, CollectorRegistry]
 
-    def count(self, name: str, *, side: str) -> float | None:
+    def count(self, name: str, *, side: str, **labels: str) -> float | None:
         """Return a metric of the origin's or the edge's."""
-        return self.metrics[side].get_sample_value(name)
+        return self.metrics[side].get_sample_value(name, labels)
 
 
 @asynccontextmanager
@@ -155,7 +156,10 @@ async def relay_pair(
         upstream = HttpUpstream(direct, silence=silence, max_held=max_asked)
         await upstream.open()
         stack.push_async_callback(upstream.close)
-        origin = Origin(upstream, keep=keep, max_answers=max_answers, observer=observer)
+        registries = {"origin": CollectorRegistry(), "edge": CollectorRegistry()}
+        accounts = ModelAccounts(telemetry.ModelMetrics(registries["origin"]), time=asyncio.get_running_loop().time)
+        observers = (accounts,) if observer is None else (accounts, observer)
+        origin = Origin(upstream, keep=keep, max_answers=max_answers, observer=Observers(*observers))
         origin.server = await UdpServer.bind(
             ("127.0.0.1", 0), schemes.get, origin.on_event, limits=limits_for(max_accepted)
         )
@@ -163,15 +167,26 @@ async def relay_pair(
         stack.push_async_callback(origin.drain, 0.0)
         path = await Path.open(origin.server.address)
         stack.callback(path.close)
-        registries = {"origin": CollectorRegistry(), "edge": CollectorRegistry()}
-        metrics = telemetry.EdgeMetrics(registries["edge"])
+        metrics = telemetry.UplinkMetrics(registries["edge"])
         uplink = await Uplink.connect(path.address, metrics)
         stack.callback(uplink.close)
-        watching = (uplink.watch(metrics), origin.watch(telemetry.SessionMetrics(registries["origin"])))
+        watch = OriginWatch(
+            origin,
+            upstream,
+            accounts,
+            sessions=telemetry.SessionMetrics(registries["origin"]),
+            paths=telemetry.PathMetrics(registries["origin"]),
+        )
+        watching = (uplink.watch(metrics), watch.watch())
         for task in map(asyncio.ensure_future, watching):
             stack.callback(task.cancel)
         front = HttpFront(
-            uplink, scheme_of=lambda _: scheme, keep_alive=keep_alive, max_request=max_request, max_held=max_held
+            uplink,
+            scheme_of=lambda _: scheme,
+            keep_alive=keep_alive,
+            max_request=max_request,
+            max_held=max_held,
+            metrics=telemetry.FrontMetrics(registries["edge"]),
         )
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
-from eloquent.relay.fallback import GRACE, MAX_RETRY_PAUSE, PATIENCE, RETRY_PAUSE, TRIAL, CarrierName, FallbackUplink
+from eloquent.relay.fallback import GRACE, MAX_RETRY_PAUSE, PATIENCE, RETRY_PAUSE, TRIAL, FallbackUplink
+from eloquent.relay.uplink import CarrierName
 
 
 class Way:

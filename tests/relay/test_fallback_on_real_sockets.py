@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry
 from eloquent import schemes, telemetry
 from eloquent.relay import fallback
 from eloquent.relay.carriers.listener import WebSocketListener
-from eloquent.relay.fallback import CarrierName, FallbackUplink
+from eloquent.relay.fallback import FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
 from eloquent.relay.sealed import udp
 from eloquent.relay.settings import MAX_REQUEST
-from eloquent.relay.uplink import Uplink
+from eloquent.relay.uplink import CarrierName, Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
 KEY = bytes(range(32))
@@ -38,6 +38,9 @@ class Pair:
 
     def is_on(self, carrier: str) -> bool:
         return self._registry.get_sample_value("eloquent_carrier", {"carrier": carrier}) == 1
+
+    def count(self, name: str, *, carrier: str) -> float | None:
+        return self._registry.get_sample_value(name, {"scheme": "eloquent-packed", "carrier": carrier})
 
 
 @asynccontextmanager
@@ -59,7 +62,7 @@ async def sealed_pair(relaying: Any, handler: Any, *, is_down: bool = False) -> 
         stack.callback(path.close)
         path.is_down = is_down
         registry = CollectorRegistry()
-        metrics = telemetry.EdgeMetrics(registry)
+        metrics = telemetry.UplinkMetrics(registry)
 
         async def open_udp() -> Uplink:
             return await Uplink.connect(path.address, metrics, key=KEY)
@@ -80,6 +83,7 @@ async def sealed_pair(relaying: Any, handler: Any, *, is_down: bool = False) -> 
             keep_alive=None,
             max_request=MAX_REQUEST,
             max_held=MAX_REQUEST,
+            metrics=telemetry.FrontMetrics(registry),
         )
         listener = socket.create_server(("127.0.0.1", 0))
         await front.open(listener)
@@ -121,6 +125,9 @@ def test_an_answer_goes_on_over_tcp_when_udp_dies(relaying: Any, after: int) -> 
             pair.path.is_down = True
             assert first + await response.read() == b"".join(events)
             assert pair.is_on("tcp")
+            stalled = {name: pair.count("eloquent_stall_seconds_total", carrier=name) or 0.0 for name in CarrierName}
+            assert stalled[CarrierName.UDP] > fallback.PATIENCE  # UDP left the client waiting, whoever brought the rest
+            assert stalled[CarrierName.UDP] > stalled[CarrierName.TCP]
 
     relaying.run(main())
 

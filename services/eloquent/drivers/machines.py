@@ -1,5 +1,6 @@
 """What a driver asks of an endpoint, whichever it is: plaintext, or with something around it."""
 
+from collections import Counter
 from typing import Protocol
 
 from eloquent.protocol.address_token import Address
@@ -30,6 +31,10 @@ class ClientMachine(Machine, Protocol):
     @property
     def heard_at(self) -> float | None:
         """Seconds; when the server was last heard of, or None."""
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
 
     @property
     def sessions(self) -> int:
@@ -75,6 +80,14 @@ class ServerMachine(Machine, Protocol):
     @property
     def sessions(self) -> list[ServerSession]:
         """The sessions that are open."""
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How often no session began because of a limit, by what it is of: all sessions, or those of one source."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests that are not whole yet."""
 
     def touch(self, session: ServerSession) -> None:
         """Ask a session for what it has to send."""

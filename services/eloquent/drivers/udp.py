@@ -23,6 +23,7 @@ from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.datagram import CONNECTION_ID_SIZE
 from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.limits import EndpointLimits
+from eloquent.protocol.sender import IP_UDP_HEADERS
 from eloquent.protocol.server_endpoint import ServerEndpoint
 from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
 from eloquent.protocol.session_base import SchemeLookup
@@ -45,6 +46,8 @@ class _Driver(asyncio.DatagramProtocol, ABC):
     Attributes:
         malformed: Datagrams dropped because they were malformed or broke the protocol.
         unsent: Datagrams dropped because there was no room for them on the way, or no way any more.
+        bytes_in: Bytes that came, with those of their headers down to IP.
+        bytes_out: Bytes that were sent, likewise.
     """
 
     _transport: Any  # a DatagramTransport that also tells what waits in its buffer, as those of asyncio and uvloop do
@@ -52,6 +55,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
     def __init__(self, endpoint: Machine) -> None:
         self.malformed = 0
         self.unsent = 0
+        self.bytes_in = self.bytes_out = 0
         self._loop = asyncio.get_running_loop()
         self._machine = endpoint
         self._timer: asyncio.TimerHandle | None = None
@@ -65,6 +69,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Take a datagram from a transport."""
+        self.bytes_in += len(data) + IP_UDP_HEADERS
         try:
             self._receive(data, (addr[0], addr[1]))
         except RemoteProtocolError as error:
@@ -129,6 +134,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         if transport is None or transport.get_write_buffer_size() > SEND_BUFFER:
             self.unsent += 1
         else:
+            self.bytes_out += len(data) + IP_UDP_HEADERS
             transport.sendto(data, address)
 
     def _transport_to(self, address: Address | None) -> Any:  # noqa: ARG002 - a client has one server

@@ -107,6 +107,12 @@ class ClientEndpoint:
         """How many sessions are open."""
         return sum(not session.closed for session in self._sessions.values())
 
+    @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
+        known = (rtt for session in reversed(self._sessions.values()) if (rtt := session.rtt) is not None)
+        return next(known, None)
+
     def say_hello(self, *, now: float) -> None:
         """Ask the server for a sign of life and an address token, so that the first stream need not."""
         if self._token is None and not self._sessions:

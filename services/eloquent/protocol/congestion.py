@@ -93,8 +93,17 @@ class CongestionController:
         return self._initial if self._window is None else self._window
 
     @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time of datagrams that arrived, or None."""
+        return self._rtt.smoothed
+
+    @property
     def _initial(self) -> float:
         return float(min(max(len(self._awaiting), 1) * INITIAL_WINDOW, MAX_WINDOW))
+
+    def is_limited(self, now: float) -> bool:
+        """Return whether the window held something back in the latest round trip."""
+        return now - self._limited_at <= max(self._rtt.smoothed or 0.0, MIN_SPAN)
 
     def room(self, now: float) -> float:
         """Return how many bytes may go now; 0 or less for nothing. With nothing under way, a whole datagram always may."""
@@ -227,11 +236,8 @@ class CongestionController:
         proven = self._proven.value(now, 0.0)
         if self._queue_is_foreign or (not proven and now - self._began >= SUSTAINED):
             return self._mean_size
-        headroom = 1.0 if self._is_limited(now) else HEADROOM
+        headroom = 1.0 if self.is_limited(now) else HEADROOM
         return max(headroom * proven, min(LOSS_WINDOW * self._mean_size, INITIAL_WINDOW))
-
-    def _is_limited(self, now: float) -> bool:
-        return now - self._limited_at <= max(self._rtt.smoothed or 0.0, MIN_SPAN)
 
     def _cut(self, flight: int, now: float, *, least: float) -> None:
         self.cuts += 1
@@ -240,7 +246,7 @@ class CongestionController:
         self._above_since, self._least_queue = None, math.inf
 
     def _grow(self, now: float) -> None:
-        if not self._is_limited(now):
+        if not self.is_limited(now):
             return  # the senders do not need more, and what was not needed says nothing (RFC 7661)
         window = self.window
         if window < self._threshold:

@@ -51,6 +51,9 @@ class ServerEndpoint:
         limits: The bounds.
         tally: Where datagrams are counted.
         wire_size: As for `ServerSession`.
+
+    Attributes:
+        refused: How often no session began because of a limit, by what it is of: `sessions`, or `source` for those of one.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class ServerEndpoint:
         tally: Tally | None = None,
         wire_size: Callable[[bytes], int] = len,
     ) -> None:
+        self.refused: Counter[str] = Counter()
         self._wire_size = wire_size
         self.tally = Tally() if tally is None else tally
         self._scheme_of = scheme_of
@@ -80,6 +84,11 @@ class ServerEndpoint:
     def sessions(self) -> list[ServerSession]:
         """The sessions that are open."""
         return list(self._sessions.values())
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests that are not whole yet."""
+        return self._requests.held
 
     def receive_datagram(self, data: bytes, source: Address, *, now: float) -> None:
         """Take one datagram.
@@ -178,8 +187,10 @@ class ServerEndpoint:
         if datagram.connection_id in self._over:
             return "the session is over"
         if len(self._sessions) >= limits.sessions:
+            self.refused["sessions"] += 1
             return f"the server has {limits.sessions} sessions, which is its limit"
         if self._sources[source_of(source)] >= limits.sessions_per_source:
+            self.refused["source"] += 1
             return f"the server has {limits.sessions_per_source} sessions of your address, which is its limit"
         return None
 

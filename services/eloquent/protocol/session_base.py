@@ -44,6 +44,23 @@ class Tally:
     received: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class PathView:
+    """What a session knows of its path.
+
+    Attributes:
+        rtt: Seconds, smoothed; None before something was acknowledged.
+        window: Bytes that may be under way.
+        cuts: How often the window was cut.
+        is_limited: Whether it held something back in the latest round trip.
+    """
+
+    rtt: float | None
+    window: float
+    cuts: int
+    is_limited: bool
+
+
 class SessionBase(ABC):
     """One side of a session.
 
@@ -74,6 +91,16 @@ class SessionBase(ABC):
     def closed(self) -> bool:
         """Whether the session is over (closed by either side, refused, idle or lost)."""
         return self._closed
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time, or None before something was acknowledged."""
+        return self._congestion.rtt if self._rtt.smoothed is None else self._rtt.smoothed
+
+    def view_path(self, *, now: float) -> PathView:
+        """Return what is known of the path."""
+        congestion = self._congestion
+        return PathView(self.rtt, congestion.window, congestion.cuts, congestion.is_limited(now))
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
         """Take one datagram from the peer.

@@ -94,7 +94,7 @@ class SessionMeter:
         if self._first_s is None:
             self._first_s = rendered_s
         else:
-            gap = _elapsed(self._last_s, rendered_s)
+            gap = elapsed(self._last_s, rendered_s)
             if gap > self._threshold:
                 stall, excess = gap, gap - self._threshold
         late = None if generated_s is None else _seconds(generated_s, rendered_s) > self._late_after
@@ -114,7 +114,7 @@ class SessionMeter:
             stalls=self._stalls,
             stall_s=self._stall_s,
             excess_s=self._excess_s,
-            stream_s=0.0 if self._first_s is None else _elapsed(self._first_s, self._last_s),
+            stream_s=0.0 if self._first_s is None else elapsed(self._first_s, self._last_s),
             late_tokens=self._late,
             timed_tokens=self._timed,
         )
@@ -129,7 +129,7 @@ def gaps(rendered_s: Sequence[float]) -> list[float]:
     Raises:
         ValueError: The clock ran backwards.
     """
-    return [_elapsed(before, after) for before, after in pairwise(rendered_s)]
+    return [elapsed(before, after) for before, after in pairwise(rendered_s)]
 
 
 def measure(
@@ -161,14 +161,18 @@ def measure(
         stalls=len(stalls),
         stall_s=sum(stalls),
         excess_s=sum(gap - threshold for gap in stalls),
-        stream_s=_elapsed(rendered_s[0], rendered_s[-1]) if rendered_s else 0.0,
+        stream_s=elapsed(rendered_s[0], rendered_s[-1]) if rendered_s else 0.0,
         late_tokens=sum(delay > late_after for delay in delays),
         timed_tokens=len(delays),
     )
 
 
-def _elapsed(before: float, after: float) -> float:
-    """Return the seconds between two instants of one process."""
+def elapsed(before: float, after: float) -> float:
+    """Return the seconds between two instants of one process, rounded to whole nanoseconds.
+
+    Raises:
+        ValueError: The clock ran backwards.
+    """
     seconds = _seconds(before, after)
     if not seconds >= 0:
         raise ValueError(f"the clock ran backwards: from {before} s to {after} s")

@@ -14,7 +14,7 @@ from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol.session import RequestState, StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin, encode_resume
-from eloquent.relay.uplink import RelayedAnswer, Way
+from eloquent.relay.uplink import CarrierName, RelayedAnswer, Way
 
 RESUME_TIMEOUT = 60.0  # seconds since an answer was lost, without a token, for which it is asked for again
 _PAUSE = 0.5  # seconds between two trials
@@ -32,11 +32,15 @@ class EdgeAnswer:
     Attributes:
         id: Names it.
         position: Index of the next token.
+        carrier: What carries it, or carried it until it was lost.
+        resumptions: How often it was asked for again.
     """
+
+    carrier: CarrierName
 
     def __init__(self, uplink: Way, scheme: str) -> None:
         self.id = secrets.token_bytes(ANSWER_ID_SIZE)
-        self.position = 0
+        self.position = self.resumptions = 0
         self._uplink = uplink
         self._scheme = scheme
         self._request: bytes | None = None  # to be sent again; None once the origin relay has it
@@ -57,7 +61,7 @@ class EdgeAnswer:
             LocalProtocolError: Too many streams are open.
         """
         self._request = encode_begin(self.id, request, is_resumable=is_resumable)
-        self._stream = self._uplink.open(self._request, scheme=self._scheme)
+        self._open(self._request)
 
     def go_on(self, answer_id: bytes, position: int) -> None:
         """Ask for the rest of an answer that was begun before, perhaps by another edge.
@@ -71,7 +75,7 @@ class EdgeAnswer:
             LocalProtocolError: Too many streams are open.
         """
         self.id, self.position = answer_id, position
-        self._stream = self._uplink.open(encode_resume(answer_id, position), scheme=self._scheme)
+        self._open(encode_resume(answer_id, position))
 
     async def next(self) -> bytes | Outcome:
         """Wait for the next token, or for how the answer ended. A wait that is cancelled may be begun again."""
@@ -110,9 +114,15 @@ class EdgeAnswer:
         """Ask for the rest, or see to it that this is tried again."""
         request = encode_resume(self.id, self.position) if self._request is None else self._request
         try:
-            self._stream = self._uplink.open(request, scheme=self._scheme)
+            self._open(request)
         except LocalProtocolError as error:
             self._lose(str(error))
+        else:
+            self.resumptions += 1
+
+    def _open(self, request: bytes) -> None:
+        self._stream = self._uplink.open(request, scheme=self._scheme)
+        self.carrier = self._stream.carrier
 
     def take_ready(self) -> list[bytes]:
         """Return the tokens that have come already."""

@@ -13,10 +13,9 @@ Rules of this file
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 
 from eloquent import telemetry
-from eloquent.relay.uplink import RelayedAnswer, Uplink
+from eloquent.relay.uplink import CarrierName, RelayedAnswer, Uplink
 
 PATIENCE = 2.0  # seconds of silence after which a way is in doubt
 GRACE = 2.5  # seconds for which TCP is up and UDP, which worked before, is still silent: an initiation's pause and some round trips
@@ -26,13 +25,6 @@ MAX_RETRY_PAUSE = 600.0  # seconds
 _TURN = 0.1  # seconds between two looks at the ways
 
 _log = logging.getLogger(__name__)
-
-
-class CarrierName(StrEnum):
-    """What brings datagrams to the origin relay."""
-
-    UDP = "udp"
-    TCP = "tcp"
 
 
 Opener = Callable[[], Awaitable[Uplink]]
@@ -53,7 +45,7 @@ class FallbackUplink:
     """
 
     def __init__(
-        self, udp: Uplink, openers: Mapping[CarrierName, Opener], metrics: telemetry.EdgeMetrics, *, now: float
+        self, udp: Uplink, openers: Mapping[CarrierName, Opener], metrics: telemetry.UplinkMetrics, *, now: float
     ) -> None:
         self.carrier = CarrierName.UDP
         self._openers = openers
@@ -72,13 +64,14 @@ class FallbackUplink:
         """Send a request by the carrier of new streams, and return its answer (`Uplink.open`)."""
         return self._ways[self.carrier].open(request, scheme=scheme)
 
-    async def watch(self, metrics: telemetry.SessionMetrics) -> None:
+    async def watch(self, metrics: telemetry.UplinkMetrics) -> None:
         """Keep to a way that works, and the metrics up to date that no event reports, for ever."""
         while True:
             await self.turn(now=asyncio.get_running_loop().time())
             metrics.sessions.set(sum(way.sessions for way in self._ways.values()))
-            for way in self._ways.values():
-                way.count_malformed(metrics)
+            for way in (self._ways.get(self._other), self._ways[self.carrier]):
+                if way is not None:
+                    way.show(metrics)
             await asyncio.sleep(_TURN)
 
     async def turn(self, *, now: float) -> None:

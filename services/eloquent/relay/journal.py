@@ -96,7 +96,7 @@ class Journal(OriginObserver):
             "method": answer.request.method,
             "path": answer.request.target.partition("?")[0],
             "status": entry.status,
-            "outcome": _outcome(answer),
+            "outcome": outcome_of(answer),
             "first_s": _rounded(entry.first_s),
             "last_s": _rounded(entry.last_s),
             "longest_gap_s": _rounded(entry.longest_gap_s),
@@ -115,7 +115,7 @@ def _status(head: bytes) -> int | None:
         return None
 
 
-def _outcome(answer: OriginAnswer) -> str:
+def outcome_of(answer: OriginAnswer) -> str:
     """Return `complete`, `broken` where it has ended in another way, or `left` where nobody has all of it."""
     if not answer.is_delivered or answer.log.trailer is None:
         return "left"

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 
-from eloquent import telemetry
 from eloquent.api.v1.exchange_pb2 import Ask, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
@@ -38,7 +37,6 @@ from eloquent.relay.upstreams.http import Upstream, refuse
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
 KEEP = 60.0  # seconds that an answer without a reader is kept
 LAST_WORDS = 1.0  # seconds in which edges are told of answers that are cut
-SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 
 _log = logging.getLogger(__name__)
@@ -82,6 +80,8 @@ class OriginStream:
         answer_id: Of the answer.
         answer: The answer.
         position: Index of the next token that it is given.
+        scheme: Name of the scheme that carries it.
+        is_resumed: Whether the answer had been asked for before.
         wake: Its entry in the answer's log.
         poll: Looks again whether there is room.
     """
@@ -91,6 +91,8 @@ class OriginStream:
     answer_id: bytes
     answer: OriginAnswer
     position: int
+    scheme: str
+    is_resumed: bool
     wake: Callable[[], None] = field(default=lambda: None)
     poll: asyncio.TimerHandle | None = None
 
@@ -108,6 +110,9 @@ class OriginStream:
 class OriginObserver:
     """Is told what becomes of answers; this one does not listen."""
 
+    def on_begin(self, stream: OriginStream) -> None:
+        """Take note that a stream has begun to carry an answer."""
+
     def on_token(self, answer: OriginAnswer, token: bytes) -> None:
         """Take note of a token that came from the model server; the first is the head."""
 
@@ -118,6 +123,37 @@ class OriginObserver:
         """Take note that an answer is over, after the last of its streams."""
 
 
+class Observers(OriginObserver):
+    """Tells several.
+
+    Args:
+        observers: Whom, in this order.
+    """
+
+    def __init__(self, *observers: OriginObserver) -> None:
+        self._observers = observers
+
+    def on_begin(self, stream: OriginStream) -> None:
+        """See `OriginObserver`."""
+        for observer in self._observers:
+            observer.on_begin(stream)
+
+    def on_token(self, answer: OriginAnswer, token: bytes) -> None:
+        """See `OriginObserver`."""
+        for observer in self._observers:
+            observer.on_token(answer, token)
+
+    def on_end(self, stream: OriginStream) -> None:
+        """See `OriginObserver`."""
+        for observer in self._observers:
+            observer.on_end(stream)
+
+    def on_over(self, answer: OriginAnswer) -> None:
+        """See `OriginObserver`."""
+        for observer in self._observers:
+            observer.on_over(answer)
+
+
 class Origin:
     """Answer the requests of edges.
 
@@ -126,6 +162,9 @@ class Origin:
         keep: Seconds that an answer without a reader is kept.
         max_answers: Answers at once, with those that are kept.
         observer: Is told what becomes of answers.
+
+    Attributes:
+        refused: How often an answer was refused because there were `max_answers`.
     """
 
     server: UdpServer
@@ -144,6 +183,7 @@ class Origin:
         self._observer = OriginObserver() if observer is None else observer
         self._answers: dict[bytes, OriginAnswer] = {}
         self._readers: dict[tuple[ServerSession, int], OriginStream] = {}
+        self.refused = 0
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -152,6 +192,11 @@ class Origin:
     def streams(self) -> list[OriginStream]:
         """The streams that are open."""
         return list(self._readers.values())
+
+    @property
+    def answers(self) -> int:
+        """How many answers there are, with those that are kept."""
+        return len(self._answers)
 
     def on_event(self, session: ServerSession, event: ServerEvent) -> None:
         """Take an event of a session."""
@@ -181,15 +226,6 @@ class Origin:
         with suppress(TimeoutError):  # they are told so, if they are there
             await asyncio.wait_for(self._empty.wait(), LAST_WORDS)
 
-    async def watch(self, metrics: telemetry.SessionMetrics) -> None:
-        """Keep the metrics up to date that no event reports, for ever."""
-        malformed = 0
-        while True:
-            metrics.sessions.set(len(self.server.endpoint.sessions))
-            metrics.malformed_datagrams.inc(self.server.malformed - malformed)
-            malformed = self.server.malformed
-            await asyncio.sleep(SAMPLE_INTERVAL)
-
     def _take(self, session: ServerSession, event: StreamRequested) -> None:
         try:
             ask = decode_ask(event.request)
@@ -201,6 +237,7 @@ class Origin:
         if answer is None and ask.HasField("resume"):
             self._refuse(session, event.stream_id, Outcome.GONE, "the origin relay does not have this answer any more")
             return
+        is_resumed = answer is not None
         if answer is None:
             answer = self._begin(ask)
         if not answer.log.first <= following <= answer.log.end:
@@ -208,7 +245,7 @@ class Origin:
                 session, event.stream_id, Outcome.GONE, f"token {following} of this answer is not kept any more"
             )
             return
-        self._attach(OriginStream(session, event.stream_id, ask.answer_id, answer, following))
+        self._attach(OriginStream(session, event.stream_id, ask.answer_id, answer, following, event.scheme, is_resumed))
 
     def _begin(self, ask: Ask) -> OriginAnswer:
         """Ask the model server, or say why not."""
@@ -222,6 +259,7 @@ class Origin:
         if self._draining:
             call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay is shutting down", send)
         elif len(self._answers) >= self._max_answers:
+            self.refused += 1
             message = f"the origin relay has {self._max_answers} answers, which is its limit; try again later"
             call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, message, send)
         else:
@@ -249,6 +287,7 @@ class Origin:
         before = [other for other in self._readers.values() if other.answer is reader.answer]
         reader.wake = partial(self._give, reader)
         self._readers[reader.session, reader.stream_id] = reader
+        self._observer.on_begin(reader)
         self._empty.clear()
         self._give(reader)
         for other in before:

@@ -13,14 +13,15 @@ from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import Tally
 from eloquent.relay.carriers.listener import WebSocketListener
 from eloquent.relay.exchange import MAX_HEAD
-from eloquent.relay.fallback import CarrierName, FallbackUplink
+from eloquent.relay.fallback import FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.journal import Journal
-from eloquent.relay.origin import Origin
+from eloquent.relay.origin import Observers, Origin
+from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.sealed import udp
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import EdgeSettings, OriginSettings
-from eloquent.relay.uplink import Uplink
+from eloquent.relay.uplink import CarrierName, Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
 HELD_REQUESTS = 8  # of the longest requests: what an edge, and an origin, hold of those that are not answered yet
@@ -47,9 +48,11 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
         ConfigurationError: An address cannot be listened on.
     """
     metrics = telemetry.SessionMetrics()
+    accounts = ModelAccounts(telemetry.ModelMetrics(), time=asyncio.get_running_loop().time)
     upstream = HttpUpstream(settings.upstream, silence=settings.silence, max_held=HELD_REQUESTS * settings.max_request)
     journal = None if settings.journal is None else Journal(settings.journal)
-    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers, observer=journal)
+    observer = accounts if journal is None else Observers(accounts, journal)
+    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
     listener = listen_on(settings.listen, socket.SOCK_DGRAM)
     where = listener.getsockname()[:2]
     listener.close()
@@ -69,7 +72,8 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     if settings.metrics:
         telemetry.serve(settings.metrics)
     _log.info("edges are awaited at %s, the model server is asked at %s", format_address(where), settings.upstream)
-    watching = asyncio.create_task(origin.watch(metrics))
+    watch = OriginWatch(origin, upstream, accounts, sessions=metrics, paths=telemetry.PathMetrics())
+    watching = asyncio.create_task(watch.watch())
     process.announce_ready()
     await stop.wait()
     await origin.drain(settings.grace)
@@ -88,18 +92,22 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     Raises:
         ConfigurationError: An address cannot be listened on, or there is no way to the origin relay.
     """
-    metrics = telemetry.EdgeMetrics()
+    metrics = telemetry.UplinkMetrics()
     listener = listen_on(settings.listen)
     try:
         uplink = await _connect(settings, metrics)
     except OSError as error:
         raise ConfigurationError(f"no way to the origin relay at {settings.origin}: {reason_of(error)}") from error
+    clients = telemetry.FrontMetrics()
+    for carrier in CarrierName:
+        clients.gaps(settings.scheme, carrier)  # so that "no stall" is 0 and not nothing
     front = HttpFront(
         uplink,
         scheme_of=lambda _: settings.scheme,
         keep_alive=settings.keep_alive or None,
         max_request=settings.max_request,
         max_held=HELD_REQUESTS * settings.max_request,
+        metrics=clients,
     )
     await front.open(listener)
     if settings.metrics:
@@ -113,7 +121,7 @@ async def serve_edge(settings: EdgeSettings, stop: asyncio.Event) -> None:
     await uplink.wait_closed()
 
 
-async def _connect(settings: EdgeSettings, metrics: telemetry.EdgeMetrics) -> Uplink | FallbackUplink:
+async def _connect(settings: EdgeSettings, metrics: telemetry.UplinkMetrics) -> Uplink | FallbackUplink:
     """Open the way to the origin relay.
 
     Raises:

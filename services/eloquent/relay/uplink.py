@@ -7,6 +7,7 @@ stream is paused, which slows the model down as a direct connection would.
 import asyncio
 import logging
 from collections import deque
+from enum import StrEnum
 from typing import Protocol, Self
 
 from eloquent import schemes, telemetry
@@ -21,6 +22,7 @@ from eloquent.protocol.session import (
     Tally,
 )
 from eloquent.relay.carriers import websocket
+from eloquent.relay.driver_counts import DriverCounts
 from eloquent.relay.sealed import udp
 
 PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
@@ -29,6 +31,13 @@ HELLO_TIMEOUT = 2.0  # seconds without a sign of life after which that is report
 SAMPLE_INTERVAL = 0.5  # seconds between two samples of the gauges
 
 _log = logging.getLogger(__name__)
+
+
+class CarrierName(StrEnum):
+    """What brings datagrams to the origin relay."""
+
+    UDP = "udp"
+    TCP = "tcp"
 
 
 class RelayedAnswer:
@@ -45,6 +54,11 @@ class RelayedAnswer:
         self._paused = False
         self._waiting: deque[StreamToken | StreamEnded | StreamFailed] = deque()
         self._news = asyncio.Event()
+
+    @property
+    def carrier(self) -> CarrierName:
+        """What brings it."""
+        return self._uplink.carrier
 
     async def next(self) -> StreamToken | StreamEnded | StreamFailed:
         """Wait for the next token, or for the end of the stream."""
@@ -90,15 +104,20 @@ class Way(Protocol):
 
 
 class Uplink:
-    """The way to the origin relay by one carrier; `connect` and `connect_over_tcp` make it."""
+    """The way to the origin relay by one carrier; `connect` and `connect_over_tcp` make it.
+
+    Attributes:
+        carrier: What that is.
+    """
 
     _client: UdpClient
+    _counts: DriverCounts
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, carrier: CarrierName) -> None:
+        self.carrier = carrier
         self._where = where
         self._answers: dict[int, RelayedAnswer] = {}
         self._awaited_since = asyncio.get_running_loop().time()  # meaningful while something is awaited
-        self._counted = 0  # of the malformed datagrams
 
     @classmethod
     async def connect(cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes | None = None) -> Self:
@@ -112,12 +131,13 @@ class Uplink:
         Raises:
             OSError: There is no way to that address.
         """
-        uplink = cls(format_address(address))
+        uplink = cls(format_address(address), CarrierName.UDP)
         tally = Tally(sent=metrics.sent, received=metrics.received)
         if key is None:
             uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
         else:
             uplink._client = await udp.connect(address, schemes.get, uplink._on_event, key=key, tally=tally)
+        uplink._counts = DriverCounts(uplink._client, metrics)
         uplink.say_hello()
         return uplink
 
@@ -130,9 +150,10 @@ class Uplink:
             metrics: What is counted.
             key: 32 bytes, shared with it.
         """
-        uplink = cls(url)
+        uplink = cls(url, CarrierName.TCP)
         tally = Tally(sent=metrics.sent, received=metrics.received)
         uplink._client = websocket.connect(url, uplink._on_event, key=key, tally=tally)
+        uplink._counts = DriverCounts(uplink._client, metrics)
         uplink.say_hello()
         return uplink
 
@@ -157,23 +178,25 @@ class Uplink:
             return 0.0
         return now - max(self._awaited_since, self.heard_at or 0.0)
 
-    def count_malformed(self, metrics: telemetry.SessionMetrics) -> None:
-        """Count the datagrams that were dropped because they could not be decoded."""
-        metrics.malformed_datagrams.inc(self._client.malformed - self._counted)
-        self._counted = self._client.malformed
+    def show(self, metrics: telemetry.UplinkMetrics) -> None:
+        """Bring the metrics of the path up to date."""
+        self._counts.look()
+        if (rtt := self._client.endpoint.rtt) is not None:
+            metrics.path_rtt.set(rtt)
+        metrics.path_silence.set(self.silence(asyncio.get_running_loop().time()))
 
     def say_hello(self) -> None:
         """Ask for a sign of life, if there was none yet."""
         self._client.say_hello()
 
-    async def watch(self, metrics: telemetry.SessionMetrics) -> None:
+    async def watch(self, metrics: telemetry.UplinkMetrics) -> None:
         """Report an origin relay that does not answer, and keep the metrics up to date that no event reports, for ever."""
         began, reported, sessions = asyncio.get_running_loop().time(), False, 0
         while True:
             self.say_hello()
             metrics.sessions.inc(self.sessions - sessions)  # a process may have more than one uplink
             sessions = self.sessions
-            self.count_malformed(metrics)
+            self.show(metrics)
             waited = asyncio.get_running_loop().time() - began
             if self.heard_at is None and waited >= HELLO_TIMEOUT and not reported:
                 reported = True

@@ -11,6 +11,7 @@ from eloquent.relay.sealed.association import Association
 from eloquent.relay.sealed.noise import Initiator, Psk, Responder, TransportKeys
 from eloquent.relay.sealed.packets import ACCEPT, INITIATION, PROLOGUE, Accept, Initiation, Status, Type
 from eloquent.relay.sealed.padding import DEFAULT_PADDING
+from eloquent.relay.sealed.transport import EPOCH_SIZE, EPOCH_TIME
 
 PSK = Psk(bytes(range(32)), prologue=PROLOGUE)
 CLIENT_INDEX, SERVER_INDEX = bytes.fromhex("01020304"), bytes.fromhex("05060708")
@@ -102,3 +103,27 @@ def test_what_somebody_with_the_key_seals_wrongly_is_his_fault_and_counts_as_com
         server.open(wrong)
     with pytest.raises(Dropped, match="replayed"):
         server.open(wrong)
+
+
+def test_what_did_not_come_is_seen_by_the_numbers() -> None:
+    """The first and the third of five are lost, the fourth comes late; one that is repeated is none of them."""
+    account = SealAccount()
+    client, server = sides(account)
+    sealed = [client.seal_control(Type.PING, now=0.0) for _ in range(5)]
+    server.open(sealed[1])
+    assert (account.expected, account.opened) == (2, 1)
+    server.open(sealed[4])
+    assert (account.expected, account.opened) == (5, 2)
+    server.open(sealed[3])
+    with pytest.raises(Dropped):
+        server.open(sealed[3])
+    assert (account.expected, account.opened) == (5, 3)
+
+
+def test_numbers_that_an_epoch_leaves_out_are_no_losses() -> None:
+    account = SealAccount()
+    client, server = sides(account)
+    for now in (0.0, 1.0, EPOCH_TIME, EPOCH_TIME + 1.0, 2 * EPOCH_TIME, 2 * EPOCH_TIME + 1.0):
+        server.open(client.seal_control(Type.PING, now=now))
+    assert server.highest > 2 * EPOCH_SIZE
+    assert (account.expected, account.opened) == (6, 6)

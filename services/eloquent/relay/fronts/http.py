@@ -17,12 +17,15 @@ import socket
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from eloquent import telemetry
 from eloquent.api.v1.exchange_pb2 import HttpField, HttpHead, HttpRequest, Outcome
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.answers import EdgeAnswer
 from eloquent.relay.exchange import ANSWER_ID_SIZE, MAX_HEAD, decode_head, passed_on
+from eloquent.relay.front_accounts import ClientAccount, FrontAccounts
 from eloquent.relay.uplink import Way
 
 KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comment
@@ -63,6 +66,7 @@ class HttpFront:
         keep_alive: Seconds of silence after which an event stream gets a comment; None for never.
         max_request: Bytes of a request's content.
         max_held: Bytes of the requests that are not answered yet.
+        metrics: What is counted of answers; None for where nobody asks.
     """
 
     def __init__(
@@ -73,9 +77,13 @@ class HttpFront:
         keep_alive: float | None = KEEP_ALIVE,
         max_request: int,
         max_held: int,
+        metrics: telemetry.FrontMetrics | None = None,
     ) -> None:
         self._uplink = uplink
         self._held = ByteBudget(max_held)
+        metrics = telemetry.FrontMetrics(CollectorRegistry()) if metrics is None else metrics
+        self._accounts = FrontAccounts(metrics, time=asyncio.get_running_loop().time)
+        metrics.held_requests.set_function(lambda: self._held.held)
         self._scheme_of = scheme_of
         self._keep_alive = keep_alive
         self._max_request = max_request
@@ -98,20 +106,24 @@ class HttpFront:
         if self._draining:
             return _Refusal(503, "the edge relay is shutting down", retry=True).response
         try:
-            answer = EdgeAnswer(self._uplink, self._scheme_of(request.headers))
+            scheme = self._scheme_of(request.headers)
         except ConfigurationError as error:
             return _Refusal(400, str(error)).response
+        answer, account = EdgeAnswer(self._uplink, scheme), self._accounts.begin(scheme)
         last = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
         try:
             if last is None:
                 head, first = await self._ask(request, answer), None
             else:
                 head, first = await self._go_on(answer, bytes.fromhex(last[1]), int(last[2]) + 1)
-            return await self._pass_on(request, answer, head, first)
+                answer.resumptions += 1
+            return await self._pass_on(request, answer, account, head, first)
         except _Refusal as refusal:
+            account.outcome = "refused"
             return refusal.response
         finally:
             answer.cancel()
+            self._accounts.end(account, resumptions=answer.resumptions)
 
     async def _ask(self, request: web.BaseRequest, answer: EdgeAnswer) -> HttpHead:
         """Carry a request to the origin relay, and return the head of the answer.
@@ -160,25 +172,35 @@ class HttpFront:
         return HttpHead(status=200, fields=[kind], is_event_stream=True), first
 
     async def _pass_on(
-        self, request: web.BaseRequest, answer: EdgeAnswer, head: HttpHead, first: bytes | Outcome | None
+        self,
+        request: web.BaseRequest,
+        answer: EdgeAnswer,
+        account: ClientAccount,
+        head: HttpHead,
+        first: bytes | Outcome | None,
     ) -> web.StreamResponse:
         """Write an answer to its client.
 
         Args:
             request: The client's.
             answer: The answer.
+            account: Where it is counted.
             head: Its head.
             first: What comes first, if that is known already.
         """
         response = _make_response(head)
         await response.prepare(request)
         if head.is_event_stream:
-            outcome = await self._events(response, answer, first, with_ids=first is not None or _wants_ids(request))
+            account.is_event_stream = True
+            with_ids = first is not None or _wants_ids(request)
+            outcome = await self._events(response, answer, account, first, with_ids=with_ids)
         else:
             outcome = await self._pieces(response, answer)
         if outcome.kind == Outcome.COMPLETE:
             await response.write_eof()
+            account.outcome = "ok"
         else:
+            account.outcome = "broken"
             _log.warning("an answer was cut: %s", outcome.message)
             if head.is_event_stream:
                 await response.write(_error_event(outcome))
@@ -187,13 +209,20 @@ class HttpFront:
         return response
 
     async def _events(
-        self, response: web.StreamResponse, answer: EdgeAnswer, event: bytes | Outcome | None, *, with_ids: bool
+        self,
+        response: web.StreamResponse,
+        answer: EdgeAnswer,
+        account: ClientAccount,
+        event: bytes | Outcome | None,
+        *,
+        with_ids: bool,
     ) -> Outcome:
         """Write events as they come, and return how the stream ended."""
         while not isinstance(event, Outcome):
             if event is not None:
                 number = answer.position - 1
                 events = [event, *answer.take_ready()]
+                account.take(events, answer.carrier)
                 if with_ids:
                     events = [_with_id(data, f"{answer.id.hex()}.{at}") for at, data in enumerate(events, number)]
                 await response.write(b"".join(events))
@@ -201,6 +230,7 @@ class HttpFront:
                 async with asyncio.timeout(self._keep_alive):
                     event = await answer.next()
             except TimeoutError:
+                self._accounts.metrics.comments.inc()
                 await response.write(_COMMENT)
                 event = None
         return event

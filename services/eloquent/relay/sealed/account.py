@@ -20,7 +20,7 @@ class Dropped(RemoteProtocolError):
 
 @dataclass(slots=True)
 class SealAccount:
-    """Bytes of UDP payload that a sealed endpoint has sent, by what they were for, and what it dropped.
+    """Bytes of UDP payload that a sealed endpoint has sent, by what they were for, and what came or was dropped.
 
     Attributes:
         content: Of the sessions' datagrams, as they would go unsealed.
@@ -30,7 +30,10 @@ class SealAccount:
         handshake: Of handshakes.
         held_back: Of all these, what was not sent, because a path that was not validated had its three times already.
         datagrams: How many datagrams were sent, of all kinds.
+        opened: How many came and were opened.
+        expected: How many the peers have sent, by their numbers, up to the newest that came of each.
         dropped: How many came and were not taken, by cause.
+        refused: How many handshakes met a limit, by what it is of.
     """
 
     content: int = 0
@@ -40,7 +43,10 @@ class SealAccount:
     handshake: int = 0
     held_back: int = 0
     datagrams: int = 0
+    opened: int = 0
+    expected: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def wire(self) -> int:

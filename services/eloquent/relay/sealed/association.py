@@ -83,7 +83,13 @@ class Association:
             Dropped: It is forged, damaged, repeated or too old; nothing has changed.
             MalformedPacket: The peer sealed what it never should; the packet number counts as used.
         """
+        highest = self._opener.highest
         number, kind, content = self._opener.open(datagram)
+        self._account.opened += 1
+        if (
+            number > highest
+        ):  # whose epoch, if it is a new one, may have begun before the numbers of the last were used up
+            self._account.expected += min(number - highest, number % EPOCH_SIZE + 1)
         return number, kind, restore(content, self.serial) if kind == Type.DATAGRAM else content
 
     def seal_datagram(self, datagram: bytes, *, now: float) -> bytes:

@@ -105,6 +105,11 @@ class SealedClient:
         return self._inside.closed
 
     @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
+        return self._inside.rtt
+
+    @property
     def sessions(self) -> int:
         """How many sessions are open."""
         return self._inside.sessions

@@ -137,6 +137,16 @@ class SealedServer:
         return self._inside.sessions
 
     @property
+    def refused(self) -> Counter[str]:
+        """How often no session or association began because of a limit, by what it is of."""
+        return self._inside.refused + self.account.refused
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests that are not whole yet."""
+        return self._inside.held
+
+    @property
     def associations(self) -> int:
         """How many associations there are, half open ones included."""
         return len(self._peers)
@@ -239,6 +249,7 @@ class SealedServer:
             status = Status.STANDS
         elif self._is_full(source):
             status = Status.FULL
+            self.account.refused["associations"] += 1
         elif self._half_open >= self._limits.half_open:
             raise Dropped("too many half-open associations")
         accept = Accept(status)

@@ -59,13 +59,22 @@ class HttpUpstream:
         base: Its address, such as http://127.0.0.1:8000; a path there comes before the client's.
         silence: Seconds without anything from the model after which an answer is given up; None for never.
         max_held: Bytes of requests that the server has not taken, beyond which no more are asked.
+
+    Attributes:
+        refused: How often a request was refused for that.
     """
 
     def __init__(self, base: str, *, silence: float | None = None, max_held: int = 1 << 28) -> None:
         self._base = base.rstrip("/")
+        self.refused = 0
         self._held = ByteBudget(max_held)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
         self._client: aiohttp.ClientSession | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests that the server has not taken."""
+        return self._held.held
 
     async def open(self) -> None:
         """Get ready to ask."""
@@ -89,6 +98,7 @@ class HttpUpstream:
         kept = [(field.name, field.value.decode("latin-1")) for field in passed_on(_raw(request), without=_OURS)]
         size = len(request.body)
         if not self._held.take(size):
+            self.refused += 1
             return await refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", send)
         try:
             response = await self._client.request(
