@@ -27,9 +27,9 @@ FOLDER = Path(__file__).parent / "grafana" / "dashboards"
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 COLOURS = {"good": "green", "warning": "yellow", "bad": "red"}
 HEIGHT = 8  # rows of Grafana's grid
-# Where the values of a variable are found: a metric that every run has.
+# Where the values of a variable are found, beside the jobs: a metric that every run, or every relay, has.
 SOURCES = {
-    "job": "label_values(eloquent_run_info, job)",
+    "instance": 'label_values(eloquent_sessions{job=~"$job"}, instance)',
     "scenario": 'label_values(eloquent_run_info{job=~"$job"}, scenario)',
     "client": 'label_values(eloquent_link_probes_total{job=~"$job",scenario=~"$scenario"}, client)',
     "scheme": 'label_values(eloquent_rendered_tokens_total{job=~"$job",scenario=~"$scenario"}, scheme)',
@@ -40,7 +40,7 @@ def dashboards() -> Iterator[tuple[str, str]]:
     """Yield the name of each file and its text."""
     for dashboard in DASHBOARDS:
         text = json.dumps(_dashboard(dashboard).build(), cls=JSONEncoder, indent=1, sort_keys=True)
-        yield f"{dashboard.title.lower()}.json", f"{text}\n"
+        yield f"{dashboard.title.lower().replace(' ', '-')}.json", f"{text}\n"
 
 
 def _dashboard(dashboard: Dashboard) -> build.Dashboard:
@@ -64,19 +64,21 @@ def _dashboard(dashboard: Dashboard) -> build.Dashboard:
         )
         .with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
-    for name in ("job", *(name for name in SOURCES if name in dashboard.variables)):
-        built.with_variable(_variable(name))
+    built.with_variable(_variable("job", f"label_values({dashboard.presence}, job)"))
+    for name, source in SOURCES.items():
+        if name in dashboard.variables:
+            built.with_variable(_variable(name, source))
     for number, panel in enumerate(dashboard.panels, 1):
         built.with_panel(_panel(panel).id(number))
     return built
 
 
-def _variable(name: str) -> build.QueryVariable:
+def _variable(name: str, source: str) -> build.QueryVariable:
     return (
         build.QueryVariable(name)
         .label(name.title())
         .datasource(DATASOURCE)
-        .query(SOURCES[name])
+        .query(source)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.NATURAL_ASC)
         .multi(True)

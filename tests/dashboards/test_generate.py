@@ -33,7 +33,7 @@ def test_the_committed_dashboards_are_fresh(generate, tmp_path):
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.title)
 def test_grafana_gets_every_panel_and_every_query(dashboard):
-    made = json.loads((GRAFANA / "dashboards" / f"{dashboard.title.lower()}.json").read_text())
+    made = json.loads((GRAFANA / "dashboards" / f"{dashboard.title.lower().replace(' ', '-')}.json").read_text())
     assert (made["uid"], made["description"]) == (dashboard.uid, dashboard.description)
     assert [(panel["title"], panel["description"]) for panel in made["panels"]] == [
         (panel.title, panel.description) for panel in dashboard.panels

@@ -13,7 +13,19 @@ from eloquent import telemetry
 from eloquent.watch.panels import DASHBOARDS
 
 PROMETHEUS = Path(__file__).parents[2] / "dashboards" / "prometheus"
-ALERTS = {"StallRatioHigh", "LoadLagHigh", "LinkSelfTestLost", "RelayBacklogHigh", "TargetDown"}
+ALERTS = {
+    "alerts.yml": {"StallRatioHigh", "LoadLagHigh", "LinkSelfTestLost", "RelayBacklogHigh", "TargetDown"},
+    "production.yml": {
+        "ClientsStall",
+        "ModelSlow",
+        "ModelFails",
+        "OriginLost",
+        "EdgeOverTcp",
+        "HandshakesRefused",
+        "RelayAtItsLimit",
+        "RelayDown",
+    },
+}
 
 
 def promtool(*words: object) -> subprocess.CompletedProcess[str]:
@@ -26,7 +38,7 @@ def rules_of(name: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-@pytest.mark.parametrize("name", ["recording.yml", "alerts.yml"])
+@pytest.mark.parametrize("name", ["recording.yml", *ALERTS])
 @pytest.mark.parametrize(("verb", "folder"), [("check", "rules"), ("test", "tests")])
 def test_promtool_agrees(needs_promtool: None, verb, folder, name):
     done = promtool(verb, "rules", PROMETHEUS / folder / name)
@@ -34,19 +46,21 @@ def test_promtool_agrees(needs_promtool: None, verb, folder, name):
     assert "SUCCESS" in done.stdout
 
 
-def test_each_alert_is_shown_firing_and_resolved():
+@pytest.mark.parametrize("file", ALERTS)
+def test_each_alert_is_shown_firing_and_resolved(file):
     """For each, its last look with an alert is followed by one without."""
     looks: dict[str, list[bool]] = {}
-    for test in yaml.safe_load((PROMETHEUS / "tests" / "alerts.yml").read_text())["tests"]:
+    for test in yaml.safe_load((PROMETHEUS / "tests" / file).read_text())["tests"]:
         for look in test["alert_rule_test"]:
             looks.setdefault(look["alertname"], []).append("exp_alerts" in look)
-    assert set(looks) == ALERTS == {rule["alert"] for rule in rules_of("alerts.yml")}
+    assert set(looks) == ALERTS[file] == {rule["alert"] for rule in rules_of(file)}
     for name, fired in looks.items():
         assert fired[:3] == [False, True, False], name
 
 
-def test_every_alert_says_what_to_do():
-    for rule in rules_of("alerts.yml"):
+@pytest.mark.parametrize("file", ALERTS)
+def test_every_alert_says_what_to_do(file):
+    for rule in rules_of(file):
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert {"summary", "description"} == set(rule["annotations"])
 
@@ -60,8 +74,8 @@ def test_the_rules_use_metrics_that_exist():
     ]
     names = {family.name for family in families} | {f"{family.name}_total" for family in families}
     names |= {f"{family.name}_bucket" for family in families}
-    text = " ".join(rule["expr"] for name in ("recording.yml", "alerts.yml") for rule in rules_of(name))
-    used = set(re.findall(r"(?<!:)\beloquent_[a-z_]+\b(?=[\[)])", text))
+    text = " ".join(rule["expr"] for name in ("recording.yml", *ALERTS) for rule in rules_of(name))
+    used = set(re.findall(r"(?<!:)\beloquent_[a-z_]+\b(?=[\[{)])", text))
     assert len(used) > 8
     assert used <= names
 

@@ -17,7 +17,7 @@ import pytest
 
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory
-from eloquent.watch.panels import DASHBOARDS
+from eloquent.watch.panels import TESTBED
 
 pytestmark = pytest.mark.lab
 
@@ -182,7 +182,7 @@ def test_a_ride_is_seen_in_prometheus_within_five_seconds(chatting, ride):
     assert stalled(terminus + 4, terminus + 8) < 0.5 * at_worst  # TCP may have backed off for seconds
 
 
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.title)
+@pytest.mark.parametrize("dashboard", TESTBED, ids=lambda dashboard: dashboard.title)
 def test_every_query_of_every_panel_has_data_that_makes_sense_under_load(chatting, ride, check_panels, dashboard):
     check_panels(chatting, dashboard, at=ride.when("reaches the terminus") + 4)
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
-from eloquent.watch.panels import DASHBOARDS, Query, queries
+from eloquent.watch.panels import DASHBOARDS, PRODUCTION, TESTBED, Query, queries
 
 FOREIGN = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "eloquent_connected_switches"}
 FOREIGN |= {
@@ -26,9 +26,11 @@ def exported() -> set[str]:
     return names
 
 
-def test_there_are_four_dashboards():
-    assert [dashboard.title for dashboard in DASHBOARDS] == ["Stalls", "Network", "Relays", "Load"]
-    assert len({dashboard.uid for dashboard in DASHBOARDS}) == 4
+def test_there_are_four_dashboards_of_a_testbed_and_one_of_relays_in_production():
+    titles = ["Stalls", "Network", "Relays", "Load", "Relays in production"]
+    assert [dashboard.title for dashboard in DASHBOARDS] == titles
+    assert (*TESTBED, PRODUCTION) == DASHBOARDS
+    assert len({dashboard.uid for dashboard in DASHBOARDS}) == 5
 
 
 def test_every_metric_exists():
@@ -72,9 +74,9 @@ def test_a_dashboard_has_the_variables_that_its_queries_have():
 def test_filled_in_nothing_is_left_open():
     found = list(queries(client="c1|c2", scheme="grpc", scenario="paper-default", window="45s"))
     assert len(found) == sum(len(panel.queries) for dashboard in DASHBOARDS for panel in dashboard.panels)
-    for *_, expr in found:
+    for dashboard, *_, expr in found:
         assert "$" not in expr
-        assert 'scenario=~"paper-default"' in expr
+        assert ('scenario=~"paper-default"' if dashboard in TESTBED else 'instance=~".+"') in expr
     assert any('client=~"c1|c2"' in expr and "[45s]" in expr for *_, expr in found)
 
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.watch.board.app import STATIC, make_app
-from eloquent.watch.panels import DASHBOARDS
+from eloquent.watch.panels import TESTBED
 from eloquent.watch.prometheus import Prometheus
 
 QUESTION = {"client": "c1", "schemes": ["grpc", "sse"], "words": "Tell me a story.", "seconds": 2}
@@ -100,12 +100,12 @@ def test_the_chart_library_has_its_licence_and_its_version():
 
 def test_the_definitions_are_those_of_grafana(board):
     found = board.get("/api/panels").json()["dashboards"]
-    assert [one["uid"] for one in found] == [one.uid for one in DASHBOARDS]
-    for one, dashboard in zip(found, DASHBOARDS, strict=True):
+    assert [one["uid"] for one in found] == [one.uid for one in TESTBED]
+    for one, dashboard in zip(found, TESTBED, strict=True):
         assert [panel["title"] for panel in one["panels"]] == [panel.title for panel in dashboard.panels]
 
 
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.title)
+@pytest.mark.parametrize("dashboard", TESTBED, ids=lambda dashboard: dashboard.title)
 def test_every_panel_is_answered_whether_there_is_data_or_not(board, dashboard):
     answer = board.get("/api/values", params={"dashboard": dashboard.uid})
     assert answer.status_code == 200, answer.text
@@ -134,7 +134,7 @@ def test_without_prometheus_the_run_is_told_and_a_chat_goes_on(open_board):
     assert (run.json()["alerts"], run.json()["seen"], run.json()["load"]) == ([], [], False)
     *_, last = events(board.post("/api/ask", json={**QUESTION, "schemes": ["grpc"]}))
     assert (last["event"], last["outcome"]) == ("ended", "ok")
-    assert board.get("/api/values", params={"dashboard": DASHBOARDS[0].uid}).status_code == 502
+    assert board.get("/api/values", params={"dashboard": TESTBED[0].uid}).status_code == 502
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from starlette.datastructures import QueryParams
 
 from eloquent.errors import ConfigurationError
 from eloquent.watch.board.selection import POINTS, SPANS, WINDOWS, Selection
-from eloquent.watch.panels import DASHBOARDS, STALLS
+from eloquent.watch.panels import STALLS, TESTBED
 
 CLIENTS = ("c1", "c2", "c10")
 
@@ -38,7 +38,7 @@ def test_a_chart_has_no_more_points_than_it_can_show(span):
     assert selection.span / selection.step <= POINTS
 
 
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.title)
+@pytest.mark.parametrize("dashboard", TESTBED, ids=lambda dashboard: dashboard.title)
 @pytest.mark.parametrize("window", WINDOWS)
 def test_every_query_of_every_panel_is_filled_in(dashboard, window):
     selection = parse(f"dashboard={dashboard.uid}&client=c2&scheme=grpc&window={window}")

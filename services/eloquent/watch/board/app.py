@@ -29,7 +29,7 @@ from eloquent.watch.board.selection import SPANS, WINDOWS, Selection
 from eloquent.watch.board.values import read_values
 from eloquent.watch.facts import RunFacts
 from eloquent.watch.naming import describe_scheme, scheme_place
-from eloquent.watch.panels import DASHBOARDS
+from eloquent.watch.panels import TESTBED
 from eloquent.watch.prometheus import Prometheus, PrometheusError
 
 STATIC = Path(__file__).with_name("static")
@@ -97,7 +97,7 @@ class _Board:
 
     async def panels(self, _: Request) -> Response:
         """Return the definitions, as they are."""
-        dashboards = [asdict(dashboard) for dashboard in DASHBOARDS]
+        dashboards = [asdict(dashboard) for dashboard in TESTBED]
         return JSONResponse({"dashboards": dashboards, "windows": WINDOWS, "spans": list(SPANS)})
 
     async def values(self, request: Request) -> Response:

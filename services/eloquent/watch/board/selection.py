@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 
 from eloquent import schemes
 from eloquent.errors import ConfigurationError
-from eloquent.watch.panels import ANYTHING, DASHBOARDS, Dashboard, Panel, Query
+from eloquent.watch.panels import ANYTHING, TESTBED, Dashboard, Panel, Query
 
 WINDOWS = ("30s", "1m", "2m", "5m")
 SPANS = {"5m": 300.0, "15m": 900.0, "1h": 3600.0, "6h": 21600.0}  # seconds
@@ -53,7 +53,7 @@ class Selection:
         Raises:
             ConfigurationError: It asks for something that is not in a closed set.
         """
-        dashboard = _one_of("dashboard", words.get("dashboard", ""), {one.uid: one for one in DASHBOARDS})
+        dashboard = _one_of("dashboard", words.get("dashboard", ""), {one.uid: one for one in TESTBED})
         places = {str(place): place for place in range(len(dashboard.panels))}
         chosen = [_one_of("panel", text, places) for text in words.getlist("panel")] or places.values()
         return cls(

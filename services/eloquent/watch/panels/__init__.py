@@ -15,6 +15,7 @@ from eloquent.watch.panels.definition import (
 )
 from eloquent.watch.panels.load import LOAD
 from eloquent.watch.panels.network import NETWORK
+from eloquent.watch.panels.production import PRODUCTION
 from eloquent.watch.panels.relays import RELAYS
 from eloquent.watch.panels.stalls import STALLS
 
@@ -23,8 +24,10 @@ __all__ = [
     "DASHBOARDS",
     "LOAD",
     "NETWORK",
+    "PRODUCTION",
     "RELAYS",
     "STALLS",
+    "TESTBED",
     "WINDOW",
     "Dashboard",
     "Kind",
@@ -36,7 +39,8 @@ __all__ = [
     "queries",
 ]
 
-DASHBOARDS = (STALLS, NETWORK, RELAYS, LOAD)
+TESTBED = (STALLS, NETWORK, RELAYS, LOAD)  # what a testbed has data for
+DASHBOARDS = (*TESTBED, PRODUCTION)
 
 
 def queries(

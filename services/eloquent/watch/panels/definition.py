@@ -1,7 +1,7 @@
 """What a dashboard is made of. Frozen data: nothing of Grafana, nothing of a browser.
 
-Rules of this file: an expression is PromQL with the placeholders `$job`, `$scenario`, `$client` and `$scheme` (regular
-expressions) and `$window` (a duration); a legend is Prometheus's labels in double braces. Whoever shows a panel fills
+Rules of this file: an expression is PromQL with the placeholders `$job`, `$instance`, `$scenario`, `$client` and `$scheme`
+(regular expressions) and `$window` (a duration); a legend is Prometheus's labels in double braces. Whoever shows a panel fills
 them in, Grafana by its variables and all others by `Query.fill`.
 """
 
@@ -19,6 +19,7 @@ WINDOW = "30s"  # of rates, where nobody chooses another
 RUN = 'job=~"$job",scenario=~"$scenario"'  # the labels that every target of a run has
 LINK = f'{RUN},client=~"$client"'
 STREAM = f'{LINK},scheme=~"$scheme"'
+SITE = 'job=~"$job",instance=~"$instance"'  # the labels that Prometheus gives every target by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Query:
         scheme: str = ANYTHING,
         scenario: str = ANYTHING,
         job: str = ANYTHING,
+        instance: str = ANYTHING,
         window: str = WINDOW,
     ) -> str:
         """Return the expression for Prometheus.
@@ -55,9 +57,12 @@ class Query:
             scheme: Likewise, of the schemes.
             scenario: Likewise, of the scenarios.
             job: Likewise, of Prometheus's jobs.
+            instance: Likewise, of the addresses that Prometheus asks.
             window: Time over which rates are taken, as in `30s`.
         """
-        return Template(self.expr).substitute(client=client, scheme=scheme, scenario=scenario, job=job, window=window)
+        return Template(self.expr).substitute(
+            client=client, scheme=scheme, scenario=scenario, job=job, instance=instance, window=window
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +111,12 @@ class Dashboard:
         description: Who looks at it, and for what.
         panels: In the order of reading.
         variables: Which placeholders its expressions have, beside `$job` and `$window`.
+        presence: A metric that some process which it shows always has: by it the jobs are found.
     """
 
     uid: str
     title: str
     description: str
     panels: tuple[Panel, ...]
-    variables: tuple[Literal["client", "scheme", "scenario"], ...] = ("client", "scheme", "scenario")
+    variables: tuple[Literal["client", "scheme", "scenario", "instance"], ...] = ("client", "scheme", "scenario")
+    presence: str = "eloquent_run_info"
