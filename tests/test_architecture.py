@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "content": BASE | {"api"},
     "telemetry": BASE | {"addresses"},
     "process": BASE,
-    "relay": BASE | {"addresses", "api", "schemes", "protocol", "drivers", "qoe", "telemetry", "process"},
+    "relay": BASE
+    | {"addresses", "api", "calls", "schemes", "protocol", "drivers", "qoe", "telemetry", "process", "serving"},
     "serving": BASE | {"addresses", "congestion", "api", "calls"},
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},
@@ -65,6 +66,7 @@ MAY_IMPORT = {
         "telemetry",
         "records",
         "screen",
+        "relay",
     },
     "emulation": BASE
     | {

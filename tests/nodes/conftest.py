@@ -14,19 +14,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
-from eloquent.addresses import format_address
+from eloquent.addresses import format_address, listen_on
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.common.stream_record import StreamRecorder
-from eloquent.nodes.edge_relay.pair import PairEdge
-from eloquent.nodes.edge_relay.relay import EdgeRelay
-from eloquent.nodes.origin_relay.pair import PairOrigin
-from eloquent.nodes.origin_relay.relay import OriginRelay, StreamGauges
+from eloquent.nodes.edge_relay.relay import chat_front, connect, scheme_of_call
+from eloquent.nodes.origin_relay.accounts import StreamAccounts, StreamGauges
+from eloquent.nodes.origin_relay.relay import listen_in_plaintext, listen_sealed
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.model import Limits
 from eloquent.nodes.token_server.server import TokenServer
 from eloquent.protocol.session import Tally
 from eloquent.records.rows import RowWriter, StreamRow
+from eloquent.relay.fronts.grpc import GrpcFront
+from eloquent.relay.upstreams.grpc import GrpcUpstream
+from eloquent.relay.upstreams.http import HttpUpstream
 
 KEY = bytes(range(32))  # of the relay pair
 PATIENCE = 20.0  # seconds; only a test that fails waits so long
@@ -100,31 +102,39 @@ async def _server(*, limits=None, library=None, log=None, clients=(), http=False
         recorder.close()
 
 
+class LabOrigin:
+    """The origin relay of a lab as a test wants it: its address, its drain, and what it shows."""
+
+    def __init__(self, origin, accounts, gauges):
+        self.address = origin.server.address
+        self.drain = origin.drain
+        self.sample = lambda: accounts.sample(origin.streams)
+        self.show = lambda: gauges.show(self.sample())
+
+
 @asynccontextmanager
 async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(names.GENERATE,)):
     counts, edge_counts = Counts(), Counts()
     metrics, sessions = telemetry.OriginMetrics(counts.registry), telemetry.SessionMetrics(counts.registry)
+    edge_metrics = telemetry.EdgeMetrics(edge_counts.registry)
     recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
-    async with grpc.aio.insecure_channel(
-        f"127.0.0.1:{upstream_port}", options=[("grpc.use_local_subchannel_pool", 1)]
-    ) as upstream:
-        origin = OriginRelay(upstream, metrics, recorder, methods=methods, max_streams=max_streams)
-        tally = Tally(sent=sessions.sent, received=sessions.received)
-        server = await origin.open(("127.0.0.1", 0), tally=tally)
-        origin.address = server.address  # for tests that speak to it themselves
-        gauges = StreamGauges(metrics, recorder)
-        origin.show = lambda: gauges.show(origin.sample())
-        edge = EdgeRelay(server.address, telemetry.EdgeMetrics(edge_counts.registry))
-        await edge.open()
-        port = await edge.grpc_server.open("127.0.0.1:0")
-        try:
-            yield port, counts, edge_counts, origin
-        finally:
-            await edge.grpc_server.drain(1.0)
-            edge.close()
-            await origin.drain(1.0)
-            server.close()
-    recorder.close()
+    accounts = StreamAccounts(metrics, recorder)
+    upstream = GrpcUpstream(f"127.0.0.1:{upstream_port}", methods=methods)
+    await upstream.open()
+    tally = Tally(sent=sessions.sent, received=sessions.received)
+    origin = await listen_in_plaintext("127.0.0.1:0", upstream, accounts, max_answers=max_streams, tally=tally)
+    uplink = await connect(format_address(origin.server.address), edge_metrics)
+    front = GrpcFront(uplink, scheme_of=scheme_of_call, metrics=edge_metrics, max_calls=256)
+    port = await front.open("127.0.0.1:0")
+    try:
+        yield port, counts, edge_counts, LabOrigin(origin, accounts, StreamGauges(metrics, recorder))
+    finally:
+        await front.drain(1.0)
+        uplink.close()
+        await origin.drain(1.0)
+        origin.server.close()
+        await upstream.close()
+        recorder.close()
 
 
 @asynccontextmanager
@@ -132,15 +142,23 @@ async def _pair(model, *, log=None, clients=()):
     counts, edge_counts = Counts(), Counts()
     metrics = telemetry.OriginMetrics(counts.registry)
     recorder = StreamRecorder(metrics, clients, ("openai",), log=RowWriter(log, StreamRow) if log else None)
-    origin = PairOrigin(f"http://127.0.0.1:{model}", recorder)
-    server = await origin.open("127.0.0.1:0", key=KEY)
-    edge = await PairEdge.connect(format_address(server.address), telemetry.EdgeMetrics(edge_counts.registry), key=KEY)
+    accounts = StreamAccounts(metrics, recorder)
+    upstream = HttpUpstream(f"http://127.0.0.1:{model}")
+    await upstream.open()
+    origin = await listen_sealed("127.0.0.1:0", upstream, accounts, key=KEY)
+    address = format_address(origin.server.address)
+    uplink = await connect(address, telemetry.EdgeMetrics(edge_counts.registry), key=KEY)
+    front = chat_front(uplink)
+    listener = listen_on("127.0.0.1:0")
+    await front.open(listener)
     try:
-        yield await edge.open("127.0.0.1:0"), counts, origin
+        yield listener.getsockname()[1], counts, LabOrigin(origin, accounts, StreamGauges(metrics, recorder))
     finally:
-        await edge.drain(1.0)
+        await front.drain(1.0)
+        uplink.close()
         await origin.drain(1.0)
-        server.close()
+        origin.server.close()
+        await upstream.close()
         recorder.close()
 
 

@@ -159,7 +159,7 @@ async def relay_pair(
         registries = {"origin": CollectorRegistry(), "edge": CollectorRegistry()}
         accounts = ModelAccounts(telemetry.ModelMetrics(registries["origin"]), time=asyncio.get_running_loop().time)
         observers = (accounts,) if observer is None else (accounts, observer)
-        origin = Origin(upstream, keep=keep, max_answers=max_answers, observer=Observers(*observers))
+        origin = Origin(http=upstream, keep=keep, max_answers=max_answers, observer=Observers(*observers))
         origin.server = await UdpServer.bind(
             ("127.0.0.1", 0), schemes.get, origin.on_event, limits=limits_for(max_accepted)
         )

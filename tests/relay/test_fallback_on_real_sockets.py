@@ -49,7 +49,7 @@ async def sealed_pair(relaying: Any, handler: Any, *, is_down: bool = False) -> 
         upstream = HttpUpstream(await stack.enter_async_context(relaying.serving(handler)))
         await upstream.open()
         stack.push_async_callback(upstream.close)
-        origin = Origin(upstream)
+        origin = Origin(http=upstream)
         origin.server = await udp.bind(("127.0.0.1", 0), schemes.get, origin.on_event, key=KEY)
         websockets = WebSocketListener(origin.server, telemetry.ListenerMetrics(CollectorRegistry()))
         accepting = socket.create_server(("127.0.0.1", 0))

@@ -2,17 +2,21 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from eloquent import schemes
-from eloquent.api.v1.exchange_pb2 import HttpField, HttpRequest
-from eloquent.drivers.udp import UdpClient
+from eloquent.api.v1.exchange_pb2 import GrpcCall, HttpField, HttpRequest, Outcome
+from eloquent.drivers.udp import UdpClient, UdpServer
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.session import StreamEnded
-from eloquent.relay.exchange import decode_ask, encode_begin, encode_resume
+from eloquent.relay.exchange import decode_ask, decode_outcome, encode_begin, encode_resume
+from eloquent.relay.origin import Origin
+from eloquent.relay.upstreams.base import Send
 
 CHAT = "/v1/chat/completions"
 
@@ -57,16 +61,27 @@ def test_a_field_name_that_http_does_not_know_is_refused() -> None:
         decode_ask(encode_begin(bytes(16), request))
 
 
-@pytest.mark.parametrize("max_answers", [0, 10])
+def test_nothing_is_kept_of_a_request_beyond_the_limit_of_answers(relaying: Any) -> None:
+    async def main() -> None:
+        async with relaying.pair(answer, max_answers=0) as pair:
+            async with pair.client.get(pair.url + "/v1/models", headers={"eloquent-event-ids": "1"}) as response:
+                assert response.status == 503
+                assert response.headers["x-should-retry"] == "true"
+                assert "0 answers" in (await response.json())["error"]["message"]
+            assert not pair.origin._answers
+
+    relaying.run(main())
+
+
 @pytest.mark.parametrize("max_asked", [0, 1_000_000])
-def test_what_was_asked_is_not_kept_once_there_is_an_answer(relaying: Any, max_answers: int, max_asked: int) -> None:
-    """Whoever gives it: the model server, or the relay because of one of its limits."""
+def test_what_was_asked_is_not_kept_once_there_is_an_answer(relaying: Any, max_asked: int) -> None:
+    """Whoever gives it: the model server, or the relay because it holds too many long requests."""
 
     async def main() -> None:
-        async with relaying.pair(answer, max_answers=max_answers, max_asked=max_asked) as pair:
+        async with relaying.pair(answer, max_asked=max_asked) as pair:
             headers = {"eloquent-event-ids": "1"}
             async with pair.client.post(pair.url + CHAT, data=bytes(100_000), headers=headers) as response:
-                assert response.status == (200 if max_answers and max_asked else 503)
+                assert response.status == (200 if max_asked else 503)
             (kept,) = pair.origin._answers.values()
             assert kept.request.body == b""
 
@@ -128,5 +143,93 @@ def test_the_metrics_hold_what_there_is(relaying: Any) -> None:
             await relaying.until(lambda: pair.count("eloquent_sessions", side="origin") == 1)
             await relaying.until(lambda: pair.count("eloquent_sessions", side="edge") == 1)
             await relaying.until(lambda: pair.count("eloquent_malformed_datagrams_total", side="origin") == 1)
+
+    relaying.run(main())
+
+
+class Asked:
+    """A model server for calls, which answers with one token and waits; notes who is asked, and who has left.
+
+    Attributes:
+        methods: Of the calls that run.
+    """
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+
+    async def ask(self, call: GrpcCall, send: Send) -> bytes:
+        self.methods.append(call.method)
+        try:
+            await send(b"one")
+            await asyncio.Event().wait()
+        finally:
+            self.methods.remove(call.method)
+        raise AssertionError
+
+
+@asynccontextmanager
+async def origin_for_calls(model: Asked, *, keep: float) -> AsyncIterator[Origin]:
+    origin = Origin(grpc=model, keep=keep)
+    origin.server = await UdpServer.bind(("127.0.0.1", 0), schemes.get, origin.on_event)
+    try:
+        yield origin
+    finally:
+        await origin.drain(0.0)
+        origin.server.close()
+
+
+async def ask_raw(origin: Origin, request: bytes) -> tuple[UdpClient, list[Any]]:
+    """Send a request, and return the client and what comes."""
+    came: list[Any] = []
+    client = await UdpClient.connect(origin.server.address, schemes.get, came.append)
+    client.open_stream(request, scheme="eloquent")
+    return client, came
+
+
+def test_a_request_that_no_model_server_is_for_is_unsupported_and_nonsense_invalid(relaying: Any) -> None:
+    http = encode_begin(b"i" * 16, HttpRequest(method="GET", target="/"))
+
+    async def main() -> None:
+        async with origin_for_calls(Asked(), keep=0.0) as origin:
+            for request, kind in ((http, Outcome.UNSUPPORTED), (b"\xff\xff", Outcome.INVALID)):
+                client, came = await ask_raw(origin, request)
+                await relaying.until(lambda came=came: came)
+                assert decode_outcome(came[0].trailer).kind == kind
+                client.close()
+
+    relaying.run(main())
+
+
+def test_who_comes_back_before_the_session_is_lost_goes_on_though_nothing_is_kept(relaying: Any) -> None:
+    async def main() -> None:
+        model = Asked()
+        async with origin_for_calls(model, keep=0.0) as origin:
+            first, came = await ask_raw(origin, encode_begin(b"i" * 16, GrpcCall(method="m")))
+            await relaying.until(lambda: came)
+            first.abandon()
+            second, more = await ask_raw(origin, encode_resume(b"i" * 16, 0))
+            await relaying.until(lambda: more)
+            assert more[0].data == b"one"
+            assert model.methods == ["m"]
+            second.close()
+            await relaying.until(lambda: not model.methods)  # whoever leaves does not want it
+
+    relaying.run(main())
+
+
+@pytest.mark.parametrize("keep", [0.0, 60.0])
+def test_the_call_of_a_session_that_is_lost_is_ended_when_it_is_not_kept(relaying: Any, keep: float) -> None:
+    async def main() -> None:
+        model = Asked()
+        async with origin_for_calls(model, keep=keep) as origin:
+            client, came = await ask_raw(origin, encode_begin(b"i" * 16, GrpcCall(method="m")))
+            await relaying.until(lambda: came)
+            client.abandon()
+            (session,) = origin.server.endpoint.sessions
+            session.lose("nothing came", now=asyncio.get_running_loop().time())
+            for event in iter(session.next_event, None):
+                origin.on_event(session, event)
+            await asyncio.sleep(0.1)
+            assert model.methods == ([] if keep == 0.0 else ["m"])
 
     relaying.run(main())

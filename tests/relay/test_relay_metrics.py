@@ -97,7 +97,7 @@ def test_who_leaves_and_who_is_refused_is_counted(relaying: Any) -> None:
             await relaying.until(lambda: pair.count("eloquent_answers_total", side="origin", outcome="left"))
             async with pair.client.post(pair.url + CHAT, headers={"last-event-id": f"{'0' * 32}.3"}) as gone:
                 assert gone.status == 410
-            assert pair.count("eloquent_answers_total", side="edge", outcome="refused") == 1
+            assert pair.count("eloquent_answers_total", side="edge", outcome="refused") == 2
             await relaying.until(lambda: pair.count("eloquent_held_answers", side="origin", state="running") == 0)
             assert pair.count("eloquent_held_answers", side="origin", state="kept") == 0
 

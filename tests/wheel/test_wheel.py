@@ -53,8 +53,8 @@ def test_a_source_distribution_makes_the_same_wheel(wheel: Path, clean_copy: Pat
 
 
 def test_the_generated_messages_are_imported_from_the_installation(bare: Installation):
-    program = "import eloquent.api.v1.relay_pb2 as relay; print(relay.__file__); print(relay.RelayStatus(code=7))"
+    program = "import eloquent.api.v1.exchange_pb2 as api; print(api.__file__); print(api.Resume(next=7))"
     tried = bare.run("python", "-c", program)
     assert tried.returncode == 0, tried.stderr
     assert tried.stdout.startswith(str(bare.environment))
-    assert "code: 7" in tried.stdout
+    assert "next: 7" in tried.stdout

@@ -10,10 +10,10 @@ import asyncio
 import logging
 import secrets
 
-from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
+from eloquent.api.v1.exchange_pb2 import Outcome
 from eloquent.errors import LocalProtocolError
 from eloquent.protocol.session import RequestState, StreamEnded, StreamFailed, StreamToken
-from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin, encode_resume
+from eloquent.relay.exchange import ANSWER_ID_SIZE, ModelRequest, decode_outcome, encode_begin, encode_resume
 from eloquent.relay.uplink import CarrierName, RelayedAnswer, Way
 
 RESUME_TIMEOUT = 60.0  # seconds since an answer was lost, without a token, for which it is asked for again
@@ -49,7 +49,7 @@ class EdgeAnswer:
         self._loss = ""  # why; empty if the last stream has brought one
         self._resume_at = 0.0  # seconds; meaningful while the answer is lost
 
-    def begin(self, request: HttpRequest, *, is_resumable: bool = False) -> None:
+    def begin(self, request: ModelRequest, *, is_resumable: bool = False) -> None:
         """Ask the model server.
 
         Args:

@@ -1,4 +1,4 @@
-"""How an HTTP exchange is told between the relays: requests, heads and outcomes as protobuf messages.
+"""How an exchange is told between the relays: requests, heads and outcomes as protobuf messages.
 
 Rules of this file
 - What belongs to one connection only is not passed on (RFC 9110 §7.6.1); everything else is, in order, untouched.
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 
-from eloquent.api.v1.exchange_pb2 import Ask, HttpField, HttpHead, HttpRequest, Outcome, Resume
+from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpField, HttpHead, HttpRequest, Outcome, Resume
 from eloquent.errors import RemoteProtocolError
 
 ANSWER_ID_SIZE = 16  # bytes
@@ -20,6 +20,7 @@ _CONNECTION_FIELDS = frozenset(
 )
 
 Fields = Iterable[tuple[bytes, bytes]]
+ModelRequest = HttpRequest | GrpcCall
 
 
 def passed_on(fields: Fields, *, without: frozenset[bytes] = frozenset()) -> list[HttpField]:
@@ -39,7 +40,7 @@ def passed_on(fields: Fields, *, without: frozenset[bytes] = frozenset()) -> lis
     ]
 
 
-def encode_begin(answer_id: bytes, request: HttpRequest, *, is_resumable: bool = False) -> bytes:
+def encode_begin(answer_id: bytes, request: ModelRequest, *, is_resumable: bool = False) -> bytes:
     """Return the request of a stream that asks the model server.
 
     Args:
@@ -47,7 +48,12 @@ def encode_begin(answer_id: bytes, request: HttpRequest, *, is_resumable: bool =
         request: The client's.
         is_resumable: Whether the client may come back for the rest.
     """
-    return Ask(answer_id=answer_id, begin=request, is_resumable=is_resumable).SerializeToString()
+    ask = Ask(answer_id=answer_id, is_resumable=is_resumable)
+    if isinstance(request, HttpRequest):
+        ask.http.CopyFrom(request)
+    else:
+        ask.grpc.CopyFrom(request)
+    return ask.SerializeToString()
 
 
 def encode_resume(answer_id: bytes, following: int) -> bytes:
@@ -73,9 +79,9 @@ def decode_ask(request: bytes) -> Ask:
         raise RemoteProtocolError("the request is not an Ask: it cannot be decoded") from error
     if len(ask.answer_id) != ANSWER_ID_SIZE or ask.WhichOneof("what") is None:
         raise RemoteProtocolError("the request names no answer, or asks nothing")
-    if ask.HasField("begin") and not ask.begin.target.startswith("/"):  # appended to a base, it would name another host
+    if ask.HasField("http") and not ask.http.target.startswith("/"):  # appended to a base, it would name another host
         raise RemoteProtocolError("the target of the request is not a path")
-    if not all(field.name.isascii() for field in ask.begin.fields):
+    if not all(field.name.isascii() for field in ask.http.fields):
         raise RemoteProtocolError("a field of the request has a name that is not ASCII (RFC 9110 §5.1)")
     return ask
 
@@ -96,10 +102,10 @@ def decode_head(token: bytes) -> HttpHead:
     return head
 
 
-def encode_outcome(kind: Outcome.Kind.ValueType, message: str = "") -> bytes:
+def encode_outcome(kind: Outcome.Kind.ValueType, message: str = "", *, grpc_status: int | None = None) -> bytes:
     """Return a trailer; a message that is too long for it is cut."""
     text = message.encode()[:MAX_OUTCOME].decode(errors="ignore")
-    return Outcome(kind=kind, message=text).SerializeToString()
+    return Outcome(kind=kind, message=text, grpc_status=grpc_status).SerializeToString()
 
 
 def decode_outcome(trailer: bytes) -> Outcome:

@@ -1,4 +1,4 @@
-"""What an origin relay writes down of each answer, for those who operate it: a line of JSON when it is over.
+"""What an origin relay writes down of each answer over HTTP, for those who operate it: a line of JSON when it is over.
 
 Rules of this file
 - No word of a request or of an answer is written, nor who asked: times, sizes and outcomes only.
@@ -15,10 +15,10 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from eloquent.addresses import reason_of
-from eloquent.api.v1.exchange_pb2 import Outcome
+from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
 from eloquent.errors import ConfigurationError, RemoteProtocolError
 from eloquent.relay.exchange import decode_head, decode_outcome
-from eloquent.relay.origin import OriginAnswer, OriginObserver, OriginStream
+from eloquent.relay.origin import OriginAnswer, OriginObserver, OriginStream, StreamEnd
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Journal(OriginObserver):
         entry.events += 1
         entry.bytes += len(token)
 
-    def on_end(self, stream: OriginStream) -> None:
+    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:  # noqa: ARG002 - however it ended
         """See `OriginObserver`."""
         entry = self._entries.setdefault(stream.answer, _Entry())
         entry.streams += 1
@@ -89,6 +89,7 @@ class Journal(OriginObserver):
 
     def on_over(self, answer: OriginAnswer) -> None:
         """See `OriginObserver`."""
+        assert isinstance(answer.request, HttpRequest)
         entry = self._entries.pop(answer, _Entry())
         asked_at = datetime.now(UTC) - timedelta(seconds=_since(answer))
         line = {

@@ -2,7 +2,7 @@
 
 Rules of this file
 - An answer belongs to its id, not to the session that asked for it: who comes back, on whatever session, goes on where it was.
-- The model is asked once for each id, however often that is asked for.
+- The model is asked once for each id, however often that is asked for, by the upstream that speaks the protocol of the request.
 - An answer has one reader: who comes for it takes it over, or a stream on a path that has died would hold it back.
 - An answer is over when an edge has all of it, or says that it is not wanted (`Cancel`). An edge that is only gone may come
   back: its answer goes on into its log, and is ended when nobody has come for `keep` seconds. So is each whose client has
@@ -15,9 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 
-from eloquent.api.v1.exchange_pb2 import Ask, HttpRequest, Outcome
+from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.contract import StreamAccount
@@ -31,8 +30,8 @@ from eloquent.protocol.session import (
     StreamRequested,
 )
 from eloquent.relay.answer_log import AnswerLog
-from eloquent.relay.exchange import decode_ask, encode_outcome
-from eloquent.relay.upstreams.http import Upstream, refuse
+from eloquent.relay.exchange import ModelRequest, decode_ask, encode_outcome
+from eloquent.relay.upstreams.base import Send, Upstream
 
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
 KEEP = 60.0  # seconds that an answer without a reader is kept
@@ -40,6 +39,9 @@ LAST_WORDS = 1.0  # seconds in which edges are told of answers that are cut
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 
 _log = logging.getLogger(__name__)
+
+
+StreamEnd = StreamDelivered | StreamCancelled | StreamFailed
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -56,7 +58,7 @@ class OriginAnswer:
         is_delivered: Whether an edge has all of it.
     """
 
-    request: HttpRequest
+    request: ModelRequest
     began: float
     log: AnswerLog
     is_resumable: bool
@@ -107,6 +109,19 @@ class OriginStream:
         return self.session.backlog(self.stream_id)
 
 
+class _Refused(Exception):
+    """A request that nobody is asked for.
+
+    Args:
+        kind: What its outcome is.
+        message: For the client.
+    """
+
+    def __init__(self, kind: Outcome.Kind.ValueType, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class OriginObserver:
     """Is told what becomes of answers; this one does not listen."""
 
@@ -114,10 +129,15 @@ class OriginObserver:
         """Take note that a stream has begun to carry an answer."""
 
     def on_token(self, answer: OriginAnswer, token: bytes) -> None:
-        """Take note of a token that came from the model server; the first is the head."""
+        """Take note of a token that came from the model server; over HTTP, the first is the head."""
 
-    def on_end(self, stream: OriginStream) -> None:
-        """Take note that a stream is over."""
+    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:
+        """Take note that a stream is over.
+
+        Args:
+            stream: The stream.
+            event: How it ended for its session; None if it is this relay that has given it up.
+        """
 
     def on_over(self, answer: OriginAnswer) -> None:
         """Take note that an answer is over, after the last of its streams."""
@@ -143,10 +163,10 @@ class Observers(OriginObserver):
         for observer in self._observers:
             observer.on_token(answer, token)
 
-    def on_end(self, stream: OriginStream) -> None:
+    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:
         """See `OriginObserver`."""
         for observer in self._observers:
-            observer.on_end(stream)
+            observer.on_end(stream, event)
 
     def on_over(self, answer: OriginAnswer) -> None:
         """See `OriginObserver`."""
@@ -158,9 +178,11 @@ class Origin:
     """Answer the requests of edges.
 
     Args:
-        upstream: The model server.
+        http: The model server that requests over HTTP are for; None refuses them.
+        grpc: The model server that calls of gRPC are for; None refuses them.
         keep: Seconds that an answer without a reader is kept.
         max_answers: Answers at once, with those that are kept.
+        max_backlog: Unacknowledged fragments of one stream beyond which no more is given to it.
         observer: Is told what becomes of answers.
 
     Attributes:
@@ -171,15 +193,19 @@ class Origin:
 
     def __init__(
         self,
-        upstream: Upstream,
         *,
+        http: Upstream[HttpRequest] | None = None,
+        grpc: Upstream[GrpcCall] | None = None,
         keep: float = KEEP,
         max_answers: int = 1000,
+        max_backlog: int = MAX_BACKLOG,
         observer: OriginObserver | None = None,
     ) -> None:
-        self._upstream = upstream
+        self._http = http
+        self._grpc = grpc
         self._keep = keep
         self._max_answers = max_answers
+        self._max_backlog = max_backlog
         self._observer = OriginObserver() if observer is None else observer
         self._answers: dict[bytes, OriginAnswer] = {}
         self._readers: dict[tuple[ServerSession, int], OriginStream] = {}
@@ -204,13 +230,13 @@ class Origin:
             case StreamRequested():
                 self._take(session, event)
             case StreamDelivered() | StreamCancelled():
-                reader = self._detach(session, event.stream_id)
+                reader = self._detach(session, event.stream_id, event)
                 if reader is not None:
                     reader.answer.is_delivered |= isinstance(event, StreamDelivered)
                     if not reader.answer.is_wanted:
                         self._drop(reader.answer_id)
             case StreamFailed():
-                self._detach(session, event.stream_id)
+                self._detach(session, event.stream_id, event)
             case SessionLost():
                 _log.info("session of %s:%d lost: %s", *session.address, event.reason)
 
@@ -225,47 +251,66 @@ class Origin:
             self._drop(answer_id)
         with suppress(TimeoutError):  # they are told so, if they are there
             await asyncio.wait_for(self._empty.wait(), LAST_WORDS)
+        for session, stream_id in list(self._readers):
+            self._detach(session, stream_id)
 
     def _take(self, session: ServerSession, event: StreamRequested) -> None:
         try:
             ask = decode_ask(event.request)
+            is_resumed = ask.answer_id in self._answers
+            answer = self._find(ask)
         except RemoteProtocolError as error:
-            self._refuse(session, event.stream_id, Outcome.BROKEN, str(error))
-            return
-        answer = self._answers.get(ask.answer_id)
-        following = ask.resume.next
-        if answer is None and ask.HasField("resume"):
-            self._refuse(session, event.stream_id, Outcome.GONE, "the origin relay does not have this answer any more")
-            return
-        is_resumed = answer is not None
-        if answer is None:
-            answer = self._begin(ask)
-        if not answer.log.first <= following <= answer.log.end:
-            self._refuse(
-                session, event.stream_id, Outcome.GONE, f"token {following} of this answer is not kept any more"
+            self._refuse(session, event.stream_id, Outcome.INVALID, str(error))
+        except _Refused as refused:
+            self._refuse(session, event.stream_id, refused.kind, str(refused))
+        else:
+            stream = OriginStream(
+                session, event.stream_id, ask.answer_id, answer, ask.resume.next, event.scheme, is_resumed
             )
-            return
-        self._attach(OriginStream(session, event.stream_id, ask.answer_id, answer, following, event.scheme, is_resumed))
+            self._attach(stream)
+
+    def _find(self, ask: Ask) -> OriginAnswer:
+        """Return the answer that is asked for, which is begun if it is not there.
+
+        Raises:
+            _Refused: Nobody is asked, or what is wanted of it is not kept.
+        """
+        answer = self._answers.get(ask.answer_id) or self._begin(ask)
+        if not answer.log.first <= ask.resume.next <= answer.log.end:
+            raise _Refused(Outcome.GONE, f"token {ask.resume.next} of this answer is not kept any more")
+        return answer
 
     def _begin(self, ask: Ask) -> OriginAnswer:
-        """Ask the model server, or say why not."""
-        answer = OriginAnswer(ask.begin, asyncio.get_running_loop().time(), AnswerLog(), ask.is_resumable)
+        """Ask the model server.
+
+        Raises:
+            _Refused: It is not asked.
+        """
+        request: ModelRequest
+        call: Callable[[Send], Coroutine[None, None, bytes]]
+        if ask.HasField("resume"):
+            raise _Refused(Outcome.GONE, "the origin relay does not have this answer any more")
+        if ask.HasField("http") and self._http is not None:
+            request, call = ask.http, partial(self._http.ask, ask.http)
+        elif ask.HasField("grpc") and self._grpc is not None:
+            request, call = ask.grpc, partial(self._grpc.ask, ask.grpc)
+        else:
+            raise _Refused(Outcome.UNSUPPORTED, f"the origin relay has no model server for {ask.WhichOneof('what')}")
+        if self._draining:
+            raise _Refused(Outcome.STOPPING, "the origin relay is shutting down")
+        if len(self._answers) >= self._max_answers:
+            self.refused += 1
+            message = f"the origin relay has {self._max_answers} answers, which is its limit; try again later"
+            raise _Refused(Outcome.REFUSED, message)
+        answer = OriginAnswer(request, asyncio.get_running_loop().time(), AnswerLog(), ask.is_resumable)
 
         async def send(token: bytes) -> None:
-            answer.request.ClearField("body")  # whoever answers needs it no more
+            request.ClearField("body")  # whoever answers needs it no more
             self._observer.on_token(answer, token)
             await answer.log.append(token)
 
-        if self._draining:
-            call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay is shutting down", send)
-        elif len(self._answers) >= self._max_answers:
-            self.refused += 1
-            message = f"the origin relay has {self._max_answers} answers, which is its limit; try again later"
-            call = refuse(HTTPStatus.SERVICE_UNAVAILABLE, message, send)
-        else:
-            call = self._upstream.ask(ask.begin, send)
         self._answers[ask.answer_id] = answer
-        answer.call = asyncio.get_running_loop().create_task(self._run(answer, call))
+        answer.call = asyncio.get_running_loop().create_task(self._run(answer, call(send)))
         return answer
 
     async def _run(self, answer: OriginAnswer, call: Coroutine[None, None, bytes]) -> None:
@@ -294,7 +339,7 @@ class Origin:
             self._detach(other.session, other.stream_id)
             self._refuse(other.session, other.stream_id, Outcome.BROKEN, "the answer goes on by another stream")
 
-    def _detach(self, session: ServerSession, stream_id: int) -> OriginStream | None:
+    def _detach(self, session: ServerSession, stream_id: int, event: StreamEnd | None = None) -> OriginStream | None:
         """Take a stream from its answer, which is kept for some time when nobody else reads it."""
         reader = self._readers.pop((session, stream_id), None)
         if reader is None:
@@ -307,7 +352,7 @@ class Origin:
             reader.answer.expiry = loop.call_later(self._keep, self._drop, reader.answer_id)
         if not self._readers:
             self._empty.set()
-        self._observer.on_end(reader)
+        self._observer.on_end(reader, event)
         return reader
 
     def _drop(self, answer_id: bytes) -> None:
@@ -330,7 +375,7 @@ class Origin:
             reader.poll.cancel()
             reader.poll = None
         while (token := log.read(reader.position)) is not None:
-            if session.backlog(stream_id) >= MAX_BACKLOG:
+            if session.backlog(stream_id) >= self._max_backlog:
                 reader.poll = asyncio.get_running_loop().call_later(_POLL, self._give, reader)
                 break
             try:

@@ -22,7 +22,7 @@ from eloquent.relay.driver_counts import DriverCounts
 from eloquent.relay.exchange import decode_head
 from eloquent.relay.gaps import count_gap
 from eloquent.relay.journal import outcome_of
-from eloquent.relay.origin import Origin, OriginAnswer, OriginObserver, OriginStream
+from eloquent.relay.origin import Origin, OriginAnswer, OriginObserver, OriginStream, StreamEnd
 from eloquent.relay.upstreams.http import HttpUpstream
 
 SAMPLE_INTERVAL = 0.5  # seconds between two looks
@@ -83,7 +83,7 @@ class ModelAccounts(OriginObserver):
                 model.has_begun = True
                 self.metrics.first_event.observe(now - before)
 
-    def on_end(self, stream: OriginStream) -> None:
+    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:  # noqa: ARG002 - however it ended
         """See `OriginObserver`."""
         self.count(stream)
         del self._counted[stream]

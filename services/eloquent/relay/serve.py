@@ -52,7 +52,7 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     upstream = HttpUpstream(settings.upstream, silence=settings.silence, max_held=HELD_REQUESTS * settings.max_request)
     journal = None if settings.journal is None else Journal(settings.journal)
     observer = accounts if journal is None else Observers(accounts, journal)
-    origin = Origin(upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
+    origin = Origin(http=upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
     listener = listen_on(settings.listen, socket.SOCK_DGRAM)
     where = listener.getsockname()[:2]
     listener.close()

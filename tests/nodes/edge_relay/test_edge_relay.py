@@ -1,194 +1,56 @@
-import asyncio
+"""The edge relay of a lab: what it takes for the scheme of a question, and the node as a process."""
+
 import signal
-from contextlib import asynccontextmanager
 
 import grpc
-import grpc.aio
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from eloquent import schemes, telemetry
-from eloquent.api.v1.relay_pb2 import RelayStatus
 from eloquent.calls import names
-from eloquent.drivers.udp import UdpServer
-from eloquent.nodes.edge_relay.relay import EdgeRelay
-from eloquent.protocol import client_session
-from eloquent.protocol.session import StreamRequested
-
-LOST = grpc.StatusCode.UNAVAILABLE
-
-
-async def status_of(call):
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in call:
-            pass
-    return caught.value.code(), caught.value.details()
-
-
-@pytest.fixture
-def edge_before(client):
-    """Async context manager: a client of an edge relay whose origin relay is a script."""
-
-    @asynccontextmanager
-    async def make(on_event, metrics):
-        origin = await UdpServer.bind(
-            ("127.0.0.1", 0), schemes.get, lambda session, event: on_event(origin, session, event)
-        )
-        edge = EdgeRelay(origin.address, telemetry.EdgeMetrics(metrics.registry))
-        await edge.open()
-        port = await edge.grpc_server.open("127.0.0.1:0")
-        try:
-            async with client(port) as asker:
-                yield asker, edge, origin
-        finally:
-            await edge.grpc_server.drain(1.0)
-            edge.close()
-            origin.close()
-
-    return make
-
-
-def answer_with(trailer, tokens=(b"one", b"two")):
-    """Answer each request with the tokens and that trailer; `None` never ends."""
-
-    def on_event(origin, session, event):
-        if isinstance(event, StreamRequested):
-            for token in tokens:
-                origin.send_token(session, event.stream_id, token)
-            if trailer is not None:
-                origin.finish(session, event.stream_id, trailer=trailer)
-
-    return on_event
-
-
-@pytest.mark.parametrize("trailer", [b"", b"\xff\xff", RelayStatus(message="fine").SerializeToString()])
-def test_an_end_without_a_status_is_never_a_clean_end(edge_before, counts, trailer):
-    async def run():
-        async with edge_before(answer_with(trailer), counts()) as (asker, *_):
-            return await status_of(asker.raw(b""))
-
-    code, details = asyncio.run(run())
-    assert code is LOST
-    assert "without a status" in details
-
-
-def test_a_status_code_that_grpc_does_not_have_is_unknown(edge_before, counts):
-    async def run():
-        trailer = RelayStatus(code=4711).SerializeToString()
-        async with edge_before(answer_with(trailer), counts()) as (asker, *_):
-            return await status_of(asker.raw(b""))
-
-    assert asyncio.run(run())[0] is grpc.StatusCode.UNKNOWN
-
-
-def test_a_silent_origin_relay_is_unavailable_and_the_next_stream_gets_a_new_session(edge_before, counts, monkeypatch):
-    monkeypatch.setattr(client_session, "SILENCE_LIMIT", 0.5)
-    end = RelayStatus(code=0).SerializeToString()
-    script = [answer_with(None, tokens=[b"one"]), answer_with(end)]
-
-    def on_event(origin, session, event):
-        script[0](origin, session, event)
-
-    async def run():
-        async with edge_before(on_event, counts()) as (asker, _, origin):
-            answer = aiter(asker.raw(b""))
-            first = await anext(answer)
-            for session in origin.endpoint.sessions:
-                session.receive = lambda datagram, now: None
-                session.datagrams_to_send = lambda now: []
-            lost = await status_of(answer)
-            del script[0]
-            return first, lost, [token async for token in asker.raw(b"")]
-
-    first, (code, details), again = asyncio.run(run())
-    assert first == b"one"
-    assert code is LOST
-    assert "path to the origin relay was lost" in details
-    assert again == [b"one", b"two"]
-
-
-def test_a_session_that_the_origin_relay_closes_fails_its_streams(edge_before, counts):
-    async def run():
-        async with edge_before(answer_with(None), counts()) as (asker, _, origin):
-            answer = aiter(asker.raw(b""))
-            await anext(answer)
-            for session in origin.endpoint.sessions:
-                origin.close_session(session)
-            return await status_of(answer)
-
-    assert asyncio.run(run())[0] is LOST
+from eloquent.errors import ConfigurationError
+from eloquent.nodes.edge_relay.relay import scheme_between, scheme_of_call
 
 
 @pytest.mark.parametrize(
-    ("scheme", "message"),
-    [("grpc", "relays do not carry the scheme 'grpc'"), ("pigeon", "'pigeon' is not a scheme")],
+    ("metadata", "scheme"),
+    [
+        ({}, "eloquent-packed"),
+        ({"x-eloquent-scheme": "eloquent"}, "eloquent"),
+        ({"x-other": "grpc"}, "eloquent-packed"),
+    ],
 )
-def test_a_scheme_that_relays_do_not_have_is_an_invalid_argument(edge_before, counts, scheme, message):
-    async def run():
-        async with edge_before(answer_with(b""), counts()) as (asker, *_):
-            return await status_of(asker.raw(b"", scheme=scheme))
-
-    code, details = asyncio.run(run())
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert message in details
+def test_a_call_names_by_what_its_answer_comes(metadata, scheme):
+    assert scheme_of_call(metadata) == scheme
 
 
-def test_a_request_too_long_for_a_session_is_refused(edge_before, counts):
-    async def run():
-        async with edge_before(answer_with(b""), counts()) as (asker, *_):
-            return await status_of(asker.raw(bytes(2_000_000)))
-
-    assert asyncio.run(run())[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-def test_a_client_that_does_not_read_slows_the_model_down_and_loses_nothing(edge_before, counts):
-    """As over one gRPC connection: what is under way has a bound, and goes on when the client reads again."""
-    tokens = [b"%01000d" % number for number in range(8_000)]
-    given = []
-
-    def on_event(origin, session, event):
-        if isinstance(event, StreamRequested):
-            given.append(asyncio.get_running_loop().create_task(give(origin, session, event.stream_id)))
-
-    async def give(origin, session, stream_id):
-        for number, token in enumerate(tokens):
-            while session.backlog(stream_id) >= 1000:  # noqa: ASYNC110 - no event tells of progress
-                await asyncio.sleep(0.001)
-            origin.send_token(session, stream_id, token)
-            if number % 50 == 0:
-                await asyncio.sleep(0)
-        origin.finish(session, stream_id, trailer=RelayStatus(code=0).SerializeToString())
-
-    async def run():
-        async with edge_before(on_event, counts()) as (asker, edge, _):
-            call = asker.raw(b"", scheme="eloquent", timeout=120)
-            await asyncio.sleep(2.0)
-            (answer,) = edge._uplink._answers.values()
-            waiting, still_gives = len(answer._waiting), not given[0].done()
-            return waiting, still_gives, [token async for token in call]
-
-    waiting, still_gives, received = asyncio.run(run())
-    assert waiting < 2000
-    assert still_gives
-    assert received == tokens
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("grpc", "relays do not carry the scheme 'grpc'"),
+        ("openai", "relays do not carry the scheme 'openai'"),
+        ("pigeon", "'pigeon' is not a scheme"),
+    ],
+)
+def test_a_scheme_that_relays_do_not_have_is_refused(name, message):
+    with pytest.raises(ConfigurationError, match=message):
+        scheme_of_call({"x-eloquent-scheme": name})
 
 
-def test_each_scheme_has_one_session_and_the_gauge_says_so(edge_before, counts, until):
-    seen = counts()
+@pytest.mark.parametrize(
+    ("fields", "between"),
+    [({}, "eloquent-packed"), ({"x-eloquent-scheme": "openai"}, "eloquent-packed")]
+    + [({"x-eloquent-scheme": f"openai-{name}"}, name) for name in ("retransmit", "red-2")],
+)
+def test_a_request_names_by_what_its_answer_comes(fields, between):
+    assert scheme_between(fields) == between
 
-    async def run():
-        async with edge_before(answer_with(RelayStatus(code=0).SerializeToString()), seen) as (asker, edge, origin):
-            for scheme in ("eloquent", "retransmit", "eloquent"):
-                async for _ in asker.raw(b"", scheme=scheme):
-                    pass
-            watching = asyncio.create_task(edge.watch())
-            await until(lambda: seen("sessions") == 2)
-            watching.cancel()
-            return len(origin.endpoint.sessions)
 
-    assert asyncio.run(run()) == 2
+@pytest.mark.parametrize("name", ["sse", "eloquent", "openai-grpc", "nothing"])
+def test_what_the_pair_does_not_carry_is_refused(name):
+    with pytest.raises(ConfigurationError, match=f"'{name}'"):
+        scheme_between({"x-eloquent-scheme": name})
 
 
 def test_kill_9_of_the_origin_relay_in_mid_stream_is_unavailable(start_node, free_port):
@@ -206,7 +68,8 @@ def test_kill_9_of_the_origin_relay_in_mid_stream_is_unavailable(start_node, fre
         start_node("origin_relay", "--listen", origin, "--upstream", server)
         with pytest.raises(grpc.RpcError) as lost:
             list(answer)
-        assert lost.value.code() is LOST
+        assert lost.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "does not have this answer any more" in lost.value.details()
         assert len(next(generate(b"", timeout=20))) > 0
 
 

@@ -1,6 +1,7 @@
 """The origin relay and, before it, the edge relay, in one event loop with what they relay."""
 
 import asyncio
+import secrets
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -9,13 +10,15 @@ import grpc.aio
 import pytest
 
 from eloquent import schemes
-from eloquent.api.v1.relay_pb2 import RelayRequest, RelayStatus
+from eloquent.api.v1.exchange_pb2 import GrpcCall, HttpRequest
 from eloquent.api.v1.token_service_pb2 import GenerateRequest
 from eloquent.calls import names
 from eloquent.drivers.udp import UdpClient
 from eloquent.nodes.sources import Library
 from eloquent.protocol.session import StreamEnded, StreamFailed
 from eloquent.records.rows import StreamRow, read_rows
+from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin
+from eloquent.relay.grpc_call import status_of
 from eloquent.serving.grpc_server import metadata_of
 
 SCHEMES = ["eloquent", "retransmit", "duplicate-2"]
@@ -33,7 +36,7 @@ async def upstream(generate):
     await server.stop(0)
 
 
-async def status_of(call):
+async def failure_of(call):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call:
             pass
@@ -94,7 +97,7 @@ def test_a_status_passes_as_the_server_gave_it(client, server, relays):
             client(port) as direct,
             client(edge) as relayed,
         ):
-            return await status_of(direct.ask(source="nobody")), await status_of(relayed.ask(source="nobody"))
+            return await failure_of(direct.ask(source="nobody")), await failure_of(relayed.ask(source="nobody"))
 
     direct, relayed = asyncio.run(run())
     assert direct[0] is grpc.StatusCode.INVALID_ARGUMENT
@@ -110,7 +113,7 @@ def test_a_status_after_some_tokens_keeps_the_tokens_and_cuts_its_message(client
     async def run():
         async with upstream(fail) as port, relays(port) as (edge, *_), client(edge) as asker:
             answer = aiter(asker.raw(b""))
-            return [await anext(answer), await anext(answer)], await status_of(answer)
+            return [await anext(answer), await anext(answer)], await failure_of(answer)
 
     tokens, (code, details) = asyncio.run(run())
     assert tokens == [b"one", b"two"]
@@ -150,7 +153,7 @@ def test_a_client_that_leaves_stops_the_generator(client, server, relays, until,
         ):
             call = asker.ask("Count to 1000", gap=0.02, timeout=0.6 if how == "deadline" else 30)
             if how == "deadline":
-                code, _ = await status_of(call)
+                code, _ = await failure_of(call)
                 assert code is grpc.StatusCode.DEADLINE_EXCEEDED
             else:
                 for _ in range(3):
@@ -170,7 +173,7 @@ def test_a_client_that_leaves_stops_the_generator(client, server, relays, until,
 def test_a_server_that_is_not_there_is_unavailable(client, relays, free_port):
     async def run():
         async with relays(free_port()) as (edge, *_), client(edge) as asker:
-            return await status_of(asker.ask())
+            return await failure_of(asker.ask())
 
     assert asyncio.run(run())[0] is grpc.StatusCode.UNAVAILABLE
 
@@ -180,13 +183,13 @@ def test_one_stream_too_many_is_refused(client, server, relays):
         async with server() as (port, _), relays(port, max_streams=1) as (edge, *_), client(edge) as asker:
             first = asker.ask("Count to 1000", gap=0.05)
             await first.read()
-            refused = await status_of(asker.ask())
+            refused = await failure_of(asker.ask())
             first.cancel()
             return refused
 
     code, details = asyncio.run(run())
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "1 streams" in details
+    assert "1 answers" in details
 
 
 def test_while_draining_streams_end_and_new_ones_are_refused(client, server, relays):
@@ -195,7 +198,7 @@ def test_while_draining_streams_end_and_new_ones_are_refused(client, server, rel
             old = aiter(asker.ask("Count to 10", gap=0.03))
             await anext(old)
             drained = asyncio.create_task(origin.drain(10))
-            refused = await status_of(asker.ask())
+            refused = await failure_of(asker.ask())
             rest = [token.text async for token in old]
             await drained
             return refused, rest
@@ -276,29 +279,27 @@ class RawClient:
         async with asyncio.timeout(10):
             ends = [await self.ends.get() for _ in requests]
         client.close()
-        return {
-            end.stream_id: RelayStatus.FromString(end.trailer) for end in sorted(ends, key=lambda end: end.stream_id)
-        }
+        return [status_of(decode_outcome(end.trailer))[0] for end in sorted(ends, key=lambda end: end.stream_id)]
 
 
 def test_only_listed_methods_are_called_and_nonsense_is_answered(server, relays):
+    def call(method, body=b""):
+        return encode_begin(secrets.token_bytes(ANSWER_ID_SIZE), GrpcCall(method=method, body=body))
+
     async def run():
         async with server() as (port, counts), relays(port) as (_, _, _, origin):
-            address = origin.address
-            body = GenerateRequest(prompt="Count to 2").SerializeToString()
-            statuses = await RawClient().ask(
-                address,
-                RelayRequest(method="/grpc.health.v1.Health/Watch", body=b"").SerializeToString(),
+            codes = await RawClient().ask(
+                origin.address,
+                call("/grpc.health.v1.Health/Watch"),
                 b"\xff\xff\xff",
-                RelayRequest(method=names.GENERATE, body=body).SerializeToString(),
+                encode_begin(bytes(ANSWER_ID_SIZE), HttpRequest(method="GET", target="/")),
+                call(names.GENERATE, GenerateRequest(prompt="Count to 2").SerializeToString()),
             )
-            return [(status.HasField("code"), status.code) for status in statuses.values()], counts(
-                "generated_tokens_total"
-            )
+            return codes, counts("generated_tokens_total")
 
-    statuses, generated = asyncio.run(run())
-    codes = [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OK]
-    assert statuses == [(True, code.value[0]) for code in codes]
+    codes, generated = asyncio.run(run())
+    code = grpc.StatusCode
+    assert codes == [code.UNIMPLEMENTED, code.INVALID_ARGUMENT, code.UNIMPLEMENTED, code.OK]
     assert generated == 3
 
 

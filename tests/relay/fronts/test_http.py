@@ -221,7 +221,7 @@ def test_an_origin_holds_only_so_much_of_requests(relaying: Any, ends: str) -> N
 def test_a_model_server_that_is_not_there_is_an_error_of_its_own(relaying: Any) -> None:
     async def main() -> None:
         async with relaying.pair(relaying.event_stream()) as pair:
-            pair.origin._upstream._base = "http://127.0.0.1:1"
+            pair.origin._http._base = "http://127.0.0.1:1"
             async with pair.client.post(pair.url + CHAT) as response:
                 assert response.status == 502
                 assert "cannot be asked" in (await response.json())["error"]["message"]

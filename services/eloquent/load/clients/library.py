@@ -1,8 +1,10 @@
 """Eloquent in the client's own process: the blocking driver speaks to the origin relay, and no edge relay stands between.
 
-As in the edge relay, the sessions share one connection id, made when first needed and again when it was lost.
+As in the edge relay, the sessions share one connection id, made when first needed and again when it was lost. An answer that is
+lost has failed: this client does not ask for its rest, as an edge relay would.
 """
 
+import secrets
 import threading
 from collections.abc import Generator
 
@@ -13,11 +15,12 @@ from eloquent.addresses import Address, reason_of
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed, AnswerToken
-from eloquent.calls.relay import generate_request, status_of_loss, status_of_trailer
 from eloquent.drivers.blocking import BlockingUdpClient, Stream, StreamLost
 from eloquent.errors import LocalProtocolError
 from eloquent.load.clients.base import CancellationToken, Deadline, LoadRequest, in_order
 from eloquent.protocol.session import StreamToken
+from eloquent.relay.exchange import ANSWER_ID_SIZE, decode_outcome, encode_begin
+from eloquent.relay.grpc_call import make_call, status_of
 
 
 class LibraryClient:
@@ -57,7 +60,7 @@ class LibraryClient:
                 while isinstance(event := stream.next_event(deadline.left()), StreamToken):
                     token = GenerateResponse.FromString(event.data)
                     yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
-            code, message = status_of_trailer(event.trailer)
+            code, message = status_of(decode_outcome(event.trailer))
         except StopIteration:
             raise AnswerFailed("cancelled", "its reader has left") from None
         except TimeoutError as error:
@@ -65,7 +68,7 @@ class LibraryClient:
         except DecodeError as error:
             raise AnswerFailed("data_loss", "a token cannot be decoded") from error
         except StreamLost as error:
-            code, message = status_of_loss(str(error))
+            raise AnswerFailed("unavailable", f"the path to the origin relay was lost: {error}") from error
         finally:
             stream.close()
         if code.value[0]:
@@ -74,7 +77,8 @@ class LibraryClient:
     def _open(self, request: LoadRequest, metadata: dict[str, str]) -> Stream:
         body = GenerateRequest(prompt=request.prompt, max_tokens=request.max_tokens)
         body.token_gap.FromNanoseconds(round(request.token_gap_s * 1e9))
-        message = generate_request(body.SerializeToString(), metadata, request.timeout_s)
+        call = make_call(names.GENERATE, body.SerializeToString(), metadata, timeout=request.timeout_s)
+        message = encode_begin(secrets.token_bytes(ANSWER_ID_SIZE), call)
         try:
             with self._lock:
                 return self._session().open(message, scheme=self._scheme)

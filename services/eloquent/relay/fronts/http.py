@@ -15,6 +15,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -32,8 +33,10 @@ KEEP_ALIVE = 15.0  # seconds of silence after which an event stream gets a comme
 _COMMENT = b": keep-alive\n\n"
 _STATUS = {
     Outcome.REFUSED: 503,
+    Outcome.STOPPING: 503,
     Outcome.GONE: 502,
 }  # of answers that failed before they began, and may be asked for again
+_FINAL_STATUS = {Outcome.INVALID: 400, Outcome.UNSUPPORTED: 501}  # of those that would fail again
 _EVENT_ID = re.compile(rf"([0-9a-f]{{{2 * ANSWER_ID_SIZE}}})\.(\d{{1,15}})")  # of an answer, and index of a token there
 _BLANK_LINE = re.compile(rb"(?:(?<=\n)(?:\r\n|\n|\r)|(?<=\r)(?:\r\n|\r))\Z")
 _OURS = frozenset({b"host", b"content-length", b"expect", b"eloquent-event-ids"})
@@ -53,7 +56,10 @@ class _Refusal(Exception):
 
     def __init__(self, status: int, message: str, *, retry: bool = False) -> None:
         body = {"error": {"message": message, "type": "relay_error", "param": None, "code": "relay_error"}}
-        self.response = web.json_response(body, status=status, headers={"x-should-retry": str(retry).lower()})
+        headers = {"x-should-retry": str(retry).lower()}
+        if retry and status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["retry-after"] = "1"
+        self.response = web.json_response(body, status=status, headers=headers)
 
 
 class HttpFront:
@@ -146,7 +152,8 @@ class HttpFront:
             first = await answer.next()
             if isinstance(first, Outcome):
                 message = first.message or "the origin relay ended the answer before it began"
-                raise _Refusal(_STATUS.get(first.kind, 502), message, retry=first.kind in _STATUS)
+                status = (_STATUS | _FINAL_STATUS).get(first.kind, 502)
+                raise _Refusal(status, message, retry=first.kind in _STATUS)
             return decode_head(first)
         except LocalProtocolError as error:
             raise _Refusal(503, f"the edge relay cannot ask: {error}", retry=True) from error

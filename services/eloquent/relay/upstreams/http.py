@@ -11,9 +11,8 @@ import io
 import json
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol
 
 import aiohttp
 from yarl import URL
@@ -21,6 +20,7 @@ from yarl import URL
 from eloquent.api.v1.exchange_pb2 import HttpField, HttpHead, HttpRequest, Outcome
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.exchange import encode_outcome, passed_on
+from eloquent.relay.upstreams.base import Send
 
 CONNECT_TIMEOUT = 10.0  # seconds
 PIECE = 16 * 1024  # bytes of content that is no event stream
@@ -35,21 +35,6 @@ _GOOD_END = re.compile(  # by the words of OpenAI's completions and responses, o
 )
 _END_EVENTS = 16  # the last of a stream, one of which says that it is complete: what follows it are usage and comments
 _COMPLETIONS = re.compile(r"/(?:completions|responses|messages)(?:\?|$)")
-
-Send = Callable[[bytes], Awaitable[None]]
-"""Takes the next token of an answer, and returns when there is room for another."""
-
-
-class Upstream(Protocol):
-    """Whom an origin relay asks."""
-
-    async def ask(self, request: HttpRequest, send: Send) -> bytes:
-        """Ask, send the tokens of the answer, and return the trailer; cancelled, leave the server.
-
-        Args:
-            request: The client's.
-            send: Takes the tokens.
-        """
 
 
 class HttpUpstream:
@@ -99,7 +84,7 @@ class HttpUpstream:
         size = len(request.body)
         if not self._held.take(size):
             self.refused += 1
-            return await refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", send)
+            return await _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", send)
         try:
             response = await self._client.request(
                 request.method,
@@ -111,7 +96,7 @@ class HttpUpstream:
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else HTTPStatus.BAD_GATEWAY
-            return await refuse(status, f"the model server cannot be asked: {_reason(error)}", send)
+            return await _refuse(status, f"the model server cannot be asked: {_reason(error)}", send)
         finally:
             self._held.take(-size)
         async with response:
@@ -172,7 +157,7 @@ class EventSplitter:
             self.rest = b""
 
 
-async def refuse(status: HTTPStatus, message: str, send: Send) -> bytes:
+async def _refuse(status: HTTPStatus, message: str, send: Send) -> bytes:
     """Send an error of our own, in the form that OpenAI's clients read, and return the trailer.
 
     Args:
