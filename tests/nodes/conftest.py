@@ -113,53 +113,55 @@ class LabOrigin:
 
 
 @asynccontextmanager
-async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(names.GENERATE,)):
-    counts, edge_counts = Counts(), Counts()
-    metrics, sessions = telemetry.OriginMetrics(counts.registry), telemetry.SessionMetrics(counts.registry)
-    edge_metrics = telemetry.EdgeMetrics(edge_counts.registry)
-    recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
-    accounts = StreamAccounts(metrics, recorder)
-    upstream = GrpcUpstream(f"127.0.0.1:{upstream_port}", methods=methods)
-    await upstream.open()
-    tally = Tally(sent=sessions.sent, received=sessions.received)
-    origin = await listen_in_plaintext("127.0.0.1:0", upstream, accounts, max_answers=max_streams, tally=tally)
-    uplink = await connect(format_address(origin.server.address), edge_metrics)
-    front = GrpcFront(uplink, scheme_of=scheme_of_call, metrics=edge_metrics, max_calls=256)
-    port = await front.open("127.0.0.1:0")
+async def _until_closed(upstream, origin, uplink, front):
+    """Close what relays a test has opened."""
     try:
-        yield port, counts, edge_counts, LabOrigin(origin, accounts, StreamGauges(metrics, recorder))
+        yield
     finally:
         await front.drain(1.0)
         uplink.close()
         await origin.drain(1.0)
         origin.server.close()
         await upstream.close()
-        recorder.close()
+
+
+@asynccontextmanager
+async def _recording(counts, clients, log, *known_schemes):
+    """Record what streams cost; gives the accounts, and the gauges."""
+    metrics = telemetry.OriginMetrics(counts.registry)
+    recorder = StreamRecorder(metrics, clients, *known_schemes, log=RowWriter(log, StreamRow) if log else None)
+    yield StreamAccounts(metrics, recorder), StreamGauges(metrics, recorder)
+    recorder.close()
+
+
+@asynccontextmanager
+async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, methods=(names.GENERATE,)):
+    counts, edge_counts = Counts(), Counts()
+    sessions, edge_metrics = telemetry.SessionMetrics(counts.registry), telemetry.EdgeMetrics(edge_counts.registry)
+    async with _recording(counts, clients, log) as (accounts, gauges):
+        upstream = GrpcUpstream(f"127.0.0.1:{upstream_port}", methods=methods)
+        await upstream.open()
+        tally = Tally(sent=sessions.sent, received=sessions.received)
+        origin = await listen_in_plaintext("127.0.0.1:0", upstream, accounts, max_answers=max_streams, tally=tally)
+        uplink = await connect(format_address(origin.server.address), edge_metrics)
+        front = GrpcFront(uplink, scheme_of=scheme_of_call, metrics=edge_metrics, max_calls=256)
+        port = await front.open("127.0.0.1:0")
+        async with _until_closed(upstream, origin, uplink, front):
+            yield port, counts, edge_counts, LabOrigin(origin, accounts, gauges)
 
 
 @asynccontextmanager
 async def _pair(model, *, log=None, clients=()):
-    counts, edge_counts = Counts(), Counts()
-    metrics = telemetry.OriginMetrics(counts.registry)
-    recorder = StreamRecorder(metrics, clients, ("openai",), log=RowWriter(log, StreamRow) if log else None)
-    accounts = StreamAccounts(metrics, recorder)
-    upstream = HttpUpstream(f"http://127.0.0.1:{model}")
-    await upstream.open()
-    origin = await listen_sealed("127.0.0.1:0", upstream, accounts, key=KEY)
-    address = format_address(origin.server.address)
-    uplink = await connect(address, telemetry.EdgeMetrics(edge_counts.registry), key=KEY)
-    front = chat_front(uplink)
-    listener = listen_on("127.0.0.1:0")
-    await front.open(listener)
-    try:
-        yield listener.getsockname()[1], counts, LabOrigin(origin, accounts, StreamGauges(metrics, recorder))
-    finally:
-        await front.drain(1.0)
-        uplink.close()
-        await origin.drain(1.0)
-        origin.server.close()
-        await upstream.close()
-        recorder.close()
+    counts, edge_metrics = Counts(), telemetry.EdgeMetrics(CollectorRegistry())
+    async with _recording(counts, clients, log, ("openai",)) as (accounts, gauges):
+        upstream = HttpUpstream(f"http://127.0.0.1:{model}")
+        await upstream.open()
+        origin = await listen_sealed("127.0.0.1:0", upstream, accounts, key=KEY)
+        uplink = await connect(format_address(origin.server.address), edge_metrics, key=KEY)
+        front, listener = chat_front(uplink), listen_on("127.0.0.1:0")
+        await front.open(listener)
+        async with _until_closed(upstream, origin, uplink, front):
+            yield listener.getsockname()[1], counts, LabOrigin(origin, accounts, gauges)
 
 
 async def _until(holds, patience=PATIENCE):

@@ -180,7 +180,7 @@ def test_an_edge_holds_only_so_much_of_requests(relaying: Any) -> None:
         async with relaying.pair(digest, max_held=1_000_000) as pair:
             pair.path.is_down = True
             waiting = asyncio.create_task(pair.client.post(pair.url + CHAT, data=bytes(900_000)))
-            await relaying.until(lambda: pair.path.carried)
+            await relaying.until(lambda: pair.count("eloquent_held_request_bytes", side="edge") == 900_000)
             async with pair.client.post(pair.url + CHAT, data=bytes(200_000)) as response:
                 assert (response.status, response.headers["x-should-retry"]) == (503, "true")
             pair.path.is_down = False
