@@ -20,13 +20,14 @@ from eloquent.calls import names
 from eloquent.nodes.common.stream_record import StreamRecorder
 from eloquent.nodes.edge_relay.relay import chat_front, connect, scheme_of_call
 from eloquent.nodes.origin_relay.accounts import StreamAccounts, StreamGauges
-from eloquent.nodes.origin_relay.relay import listen_in_plaintext, listen_sealed
+from eloquent.nodes.origin_relay.relay import origin_of_calls
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.model import Limits
 from eloquent.nodes.token_server.server import TokenServer
 from eloquent.protocol.session import Tally
 from eloquent.records.rows import RowWriter, StreamRow
 from eloquent.relay.fronts.grpc import GrpcFront
+from eloquent.relay.origin import Origin
 from eloquent.relay.upstreams.grpc import GrpcUpstream
 from eloquent.relay.upstreams.http import HttpUpstream
 
@@ -142,7 +143,8 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         upstream = GrpcUpstream(f"127.0.0.1:{upstream_port}", methods=methods)
         await upstream.open()
         tally = Tally(sent=sessions.sent, received=sessions.received)
-        origin = await listen_in_plaintext("127.0.0.1:0", upstream, accounts, max_answers=max_streams, tally=tally)
+        origin = origin_of_calls(upstream, accounts, max_answers=max_streams)
+        await origin.open("127.0.0.1:0", tally=tally)
         uplink = await connect(format_address(origin.server.address), edge_metrics)
         front = GrpcFront(uplink, scheme_of=scheme_of_call, metrics=edge_metrics, max_calls=256)
         port = await front.open("127.0.0.1:0")
@@ -156,7 +158,8 @@ async def _pair(model, *, log=None, clients=()):
     async with _recording(counts, clients, log, ("openai",)) as (accounts, gauges):
         upstream = HttpUpstream(f"http://127.0.0.1:{model}")
         await upstream.open()
-        origin = await listen_sealed("127.0.0.1:0", upstream, accounts, key=KEY)
+        origin = Origin(http=upstream, observer=accounts)
+        await origin.open("127.0.0.1:0", key=KEY)
         uplink = await connect(format_address(origin.server.address), edge_metrics, key=KEY)
         front, listener = chat_front(uplink), listen_on("127.0.0.1:0")
         await front.open(listener)

@@ -20,8 +20,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from eloquent import schemes, telemetry
-from eloquent.drivers.udp import UdpServer
+from eloquent import telemetry
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Observers, Origin, OriginObserver
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
@@ -160,9 +159,7 @@ async def relay_pair(
         accounts = ModelAccounts(telemetry.ModelMetrics(registries["origin"]), time=asyncio.get_running_loop().time)
         observers = (accounts,) if observer is None else (accounts, observer)
         origin = Origin(http=upstream, keep=keep, max_answers=max_answers, observer=Observers(*observers))
-        origin.server = await UdpServer.bind(
-            ("127.0.0.1", 0), schemes.get, origin.on_event, limits=limits_for(max_accepted)
-        )
+        await origin.open("127.0.0.1:0", limits=limits_for(max_accepted))
         stack.callback(origin.server.close)
         stack.push_async_callback(origin.drain, 0.0)
         path = await Path.open(origin.server.address)

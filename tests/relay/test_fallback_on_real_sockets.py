@@ -10,13 +10,12 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from eloquent import schemes, telemetry
+from eloquent import telemetry
 from eloquent.relay import fallback
 from eloquent.relay.carriers.listener import WebSocketListener
 from eloquent.relay.fallback import FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.origin import Origin
-from eloquent.relay.sealed import udp
 from eloquent.relay.settings import MAX_REQUEST
 from eloquent.relay.uplink import CarrierName, Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
@@ -50,7 +49,7 @@ async def sealed_pair(relaying: Any, handler: Any, *, is_down: bool = False) -> 
         await upstream.open()
         stack.push_async_callback(upstream.close)
         origin = Origin(http=upstream)
-        origin.server = await udp.bind(("127.0.0.1", 0), schemes.get, origin.on_event, key=KEY)
+        await origin.open("127.0.0.1:0", key=KEY)
         websockets = WebSocketListener(origin.server, telemetry.ListenerMetrics(CollectorRegistry()))
         accepting = socket.create_server(("127.0.0.1", 0))
         url = f"ws://127.0.0.1:{accepting.getsockname()[1]}/"

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from eloquent import schemes
 from eloquent.api.v1.exchange_pb2 import GrpcCall, HttpField, HttpRequest, Outcome
-from eloquent.drivers.udp import UdpClient, UdpServer
+from eloquent.drivers.udp import UdpClient
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.session import StreamEnded
 from eloquent.relay.exchange import decode_ask, decode_outcome, encode_begin, encode_resume
@@ -170,7 +170,7 @@ class Asked:
 @asynccontextmanager
 async def origin_for_calls(model: Asked, *, keep: float) -> AsyncIterator[Origin]:
     origin = Origin(grpc=model, keep=keep)
-    origin.server = await UdpServer.bind(("127.0.0.1", 0), schemes.get, origin.on_event)
+    await origin.open("127.0.0.1:0")
     try:
         yield origin
     finally:

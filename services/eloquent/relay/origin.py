@@ -11,15 +11,19 @@ Rules of this file
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from eloquent import schemes
+from eloquent.addresses import cannot_listen, listen_on
 from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.contract import StreamAccount
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import (
     ServerEvent,
     ServerSession,
@@ -28,9 +32,12 @@ from eloquent.protocol.session import (
     StreamDelivered,
     StreamFailed,
     StreamRequested,
+    Tally,
 )
+from eloquent.protocol.session_base import SchemeLookup
 from eloquent.relay.answer_log import AnswerLog
 from eloquent.relay.exchange import ModelRequest, decode_ask, encode_outcome
+from eloquent.relay.sealed import udp
 from eloquent.relay.upstreams.base import Send, Upstream
 
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
@@ -175,7 +182,7 @@ class Observers(OriginObserver):
 
 
 class Origin:
-    """Answer the requests of edges.
+    """Answer the requests of edges; `open` lets them in.
 
     Args:
         http: The model server that requests over HTTP are for; None refuses them.
@@ -186,6 +193,7 @@ class Origin:
         observer: Is told what becomes of answers.
 
     Attributes:
+        server: Where edges come in.
         refused: How often an answer was refused because there were `max_answers`.
     """
 
@@ -213,6 +221,38 @@ class Origin:
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
+
+    async def open(
+        self,
+        listen: str,
+        *,
+        scheme_of: SchemeLookup = schemes.get,
+        key: bytes | None = None,
+        limits: EndpointLimits | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        """Let edges in over UDP.
+
+        Args:
+            listen: HOST:PORT; port 0 takes a free one.
+            scheme_of: Finds the schemes that are offered.
+            key: 32 bytes, shared with the edges; None takes plaintext, which is for closed networks only.
+            limits: What edges may take up.
+            tally: Where datagrams are counted.
+
+        Raises:
+            ConfigurationError: The address cannot be listened on.
+        """
+        probe = listen_on(listen, socket.SOCK_DGRAM)  # which says why not, as uvloop does not
+        where = probe.getsockname()[:2]
+        probe.close()
+        try:
+            if key is None:
+                self.server = await UdpServer.bind(where, scheme_of, self.on_event, limits=limits, tally=tally)
+            else:
+                self.server = await udp.bind(where, scheme_of, self.on_event, key=key, limits=limits, tally=tally)
+        except OSError as error:  # somebody else has taken it meanwhile
+            raise cannot_listen(listen, error) from error
 
     @property
     def streams(self) -> list[OriginStream]:

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 
 from eloquent import process, schemes, telemetry
 from eloquent.addresses import format_address, listen_on, parse_address, reason_of
-from eloquent.drivers.udp import UdpServer
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import Tally
@@ -18,7 +16,6 @@ from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.journal import Journal
 from eloquent.relay.origin import Observers, Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
-from eloquent.relay.sealed import udp
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import EdgeSettings, OriginSettings
 from eloquent.relay.uplink import CarrierName, Uplink
@@ -53,25 +50,23 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     journal = None if settings.journal is None else Journal(settings.journal)
     observer = accounts if journal is None else Observers(accounts, journal)
     origin = Origin(http=upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
-    listener = listen_on(settings.listen, socket.SOCK_DGRAM)
-    where = listener.getsockname()[:2]
-    listener.close()
-    tally = Tally(sent=metrics.sent, received=metrics.received)
-    offered = schemes.only(settings.schemes)
-    limits = limits_for(settings.max_request)
-    if settings.key_file is None:
-        origin.server = await UdpServer.bind(where, offered, origin.on_event, limits=limits, tally=tally)
-    else:
-        key = load_key(settings.key_file)
-        origin.server = await udp.bind(where, offered, origin.on_event, key=key, limits=limits, tally=tally)
+    key = None if settings.key_file is None else load_key(settings.key_file)
+    await origin.open(
+        settings.listen,
+        scheme_of=schemes.only(settings.schemes),
+        key=key,
+        limits=limits_for(settings.max_request),
+        tally=Tally(sent=metrics.sent, received=metrics.received),
+    )
+    where = format_address(origin.server.address)
     websockets = None
-    if settings.tcp and settings.key_file is not None:
+    if settings.tcp and key is not None:
         websockets = WebSocketListener(origin.server, telemetry.ListenerMetrics())
-        websockets.open(listen_on(format_address(where)), tls=_load_certificate(settings))
+        websockets.open(listen_on(where), tls=_load_certificate(settings))
     await upstream.open()
     if settings.metrics:
         telemetry.serve(settings.metrics)
-    _log.info("edges are awaited at %s, the model server is asked at %s", format_address(where), settings.upstream)
+    _log.info("edges are awaited at %s, the model server is asked at %s", where, settings.upstream)
     watch = OriginWatch(origin, upstream, accounts, sessions=metrics, paths=telemetry.PathMetrics())
     watching = asyncio.create_task(watch.watch())
     process.announce_ready()

@@ -8,23 +8,19 @@ and logged when it is over.
 
 import argparse
 import asyncio
-import socket
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from eloquent import process, schemes, telemetry
-from eloquent.addresses import cannot_listen, listen_on, parse_address
+from eloquent.addresses import parse_address
 from eloquent.calls import names
-from eloquent.drivers.udp import UdpServer
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
 from eloquent.nodes.origin_relay.accounts import StreamAccounts, StreamGauges
 from eloquent.protocol.session import Tally
-from eloquent.protocol.session_base import SchemeLookup
 from eloquent.relay.driver_counts import DriverCounts
 from eloquent.relay.origin import Origin
-from eloquent.relay.sealed import udp
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.serve import HELD_REQUESTS, limits_for
 from eloquent.relay.settings import MAX_REQUEST, OFFERED_SCHEMES
@@ -38,81 +34,32 @@ MAX_BACKLOG = (
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges and of running streams' costs
 
 
-async def listen_in_plaintext(
-    listen: str,
-    upstream: GrpcUpstream,
-    accounts: StreamAccounts,
-    *,
-    offered: SchemeLookup = schemes.get,
-    max_answers: int = 1000,
-    tally: Tally | None = None,
-) -> Origin:
-    """Let edge relays ask over gRPC.
+def origin_of_calls(upstream: GrpcUpstream, accounts: StreamAccounts, *, max_answers: int) -> Origin:
+    """Return what answers edge relays over gRPC, in plaintext.
 
     Args:
-        listen: HOST:PORT; port 0 takes a free one.
         upstream: The model server.
         accounts: Told what streams cost.
-        offered: Finds the schemes that are offered.
         max_answers: Answers at once.
-        tally: Where datagrams are counted.
-
-    Raises:
-        ConfigurationError: The address cannot be listened on.
     """
-    origin = Origin(grpc=upstream, keep=0.0, max_answers=max_answers, max_backlog=MAX_BACKLOG, observer=accounts)
-    address = parse_address(listen, listen=True)
-    try:
-        origin.server = await UdpServer.bind(address, offered, origin.on_event, tally=tally)
-    except OSError as error:
-        raise cannot_listen(listen, error) from error
-    return origin
-
-
-async def listen_sealed(
-    listen: str, upstream: HttpUpstream, accounts: StreamAccounts, *, key: bytes, tally: Tally | None = None
-) -> Origin:
-    """Let edge relays that have the key ask over HTTP.
-
-    Args:
-        listen: HOST:PORT; port 0 takes a free one.
-        upstream: The model server.
-        accounts: Told what streams cost.
-        key: 32 bytes, shared with them.
-        tally: Where datagrams are counted.
-
-    Raises:
-        ConfigurationError: The address cannot be listened on.
-    """
-    origin = Origin(http=upstream, observer=accounts)
-    address = parse_address(listen, listen=True)
-    limits = limits_for(MAX_REQUEST)
-    try:
-        origin.server = await udp.bind(address, schemes.get, origin.on_event, key=key, limits=limits, tally=tally)
-    except OSError as error:
-        raise cannot_listen(listen, error) from error
-    return origin
+    return Origin(grpc=upstream, keep=0.0, max_answers=max_answers, max_backlog=MAX_BACKLOG, observer=accounts)
 
 
 async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Serve until stopped."""
     parse_address(flags.upstream)
-    listen_on(flags.listen, socket.SOCK_DGRAM).close()  # is it free? uvloop would not say why not
     metrics, sessions = telemetry.OriginMetrics(), telemetry.SessionMetrics()
     recorder = StreamRecorder.open(metrics, flags, "origin")
     accounts = StreamAccounts(metrics, recorder)
     tally = Tally(sent=sessions.sent, received=sessions.received)
     upstreams: list[GrpcUpstream | HttpUpstream] = []
     upstreams.append(calls := GrpcUpstream(flags.upstream, methods=flags.methods))
-    offered = schemes.only(flags.schemes)
-    origins = [
-        await listen_in_plaintext(
-            flags.listen, calls, accounts, offered=offered, max_answers=flags.max_streams, tally=tally
-        )
-    ]
+    origins = [origin_of_calls(calls, accounts, max_answers=flags.max_streams)]
+    await origins[0].open(flags.listen, scheme_of=schemes.only(flags.schemes), tally=tally)
     if runtime.all_or_none(flags, "http_upstream", "sealed", "key_file"):
         upstreams.append(chats := HttpUpstream(flags.http_upstream, max_held=HELD_REQUESTS * MAX_REQUEST))
-        origins.append(await listen_sealed(flags.sealed, chats, accounts, key=load_key(flags.key_file), tally=tally))
+        origins.append(Origin(http=chats, observer=accounts))
+        await origins[1].open(flags.sealed, key=load_key(flags.key_file), limits=limits_for(MAX_REQUEST), tally=tally)
     for upstream in upstreams:
         await upstream.open()
     if flags.metrics:
