@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import shutil
 import socket
 import urllib.parse
@@ -49,12 +50,15 @@ class Prometheus:
                     return (await answer.json())["data"]
         return None
 
-    async def values(self, expr: str) -> list[float]:
-        """Wait until a query has values."""
-        async with asyncio.timeout(60.0):
-            while not (found := await self.ask("query", query=expr)) or not found["result"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-        return [float(one["value"][1]) for one in found["result"]]
+    async def expect(self, expr: str, low: float = -math.inf, high: float = math.inf) -> None:
+        """Wait until a query has values, all within bounds: where this machine stood still, they come back to them."""
+        values: list[float] = []
+        deadline = asyncio.get_running_loop().time() + 60.0
+        while not values or not all(low <= value <= high for value in values):
+            assert asyncio.get_running_loop().time() < deadline, f"{expr} gives {values}, not {low} to {high}"
+            await asyncio.sleep(0.1)
+            found = await self.ask("query", query=expr) or {"result": []}
+            values = [float(one["value"][1]) for one in found["result"]]
 
 
 @asynccontextmanager
@@ -116,16 +120,14 @@ def test_every_query_of_every_panel_has_data_that_makes_sense(
 
     async def check(watching: Prometheus) -> None:
         for moved in ("model_stalls", "stalls", "path_lost_packets", "redundant_bytes"):
-            await watching.values(f"sum(rate(eloquent_{moved}_total[{WINDOW}])) > 0")
-        shown = {}
-        for panel in PRODUCTION.panels:
-            for query in panel.queries:
-                values = shown[panel.title, query.legend] = await watching.values(query.fill(window=WINDOW))
-                low, high = query.sane
-                assert all(low <= value <= high for value in values), f"{panel.title}: {query.expr} gives {values}"
-        assert shown["Whose stalls", "model of {{job}}"][0] > 0
-        assert shown["Whose stalls", "clients of {{job}}"][0] > 0
-        assert 0.01 < max(shown["Loss on the path", "{{instance}}"]) < 0.5  # a tenth, of some hundred datagrams
+            await watching.expect(f"sum(rate(eloquent_{moved}_total[{WINDOW}])) > 0")
+        shown = {(panel.title, query.legend): query for panel in PRODUCTION.panels for query in panel.queries}
+        for query in shown.values():
+            await watching.expect(query.fill(window=WINDOW), *query.sane)
+        for whose in ("model", "clients"):
+            await watching.expect(shown["Whose stalls", f"{whose} of {{{{job}}}}"].fill(window=WINDOW), low=0.001)
+        loss = shown["Loss on the path", "{{instance}}"].fill(window=WINDOW)
+        await watching.expect(f"max({loss})", 0.01, 0.5)  # a tenth, of some hundred datagrams
         rules = [rule for group in (await watching.ask("rules"))["groups"] for rule in group["rules"]]
         assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
         assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])
