@@ -178,6 +178,10 @@ test-containers: native .build/dev.stamp .build/packages-containers.stamp ## Run
 bench: native .build/dev.stamp ## Measure what the relays take, beside a bare echo: STREAMS=1,10,100 REPEAT=3 BENCH_OUT=FILE
 	@$(BIN)/python bench/relays.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)") $(if $(BENCH_OUT),--out "$(BENCH_OUT)")
 
+.PHONY: bench-fairness
+bench-fairness: native ## Measure what text through the relays and a TCP leave each other on slow lines: SECONDS=60 ROWS="64kbit cubic"
+	@$(BIN)/python bench/fairness.py $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(ROWS),--only "$(ROWS)")
+
 .PHONY: lint
 lint: native .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
