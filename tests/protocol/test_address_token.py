@@ -37,3 +37,8 @@ def test_the_lifetime_can_be_short() -> None:
     token = tokens.issue(HERE, now=5.0)
     assert tokens.is_valid(token, HERE, now=20.0)
     assert not tokens.is_valid(token, HERE, now=20.1)
+
+
+def test_a_token_tells_its_age():
+    tokens = AddressTokens(b"s" * 16)
+    assert AddressTokens.age(tokens.issue(("10.0.0.1", 1), now=100.25), now=100.75) == 0.5

@@ -6,15 +6,19 @@ from collections.abc import Callable
 import pytest
 
 from eloquent.protocol.congestion import (
+    BURST,
     FULL,
     INITIAL_WINDOW,
     LOSS_WINDOW,
+    PACE,
     PROBE,
     QUEUE_LIMIT,
     REDUCTION,
     SILENCE,
     SUSTAINED,
     CongestionController,
+    Recent,
+    make_least_rtt,
 )
 
 Loses = Callable[[int, float], bool]
@@ -26,8 +30,12 @@ RTT = 0.1
 class Flow:
     """Datagrams at an even pace, as far as there is room, each of which arrives a round trip later or not at all."""
 
-    def __init__(self, gap: float = 0.02) -> None:
-        self.congestion = CongestionController()
+    def __init__(
+        self, gap: float = 0.02, size: int = SIZE, *, certain: bool = True, least_rtt: Recent | None = None
+    ) -> None:
+        self.congestion = CongestionController(least_rtt)
+        self.size = size
+        self.certain = certain
         self.now = 0.0
         self.gap = gap
         self.sent = 0
@@ -40,7 +48,7 @@ class Flow:
         while self.now < until:
             self._arrive()
             if self.congestion.room(self.now) > 0:
-                self.congestion.sent(SIZE, telling=True, now=self.now)
+                self.congestion.sent(self.size, telling=True, now=self.now)
                 self.congestion.awaits(self, now=self.now)
                 self.sent += 1
                 if not loses(self.sent, self.now):
@@ -54,7 +62,7 @@ class Flow:
         self._arrivals = [arrival for arrival in self._arrivals if arrival[0] > self.now]
         for when, sent_at in due:
             self.congestion.heard(now=when)
-            self.congestion.arrived(sent_at, certain=True, now=when)
+            self.congestion.arrived(sent_at, certain=self.certain, now=when)
 
 
 def test_a_path_without_queue_and_loss_leaves_the_window_alone():
@@ -133,21 +141,59 @@ def test_a_pause_of_the_source_is_no_silence():
     assert flow.congestion.room(flow.now) == INITIAL_WINDOW
 
 
-def test_a_bulk_sender_doubles_its_window_until_a_queue_builds_up():
-    congestion, now = CongestionController(), 0.0
-    windows = []
-    for _ in range(4):
-        count = 0
-        while congestion.room(now) > 0:
-            congestion.sent(FULL, telling=True, now=now + count * 1e-6)
-            count += 1
-        congestion.awaits(congestion, now=now)
-        windows.append(count)
-        for number in range(count):
-            congestion.heard(now=now + RTT)
-            congestion.arrived(now + number * 1e-6, certain=True, now=now + RTT + number * 1e-6)
-        now += RTT + 0.01
-    assert windows == [12, 24, 48, 96]
+def test_a_bulk_sender_doubles_its_window_each_round_trip_until_a_queue_builds_up():
+    flow = Flow(gap=0.0005, size=FULL)
+    flow.run(2 * RTT)
+    for _ in range(3):
+        before = flow.congestion.window
+        flow.run(RTT)
+        assert 1.5 * before < flow.congestion.window < 2.2 * before
+    before = flow.congestion.window
+    flow.run(1.0, queue=2 * QUEUE_LIMIT)
+    assert flow.congestion.window < 1.5 * before
+
+
+def test_a_window_goes_at_a_pace():
+    flow = Flow(gap=0.0005, size=FULL)
+    flow.run(3 * RTT)
+    went = flow.run(RTT / 10) * FULL
+    assert 0 < went < (BURST + 2 * PACE / 10) * flow.congestion.window + FULL
+
+
+def test_the_thinnest_flow_is_a_datagram_each_two_seconds():
+    flow = Flow()
+    flow.run(5.0)
+    flow.run(20.0, queue=2 * QUEUE_LIMIT)
+    flow.run(60.0, queue=2 * QUEUE_LIMIT, loses=lambda number, now: number % 4 != 0)
+    assert flow.run(20 * PROBE, queue=2 * QUEUE_LIMIT, loses=lambda number, now: number % 4 != 0) < 4 * 20
+
+
+def test_losses_cut_by_the_bytes_that_are_lost():
+    """One small datagram of a hundred, beside a foreign queue: TCP would lose three tenths, for a whole segment."""
+    flow = Flow(gap=0.001)
+    flow.run(5.0)
+    flow.run(20.0, queue=2 * QUEUE_LIMIT)
+    before = flow.congestion.window
+    flow.run(0.4, queue=2 * QUEUE_LIMIT, loses=lambda number, now: number % 200 == 0)
+    assert 0.85 * before < flow.congestion.window
+
+
+def test_copies_hide_no_stretch_without_loss():
+    """Where copies leave every round trip uncertain, bursts of loss still leave twenty datagrams."""
+    flow = Flow(certain=False)
+    flow.run(3 * SUSTAINED, loses=lambda number, now: now % 0.4 >= 0.2)
+    assert flow.congestion.window >= LOSS_WINDOW * SIZE
+
+
+def test_who_comes_late_knows_the_path_without_its_queue_from_others():
+    least = make_least_rtt()
+    early, late = Flow(least_rtt=least), Flow(least_rtt=least)
+    early.run(1.0)
+    late.run(5.0, queue=2 * QUEUE_LIMIT)
+    assert late.congestion.cuts > 0
+    alone = Flow()
+    alone.run(5.0, queue=2 * QUEUE_LIMIT)
+    assert alone.congestion.cuts == 0
 
 
 def test_each_stream_begins_with_a_window_of_its_own():

@@ -46,6 +46,11 @@ class AddressTokens:
             return False
         return age_ms <= self._lifetime_ms and int.from_bytes(issued) >= self._oldest
 
+    @staticmethod
+    def age(token: bytes, *, now: float) -> float:
+        """Return for how many seconds a valid token has been out: as long as a round trip at least."""
+        return now - int.from_bytes(token[:_ISSUED_SIZE]) / 1e3
+
     def refuse_before(self, now: float) -> None:
         """Refuse, from now on, every token that was issued up to `now`."""
         self._oldest = int(now * 1e3) + 1

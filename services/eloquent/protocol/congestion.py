@@ -5,18 +5,23 @@ Rules of this file
   was acknowledged that had left with it. What left before that one and told something new is lost, and no longer under way;
   nor is what has not been heard of, nor anything else, for a round trip and its deviation.
 - The window counts bytes and begins with what a TCP connection may send before it knows its path (RFC 6928), for each stream.
-  It grows as TCP's does, slow start and then additively, while it is what limits the senders and no queue stands.
+  It grows while it is what limits the senders and no queue stands: by slow start, and then by a tenth a round trip for each
+  stream, but never by more than TCP's.
+- What it lets go is paced (RFC 9002 §7.7): a quarter of it goes at once, but no more than ten segments. A window that is less
+  than a datagram is a pace alone, down to one datagram each `PROBE`, where a round trip is shorter.
 - A queue stands if for a round trip no datagram crossed without a delay of `QUEUE_LIMIT` beyond the least that was seen: the
-  window is cut to `REDUCTION` of what is under way, down to a single datagram a round trip (RFC 8085 §3.1.3). Where the queue
-  stays as it was all the same, others fill it: the rate is restored, and from then on the window grows and loss cuts it as for a
-  new TCP connection, until the queue is gone.
-- Loss: bursts of some hundred milliseconds are what the schemes are for. So it cuts the window as for TCP, but not below
+  window is cut to `REDUCTION` of what is under way, down to that pace. Where the queue stays as it was all the same, others fill
+  it: the rate is restored, and from then on loss cuts the window down to that pace, until the queue is gone.
+- The least delay is that of all sessions to the same host, as who comes late would take a queue that is there for the path.
+- Loss cuts the window by what was lost in a round trip: to `REDUCTION` for a whole segment, or for all that was under way, and in
+  proportion for less (RFC 7141 §2.3).
+- Bursts of loss of some hundred milliseconds are what the schemes are for. So loss does not cut the window below
   what arrives in a round trip where nothing is lost for a while (with some room, for senders that did not need all of the
   window), nor below twenty datagrams. Where for `SUSTAINED` there was no such stretch, bursts do not explain the loss, and it cuts
-  further, as a queue does.
+  down to that pace.
 - Silence: after `SILENCE`, or two timeouts, in which nothing is acknowledged that should be, one datagram goes each `PROBE`
   until something is; then the window is at most what it began with (RFC 5681 §4.1).
-- At most one cut a round trip: only what left after the last one counts.
+- At most one cut a round trip: only what left after the last one counts; further losses of that round trip add to theirs.
 """
 
 import math
@@ -25,16 +30,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 from weakref import WeakSet
 
-from eloquent.protocol.datagram import MAX_DATAGRAM, PAYLOAD_BUDGET
+from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, VARIANCE_WEIGHT, RttEstimator
 
 INITIAL_WINDOW = 14_600  # bytes a stream: ten segments (RFC 6928)
-LOSS_WINDOW = 20  # datagrams below which bursts of loss do not cut the window, likewise
+LOSS_WINDOW = 20  # datagrams below which bursts of loss do not cut the window
 MAX_WINDOW = 16 * 1024 * 1024  # bytes: the first windows of as many streams as a session may have
-REDUCTION = 0.7  # of what is under way, at each cut (RFC 9438 §4.6)
-GROWTH = (
+REDUCTION = 0.7  # of what is under way, after a cut (RFC 9438 §4.6)
+GROWTH = 0.1  # of a window a round trip, for each stream: of a datagram for each that arrives
+RENO_GROWTH = (
     3 * (1 - REDUCTION) / (1 + REDUCTION)
 )  # segments a round trip, which with that cut is as fast as Reno (RFC 9438 §4.3)
+PACE = 1.25  # windows that go in a round trip (RFC 9002 §7.7)
+BURST = 1 / 4  # of a window that goes at once
 QUEUE_LIMIT = 0.100  # seconds of delay beyond the least: the target of LEDBAT (RFC 6817 §2.4.2)
 QUEUE_GONE = 0.050  # seconds below which whoever filled the queue has stopped
 QUEUE_KEPT = 0.85  # of the queue before a cut; with less left of it, the cut has helped
@@ -50,46 +58,51 @@ BASE_PERIOD = 300.0  # seconds; the least delay is that of this period and the o
 MARGIN = 1 / 4  # of the smoothed round trip that a datagram may be late (RACK begins with that, RFC 8985 §6.2.1)
 SIZE_GAIN = 1 / 16  # of each datagram in their mean size
 FULL = MAX_DATAGRAM + 28  # bytes, with IPv4 and UDP headers
-EMPTY = FULL - PAYLOAD_BUDGET  # bytes that a datagram has around a payload
 
 
 class CongestionController:
     """The window of one path.
 
+    Args:
+        least_rtt: The least round trip, in seconds, if others measure it as well; see `make_least_rtt`.
+
     Attributes:
         cuts: How often the window was cut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least_rtt: "Recent | None" = None) -> None:
         self.cuts = 0
         self._awaiting: WeakSet[object] = WeakSet()  # the streams that have something unacknowledged
         self._window: float | None = None  # bytes; None until something has changed it
         self._threshold = math.inf  # bytes, at which slow start ends
         self._rtt = RttEstimator()
         self._latest = 0.0  # seconds, of the last round trip
-        self._base = _Recent(min, BASE_PERIOD)  # seconds, of round trips
-        self._proven = _Recent(max, SUSTAINED)  # bytes that arrive in a round trip, in a stretch without a loss
+        self._base = make_least_rtt() if least_rtt is None else least_rtt
+        self._proven = Recent(max, SUSTAINED)  # bytes that arrive in a round trip, in a stretch without a loss
         self._departures: deque[_Departure] = deque()  # of what is under way
         self._flight = 0  # bytes under way
         self._mean_size = float(FULL)
+        self._paced_to = -math.inf  # seconds; when all that went would have gone at the pace
         self._limited_at = -math.inf  # seconds; when the window last held something back
         self._cut_at = -math.inf  # seconds
+        self._lost = 0  # bytes, of what left before that; 0 if that was for a queue
+        self._before_loss = 0.0  # bytes under way then
         self._above_since: float | None = None  # seconds; since when each datagram met a queue
         self._least_queue = math.inf  # seconds, since then
         self._queue_before: float | None = None  # seconds, of the queue at the first cut since there was none
-        self._flight_before = 0  # bytes, then
+        self._flight_before = 0.0  # bytes, then
         self._latest_before = math.inf  # seconds, then
         self._queue_is_foreign = False
         self._began = math.inf  # seconds; when the first datagram left
         self._clean_from: float | None = None  # seconds; when the first that arrived after the last loss had left
         self._clean_bytes = 0  # that have arrived since
-        self._overdue = False  # whether something that told something new has not been heard of in time
+        self._overdue = 0  # bytes that told something new and have not been heard of in time
         self._heard_at = -math.inf  # seconds; when an acknowledgement came last
         self._unheard_since = math.inf  # seconds; since when something is unacknowledged and nothing came
 
     @property
     def window(self) -> float:
-        """Bytes that may be under way."""
+        """Bytes that may be under way; less than a datagram is a pace."""
         return self._initial if self._window is None else self._window
 
     @property
@@ -105,26 +118,43 @@ class CongestionController:
         """Return whether the window held something back in the latest round trip."""
         return now - self._limited_at <= max(self._rtt.smoothed or 0.0, MIN_SPAN)
 
+    @property
+    def _pace(self) -> float:
+        """Seconds that a byte takes; 0 as long as no round trip is known."""
+        return (self._rtt.smoothed or 0.0) / (PACE * self.window)
+
+    @property
+    def _pace_opens(self) -> float:
+        return self._paced_to - min(BURST * self.window, INITIAL_WINDOW) * self._pace
+
+    @property
+    def _least(self) -> float:
+        """Bytes below which nothing cuts the window: one datagram goes each `PROBE`, or each round trip if that is longer."""
+        return self._mean_size * min((self._rtt.smoothed or 0.0) / PROBE, 1.0) / PACE
+
     def room(self, now: float) -> float:
-        """Return how many bytes may go now; 0 or less for nothing. With nothing under way, a whole datagram always may."""
+        """Return how many bytes may go now; 0 for nothing. With nothing under way, a whole datagram may, at the pace."""
         self._expire(now)
-        if not self._departures:
-            return float(FULL) if self._is_silent(now) else max(self.window, float(FULL))
-        room = 0.0 if self._is_silent(now) else self.window - self._flight
-        if room <= 0:
+        if self._is_silent(now):
+            return 0.0 if self._departures else float(FULL)
+        room = self.window - self._flight if self._departures else max(self.window, float(FULL))
+        if room <= 0 or now < self._pace_opens:
             self._limited_at = now
+            return 0.0
         return room
 
     def next_room(self, now: float) -> float:
         """Return when there is room even if nothing comes back; `now` or earlier if there is."""
         if self.room(now) > 0:
             return now
-        window = 0.0 if self._is_silent(now) else self.window
-        left, departures = self._flight, iter(self._departures)
-        while left >= window and left > 0:
-            departure = next(departures)
+        window, opens = (0.0, now) if self._is_silent(now) else (self.window, self._pace_opens)
+        left = self._flight
+        for departure in self._departures:
+            if left < window or not left:
+                break
             left -= departure.size
-        return max(departure.sent_at, self._heard_at) + self._patience(now)
+            opens = max(opens, max(departure.sent_at, self._heard_at) + self._patience(now))
+        return opens
 
     def sent(self, size: int, *, telling: bool, now: float) -> None:
         """Record that a datagram left.
@@ -138,6 +168,7 @@ class CongestionController:
             self._began = now
         self._departures.append(_Departure(now, size, telling))
         self._flight += size
+        self._paced_to = max(self._paced_to, now) + min(size * self._pace, max(PROBE, self._rtt.smoothed or 0.0))
         self._mean_size += SIZE_GAIN * (size - self._mean_size)
 
     def awaits(self, stream: object, *, now: float) -> None:
@@ -173,17 +204,19 @@ class CongestionController:
             self._rtt.sample(now - sent_at)
             self._latest = now - sent_at
             self._base.add(now - sent_at, now)
-        self._note_stretch(sent_at, size, now, lost=lost)
+        self._note_stretch(sent_at, size, now, lost=lost > 0)
         if sent_at <= self._cut_at:
             if certain and self._queue_before is not None:  # it met the queue that the cut is for
                 self._queue_before = max(self._queue_before, now - sent_at - self._base.value(now, 0.0))
+            if lost and self._lost:
+                self._add_loss(lost, now)
             return
         if certain:
             self._note_queue(now - sent_at, now)
         if self._queue_stands(now):
-            self._meet_queue(flight, now)
+            self._meet_queue(min(flight, self.window), now)
         elif lost:
-            self._cut(flight, now, least=self._least_for_loss(now))
+            self._meet_loss(lost, flight, now)
         elif self._above_since is None or self._queue_is_foreign:
             self._grow(now)
         else:
@@ -193,7 +226,7 @@ class CongestionController:
         """Learn from a sender that something is lost which left last at an instant."""
         self._clean_from = None
         if sent_at > self._cut_at:
-            self._cut(self._flight, now, least=self._least_for_loss(now))
+            self._meet_loss(round(self._mean_size), self._flight, now)
 
     def _note_stretch(self, sent_at: float, size: int, now: float, *, lost: bool) -> None:
         if lost or self._clean_from is None:
@@ -202,7 +235,7 @@ class CongestionController:
         self._clean_bytes += size
         lasted = sent_at - self._clean_from
         if lasted >= CLEAN:
-            self._proven.add(self._clean_bytes / lasted * (self._rtt.smoothed or 0.0), now)
+            self._proven.add(self._clean_bytes / lasted * (self._rtt.smoothed or now - sent_at), now)
 
     def _note_queue(self, rtt: float, now: float) -> None:
         queue = rtt - self._base.value(now, rtt)
@@ -220,30 +253,44 @@ class CongestionController:
             and now - self._above_since >= max(self._rtt.smoothed or 0.0, MIN_SPAN)
         )
 
-    def _meet_queue(self, flight: int, now: float) -> None:
+    def _meet_queue(self, flight: float, now: float) -> None:
         """Cut the window for a queue, or take back the cuts that have not helped."""
         if self._queue_before is None:
             self._queue_before, self._flight_before, self._latest_before = self._least_queue, flight, self._latest
         elif flight < QUEUE_KEPT * self._flight_before and self._least_queue > QUEUE_KEPT * self._queue_before:
             self._queue_is_foreign = True
             self._window = max(self.window, self._flight_before * self._latest / self._latest_before)
-            self._threshold = math.inf
+            self._threshold = self.window
             return
-        self._cut(flight, now, least=self._mean_size)
+        self._begin_cut(now)
+        self._lost, self._above_since, self._least_queue = 0, None, math.inf
+        self._cut_to(max(REDUCTION * flight, self._least))
+
+    def _meet_loss(self, lost: int, flight: float, now: float) -> None:
+        self._lost, self._before_loss = 0, min(max(flight, lost), self.window)
+        self._begin_cut(now)
+        self._add_loss(lost, now)
+
+    def _add_loss(self, lost: int, now: float) -> None:
+        """Cut the window by what was lost within a round trip."""
+        self._lost += lost
+        part = min(max(self._lost / FULL, self._lost / self._before_loss), 1.0)
+        self._cut_to(max((1 - part * (1 - REDUCTION)) * self._before_loss, self._least_for_loss(now)))
+
+    def _begin_cut(self, now: float) -> None:
+        self.cuts += 1
+        self._cut_at = now
+
+    def _cut_to(self, window: float) -> None:
+        self._window = self._threshold = min(window, self.window)
 
     def _least_for_loss(self, now: float) -> float:
         """Return below what loss does not cut the window."""
         proven = self._proven.value(now, 0.0)
         if self._queue_is_foreign or (not proven and now - self._began >= SUSTAINED):
-            return self._mean_size
+            return self._least
         headroom = 1.0 if self.is_limited(now) else HEADROOM
         return max(headroom * proven, min(LOSS_WINDOW * self._mean_size, INITIAL_WINDOW))
-
-    def _cut(self, flight: int, now: float, *, least: float) -> None:
-        self.cuts += 1
-        self._window = self._threshold = min(max(REDUCTION * min(flight, self.window), least), self.window)
-        self._cut_at = now
-        self._above_since, self._least_queue = None, math.inf
 
     def _grow(self, now: float) -> None:
         if not self.is_limited(now):
@@ -252,8 +299,9 @@ class CongestionController:
         if window < self._threshold:
             window += self._mean_size
         else:
-            segment = GROWTH * FULL if self._queue_is_foreign else self._mean_size
-            window += segment * self._mean_size / window
+            streams = max(len(self._awaiting), 1)
+            segments = RENO_GROWTH if self._queue_is_foreign else 1.0
+            window += self._mean_size * min(GROWTH * streams, segments * FULL / window)
         self._window = min(window, MAX_WINDOW)
 
     def _is_silent(self, now: float) -> bool:
@@ -274,15 +322,15 @@ class CongestionController:
         while self._departures and max(self._departures[0].sent_at, self._heard_at) + patience <= now:
             departure = self._departures.popleft()
             self._flight -= departure.size
-            self._overdue |= departure.telling
+            self._overdue += departure.size if departure.telling else 0
 
-    def _leave(self, sent_at: float) -> tuple[bool, int]:
-        """Forget what left until then; return whether of what had news some was not heard of, and the bytes that left just then."""
-        lost, self._overdue, size = self._overdue, False, 0
+    def _leave(self, sent_at: float) -> tuple[int, int]:
+        """Forget what left until then; return the bytes with news that were not heard of, and those that left just then."""
+        lost, self._overdue, size = self._overdue, 0, 0
         while self._departures and self._departures[0].sent_at <= sent_at:
             departure = self._departures.popleft()
             self._flight -= departure.size
-            lost |= departure.telling and departure.sent_at < sent_at
+            lost += departure.size if departure.telling and departure.sent_at < sent_at else 0
             size += departure.size if departure.sent_at == sent_at else 0
         return lost, size
 
@@ -295,7 +343,7 @@ class _Departure(NamedTuple):
     telling: bool
 
 
-class _Recent:
+class Recent:
     """The least, or the most, of this period and the one before.
 
     Args:
@@ -310,6 +358,7 @@ class _Recent:
         self._values: tuple[float | None, float | None] = (None, None)  # of this period and of the one before
 
     def add(self, value: float, now: float) -> None:
+        """Take a value."""
         self._turn(now)
         here, before = self._values
         self._values = (value if here is None else self._choose(here, value), before)
@@ -325,3 +374,8 @@ class _Recent:
         if passed >= self._length:
             self._values = (None, self._values[0] if passed < 2 * self._length else None)
             self._began = now
+
+
+def make_least_rtt() -> Recent:
+    """Return what keeps the least round trip of a path, in seconds, for the controllers of all sessions that share it."""
+    return Recent(min, BASE_PERIOD)

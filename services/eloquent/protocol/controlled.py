@@ -7,11 +7,14 @@ Rules of this file
 """
 
 from collections import deque
+from collections.abc import Callable
 
-from eloquent.protocol.congestion import EMPTY, CongestionController
+from eloquent.protocol.congestion import CongestionController
 from eloquent.protocol.contract import Event, StreamAccount, StreamSender
-from eloquent.protocol.sender import Sender
+from eloquent.protocol.datagram import MAX_DATAGRAM, PAYLOAD_BUDGET
+from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
 
+FRAME = MAX_DATAGRAM - PAYLOAD_BUDGET  # bytes that a datagram has around a payload, at most
 STREAM_LIMIT = 128 * 1024  # bytes of one stream under way: a receiver keeps four times as many beyond a gap
 
 
@@ -21,16 +24,20 @@ class ControlledSender:
     Args:
         sender: The sender.
         congestion: The controller of the path.
+        wire_size: Tells how many bytes of UDP payload a datagram takes, where more goes out than the datagram itself.
 
     Attributes:
         held: Whether it may have more to send than there was room for.
     """
 
-    def __init__(self, sender: Sender, congestion: CongestionController) -> None:
+    def __init__(
+        self, sender: Sender, congestion: CongestionController, *, wire_size: Callable[[bytes], int] = len
+    ) -> None:
         self.held = False
         self._sender = sender
         self._sender.flight_limit = STREAM_LIMIT
         self._congestion = congestion
+        self._wire_size = wire_size
         self._held_until = 0.0  # seconds, meaningful while it is held
         self._departures: deque[tuple[int, float]] = deque()  # fragments that were sent until then, and seconds
         self._repeated_at = float("-inf")  # seconds; when it last sent something without anything new
@@ -97,7 +104,8 @@ class ControlledSender:
             self._lost_from = self._sender.lost_from
             self._congestion.lost(self._lost_from, now=now)
         for data in datagrams:
-            self._congestion.sent(len(data) + EMPTY, telling=self._sender.sent > sent, now=now)
+            size = self._wire_size(bytes(len(data) + FRAME)) + IP_UDP_HEADERS
+            self._congestion.sent(size, telling=self._sender.sent > sent, now=now)
         if datagrams:
             self._congestion.awaits(self, now=now)
         return datagrams
@@ -117,6 +125,8 @@ class ControlledSender:
         return self._sender.next_event()
 
 
-def control(sender: StreamSender, congestion: CongestionController) -> StreamSender:
+def control(
+    sender: StreamSender, congestion: CongestionController, *, wire_size: Callable[[bytes], int] = len
+) -> StreamSender:
     """Return a sender under the control of its path, or as it is where it has a window of its own, like the model of TCP."""
-    return ControlledSender(sender, congestion) if isinstance(sender, Sender) else sender
+    return ControlledSender(sender, congestion, wire_size=wire_size) if isinstance(sender, Sender) else sender

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address, AddressTokens
+from eloquent.protocol.congestion import Recent, make_least_rtt
 from eloquent.protocol.datagram import (
     SERVER_KINDS,
     Body,
@@ -74,6 +75,7 @@ class ServerEndpoint:
         self._requests = ByteBudget(self._limits.requests)
         self._sessions: dict[bytes, ServerSession] = {}
         self._sources: Counter[str] = Counter()  # sessions by source
+        self._least_rtts: dict[str, Recent] = {}  # by source
         self._over: OrderedDict[bytes, None] = OrderedDict()  # connection ids that do not begin again
         self._touched: dict[ServerSession, None] = {}
         self._timers: TimerQueue[ServerSession] = TimerQueue()
@@ -169,9 +171,9 @@ class ServerEndpoint:
         match datagram.body:
             case Open(token) if not self._tokens.is_valid(token, source, now=now):
                 self._retry(datagram, source, size, now)
-            case Open():
+            case Open(token):
                 if (refusal := self._obstacle(datagram, source)) is None:
-                    self._begin(datagram, source, now)
+                    self._begin(datagram, source, self._tokens.age(token, now=now), now)
                 else:
                     self._reply(datagram, Close(datagram.number, refusal), source, size)
             case Cancel(stream_id):
@@ -194,7 +196,9 @@ class ServerEndpoint:
             return f"the server has {limits.sessions_per_source} sessions of your address, which is its limit"
         return None
 
-    def _begin(self, datagram: Datagram, source: Address, now: float) -> None:
+    def _begin(self, datagram: Datagram, source: Address, token_age: float, now: float) -> None:
+        least_rtt = self._least_rtts.get(source_of(source)) or make_least_rtt()
+        least_rtt.add(token_age, now)
         session = ServerSession(
             datagram.connection_id,
             self._scheme_of,
@@ -203,6 +207,7 @@ class ServerEndpoint:
             requests=self._requests,
             tally=self.tally,
             wire_size=self._wire_size,
+            least_rtt=least_rtt,
         )
         session.receive(datagram, now=now)
         if session.is_idle:  # it refused the request
@@ -210,6 +215,7 @@ class ServerEndpoint:
             return
         self._sessions[datagram.connection_id] = session
         self._sources[source_of(source)] += 1
+        self._least_rtts[source_of(source)] = least_rtt
         self.touch(session)
 
     def _retry(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
@@ -230,7 +236,7 @@ class ServerEndpoint:
         source = source_of(session.address)
         self._sources[source] -= 1
         if not self._sources[source]:
-            del self._sources[source]
+            del self._sources[source], self._least_rtts[source]
         self._over[session.connection_id] = None
         if len(self._over) > self._limits.remembered:
             self._over.popitem(last=False)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from eloquent.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.address_token import Address
+from eloquent.protocol.congestion import Recent
 from eloquent.protocol.contract import (
     PeerLost,
     StreamAccount,
@@ -99,6 +100,7 @@ class ServerSession(SessionBase):
         requests: The budget, in bytes, of all sessions' unfinished requests.
         tally: As for `SessionBase`.
         wire_size: Tells how many bytes of UDP payload a datagram takes, where more goes out than the datagram itself.
+        least_rtt: As for `CongestionController`.
 
     Attributes:
         address: The same.
@@ -114,8 +116,9 @@ class ServerSession(SessionBase):
         requests: ByteBudget | None = None,
         tally: Tally | None = None,
         wire_size: Callable[[bytes], int] = len,
+        least_rtt: Recent | None = None,
     ) -> None:
-        super().__init__(connection_id, tally)
+        super().__init__(connection_id, tally, least_rtt)
         self._wire_size = wire_size
         self.address = address
         self._scheme_of = scheme_of
@@ -354,7 +357,10 @@ class ServerSession(SessionBase):
             return
         self._release(stream)
         sender = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
-        stream.answer = control(sender, self._congestion) if self._limits.congestion_control else sender
+        if self._limits.congestion_control:
+            stream.answer = control(sender, self._congestion, wire_size=self._wire_size)
+        else:
+            stream.answer = sender
         stream.parts = []
         self._events.append(StreamRequested(stream_id, scheme.name, b"".join(parts)))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.congestion import CongestionController
+from eloquent.protocol.congestion import CongestionController, Recent
 from eloquent.protocol.contract import StreamSender
 from eloquent.protocol.controlled import ControlledSender
 from eloquent.protocol.datagram import Body, Datagram, decode_datagram, encode_datagram, kind_name
@@ -67,13 +67,14 @@ class SessionBase(ABC):
     Args:
         connection_id: 8 bytes that name the session.
         tally: Where its datagrams are counted, alone or with those of other sessions.
+        least_rtt: As for `CongestionController`.
 
     Attributes:
         connection_id: The same.
         tally: The same, or one of its own.
     """
 
-    def __init__(self, connection_id: bytes, tally: Tally | None = None) -> None:
+    def __init__(self, connection_id: bytes, tally: Tally | None = None, least_rtt: Recent | None = None) -> None:
         self.connection_id = connection_id
         self.tally = Tally() if tally is None else tally
         self._closed = False
@@ -85,7 +86,7 @@ class SessionBase(ABC):
         self._held: dict[int, None] = {}  # streams that the path had no room for, who waits longest first
         self._stream_timers: TimerQueue[int] = TimerQueue()  # by stream id
         self._rtt = RttEstimator()  # one path, shared by all streams
-        self._congestion = CongestionController()  # likewise
+        self._congestion = CongestionController(least_rtt)  # likewise
 
     @property
     def closed(self) -> bool:
