@@ -209,7 +209,7 @@ class ClientSession(SessionBase):
             }
             for stream_id in self._unheard:
                 del self._streams[stream_id]
-                self._stream_timers.set(stream_id, None)
+                self._forget_timers(stream_id)
         for stream_id in list(self._streams):
             self._end(stream_id, failure=reason)
         self._events.append(SessionLost(reason))
@@ -252,12 +252,11 @@ class ClientSession(SessionBase):
         if self._established and self._ping_due <= now:
             self._ping(now)
 
-    def _handle_stream_timers(self, now: float) -> None:
-        while (stream_id := self._stream_timers.pop(now)) is not None:
-            stream = self._streams[stream_id]
+    def _handle_stream_timer(self, stream_id: int, now: float) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
             stream.handle_timer(now=now)
             self._check_request(stream_id, stream, now)
-            self._touch(stream_id)
 
     @property
     def _ping_due(self) -> float:
@@ -418,7 +417,7 @@ class ClientSession(SessionBase):
     ) -> None:
         """Note that a stream is over for the protocol, and keep what its reader has not seen."""
         stream = self._streams.pop(stream_id)
-        self._stream_timers.set(stream_id, None)
+        self._forget_timers(stream_id)
         if failure is not None:
             stream.fail(failure, refused=refused)
         self._unread[stream_id] = stream

@@ -147,5 +147,5 @@ class ClientStream:
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now` for the request and the answer."""
         for side in (self.request, self.answer):
-            if side is not None and (due := side.get_timer()) is not None and due <= now:
+            if side is not None:
                 side.handle_timer(now=now)

@@ -38,7 +38,6 @@ class ControlledSender:
         self._sender.flight_limit = STREAM_LIMIT
         self._congestion = congestion
         self._wire_size = wire_size
-        self._held_until = 0.0  # seconds, meaningful while it is held
         self._departures: deque[tuple[int, float]] = deque()  # fragments that were sent until then, and seconds
         self._repeated_at = float("-inf")  # seconds; when it last sent something without anything new
         self._lost_from = float("-inf")  # seconds
@@ -88,8 +87,6 @@ class ControlledSender:
         room = self._congestion.room(now)
         datagrams = self._ask(room, now) if room > 0 else []
         self.held = self._sender.room <= 0 if room > 0 else True
-        if self.held:
-            self._held_until = self._congestion.next_room(now)
         return datagrams
 
     def _ask(self, room: float, now: float) -> list[bytes]:
@@ -111,8 +108,8 @@ class ControlledSender:
         return datagrams
 
     def get_timer(self) -> float | None:
-        """Return the instant at which something is to be sent, or given up, or None."""
-        return self._held_until if self.held else self._sender.get_timer()
+        """Return the instant at which something is to be sent, or given up, or None; while it is held its session knows."""
+        return None if self.held else self._sender.get_timer()
 
     def handle_timer(self, *, now: float) -> None:
         """Mark what is due, or give up."""

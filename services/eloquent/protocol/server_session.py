@@ -213,14 +213,17 @@ class ServerSession(SessionBase):
             silence = f"nothing came from the client for {self._limits.silence:g} seconds"
             self.lose(silence if self._streams else "idle", now=now)
             return
-        while (stream_id := self._stream_timers.pop(now)) is not None:
-            answer = self._streams[stream_id].answer
-            if answer is None:
-                self._refuse(stream_id, "the request did not arrive whole in time", now)
-            else:
-                answer.handle_timer(now=now)
-                self._take_answer_events(stream_id, answer, now)
-                self._touch(stream_id)
+        self._handle_stream_timers(now)
+
+    def _handle_stream_timer(self, stream_id: int, now: float) -> None:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        if stream.answer is None:
+            self._refuse(stream_id, "the request did not arrive whole in time", now)
+        else:
+            stream.answer.handle_timer(now=now)
+            self._take_answer_events(stream_id, stream.answer, now)
 
     @property
     def _session_ends(self) -> float:
@@ -402,7 +405,7 @@ class ServerSession(SessionBase):
 
     def _forget(self, stream_id: int, now: float, *, delivered: bool = False, reason: str = "") -> None:
         stream = self._streams.pop(stream_id, None)
-        self._stream_timers.set(stream_id, None)
+        self._forget_timers(stream_id)
         if stream is not None:
             self._release(stream)
         answer = None if stream is None else stream.answer

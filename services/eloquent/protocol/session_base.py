@@ -3,7 +3,8 @@
 Rules of this file
 - A datagram speaks of one stream, so that the loss of one delays no other stream.
 - Only streams that were touched since the last `datagrams_to_send` are asked for datagrams, in the order of touching, and
-  for their timers: what others wait for costs a datagram nothing. Those that the path had no room for are asked first.
+  for their timers: what others wait for costs a datagram nothing. Those that the path had no room for are asked first, as far
+  as there is room again; until then they have no timers of their own, but one together.
 - Once closed, a session sends what was queued, ignores what comes, and has no timer.
 """
 
@@ -83,7 +84,8 @@ class SessionBase(ABC):
         self._last_heard: float | None = None  # seconds
         self._control: list[Body] = []
         self._touched: dict[int, None] = {}  # stream ids, in order
-        self._held: dict[int, None] = {}  # streams that the path had no room for, who waits longest first
+        self._held: OrderedDict[int, None] = OrderedDict()  # streams without room on the path, who waits longest first
+        self._room_at = 0.0  # seconds; when there is room again, meaningful while some are held
         self._stream_timers: TimerQueue[int] = TimerQueue()  # by stream id
         self._rtt = RttEstimator()  # one path, shared by all streams
         self._congestion = CongestionController(least_rtt)  # likewise
@@ -128,19 +130,39 @@ class SessionBase(ABC):
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now, in order."""
+        datagrams = self._take_control()
+        touched, self._touched = self._touched, {}
+        served: list[int] = []
+        is_time = now >= self._room_at
+        for _ in range(len(self._held)):
+            if self._congestion.room(now) <= 0:
+                break
+            stream_id, _ = self._held.popitem(last=False)
+            touched.pop(stream_id, None)
+            if is_time:
+                self._handle_stream_timer(stream_id, now)
+            datagrams += self._ask(stream_id, served, now)
+        for stream_id in touched:
+            datagrams += self._ask(stream_id, served, now)
+        for stream_id in served:  # whoever had a turn waits behind those who had none
+            self._held.move_to_end(stream_id)
+        if self._held:
+            self._room_at = self._congestion.next_room(now)
+        return datagrams + self._take_control()
+
+    def _take_control(self) -> list[bytes]:
+        """Return what is to be said of no stream that is open."""
         datagrams = [self._frame(body) for body in self._control]
         self._control.clear()
-        touched, self._touched, self._held = self._held | self._touched, {}, {}
-        served = []
-        for stream_id in touched:
-            sent = self._stream_datagrams(stream_id, now)
-            self._stream_timers.set(stream_id, self._stream_timer(stream_id))
-            datagrams += sent
-            if sent and stream_id in self._held:
-                served.append(stream_id)
-        for stream_id in served:  # whoever had a turn waits behind those who had none
-            self._held[stream_id] = self._held.pop(stream_id)
         return datagrams
+
+    def _ask(self, stream_id: int, served: list[int], now: float) -> list[bytes]:
+        """Return what a stream has to send, set its timer, and note it among those served if it has more."""
+        sent = self._stream_datagrams(stream_id, now)
+        self._stream_timers.set(stream_id, self._stream_timer(stream_id))
+        if sent and stream_id in self._held:
+            served.append(stream_id)
+        return sent
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
@@ -163,12 +185,22 @@ class SessionBase(ABC):
         """Return the instant at which a stream, which may be over by now, wants something, or None."""
 
     @abstractmethod
+    def _handle_stream_timer(self, stream_id: int, now: float) -> None:
+        """Do what is due of a stream, which may be over by now; what it has to send is asked for after that."""
+
+    def _handle_stream_timers(self, now: float) -> None:
+        while (stream_id := self._stream_timers.pop(now)) is not None:
+            self._handle_stream_timer(stream_id, now)
+            self._touch(stream_id)
+
+    @abstractmethod
     def _timers(self) -> list[float]:
         """Return every instant at which something is due."""
 
     def _first_stream_timer(self) -> list[float]:
         due = self._stream_timers.first()
-        return [] if due is None else [due]
+        timers = [] if due is None else [due]
+        return [*timers, self._room_at] if self._held else timers
 
     def _frame(self, body: Body) -> bytes:
         datagram = encode_datagram(Datagram(self.connection_id, self._number, body))
@@ -178,6 +210,11 @@ class SessionBase(ABC):
 
     def _touch(self, stream_id: int) -> None:
         self._touched[stream_id] = None
+
+    def _forget_timers(self, stream_id: int) -> None:
+        """Have nothing due for a stream that is over."""
+        self._stream_timers.set(stream_id, None)
+        self._held.pop(stream_id, None)
 
     def _note_held(self, stream_id: int, sender: StreamSender | None) -> None:
         """Have a stream asked again before others, if there was no room for what its sender has."""
