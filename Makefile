@@ -175,7 +175,8 @@ test-containers: native .build/dev.stamp .build/packages-containers.stamp ## Run
 	@$(BIN)/python tests/run_lanes.py containers
 
 .PHONY: bench
-bench: native .build/dev.stamp ## Measure what the relays take, beside a bare echo: STREAMS=1,10,100 REPEAT=3 BENCH_OUT=FILE
+bench: native .build/dev.stamp ## Measure what protocol, simulator and relays take, beside a bare echo: STREAMS=1,10,100 REPEAT=3 BENCH_OUT=FILE
+	@$(BIN)/python bench/endpoints.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)")
 	@$(BIN)/python bench/relays.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)") $(if $(BENCH_OUT),--out "$(BENCH_OUT)")
 
 .PHONY: bench-fairness
