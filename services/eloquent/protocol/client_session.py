@@ -396,8 +396,8 @@ class ClientSession(SessionBase):
         elif not isinstance(event, StreamToken):
             self._unread.pop(stream_id, None)
             self._discard(stream_id)
-        elif stream_id in self._streams:
-            self._touch(stream_id)  # the sender may want to know of the room
+        elif stream is not None and stream_id in self._streams and stream.answer.get_timer() is not None:
+            self._touch(stream_id)  # the sender is to know of the room
         return event
 
     def _discard(self, stream_id: int) -> None:

@@ -305,7 +305,8 @@ class CongestionController:
         self._window = min(window, MAX_WINDOW)
 
     def _is_silent(self, now: float) -> bool:
-        return now - self._unheard_since > max(SILENCE, 2 * self._rtt.timeout())
+        silence = now - self._unheard_since
+        return silence > SILENCE and silence > 2 * self._rtt.timeout()
 
     def _patience(self, now: float) -> float:
         """Return for how many seconds a datagram counts as under way, unless it is heard of."""

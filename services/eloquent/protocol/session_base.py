@@ -130,6 +130,8 @@ class SessionBase(ABC):
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now, in order."""
+        if not (self._control or self._touched or self._held):
+            return []
         datagrams = self._take_control()
         touched, self._touched = self._touched, {}
         served: list[int] = []

@@ -226,10 +226,8 @@ class SealedClient:
 
     def _seal(self, association: Association, inside: list[bytes], now: float) -> list[bytes]:
         datagrams = [association.seal_datagram(data, now=now) for data in inside]
-        if self._inside.is_idle:
-            self._silent_since = None
-        elif datagrams and self._silent_since is None:
-            self._silent_since = now
+        if datagrams or self._silent_since is not None:
+            self._note_silence(now)
         if self._ping is not None and self._ping.due <= now:
             if now >= self._ping_until:
                 self._ping = None
@@ -238,26 +236,31 @@ class SealedClient:
                 datagrams.append(association.seal_control(Type.PING, now=now))
         return datagrams
 
+    def _note_silence(self, now: float) -> None:
+        if self._inside.is_idle:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+
     def _attempt_due(self) -> float | None:
         """Return the instant at which an attempt wants to send something or one is to begin, or None."""
         if self._attempt is not None:
             return self._attempt.due
+        if self._association is not None and self._silent_since is None:
+            return None
         if self._inside.closed or self._inside.is_idle:
             return None
-        if self._association is None:
-            due: float | None = self._no_attempt_before
-        elif self._silent_since is not None:
-            rested = self._silent_since >= self._heard_at + REST_LIMIT
-            due = max(self._silent_since + (0.0 if rested else SUSPICION), self._no_attempt_before)
-        else:
-            due = None
-        return due
+        if self._association is None or self._silent_since is None:
+            return self._no_attempt_before
+        rested = self._silent_since >= self._heard_at + REST_LIMIT
+        return max(self._silent_since + (0.0 if rested else SUSPICION), self._no_attempt_before)
 
     def _consider_attempt(self, now: float) -> None:
         """Begin an attempt if there is reason to, and end one that nothing waits for."""
-        if self._inside.is_idle or self._inside.closed:
-            self._attempt = None
-        elif self._attempt is None and (due := self._attempt_due()) is not None and due <= now:
+        if self._attempt is not None:
+            if self._inside.is_idle or self._inside.closed:
+                self._attempt = None
+        elif (due := self._attempt_due()) is not None and due <= now:
             given_up = self._stood_at is not None and now >= self._stood_at + SILENCE_LIMIT
             previous = NO_BINDING if self._association is None or given_up else self._association.binding
             self._attempt = Attempt(self._psk, self._draw, previous=previous, now=now)

@@ -6,6 +6,7 @@ Rules of this file
 - A size that no bucket holds cannot be: the largest is that of the largest datagram.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,4 +45,5 @@ DEFAULT_PADDING = Padding()
 
 def padded(size: int, sizes: tuple[int, ...]) -> int:
     """Return the least of some sizes that has room for `size` bytes; without sizes, `size` itself."""
-    return next((bucket for bucket in sizes if bucket >= size), size)
+    position = bisect_left(sizes, size)
+    return sizes[position] if position < len(sizes) else size
