@@ -339,6 +339,39 @@ def controlled(sender: Sender | None = None) -> tuple[ControlledSender, Congesti
     return ControlledSender(EloquentSender() if sender is None else sender, congestion), congestion
 
 
+@pytest.mark.parametrize(("name", "patience"), [("eloquent", 0.02), ("retransmit", 0.02), ("eloquent-packed", 0.08)])
+def test_on_a_grid_all_leaves_at_its_instants_and_soon(name: str, patience: float):
+    """Tokens at random times, acknowledgements after 90 ms, and a loop that looks at its timers up to 5 ms late."""
+    draw, late = random.Random(1), 0.005
+    scheme = schemes.get(name)
+    sender = control(scheme.make_sender(), CongestionController(), grid=0.02)
+    receiver = scheme.make_receiver()
+    came = sorted(draw.uniform(0.0, 3.0) for _ in range(150))
+    inputs = [(instant, number, partial(sender.send_token, b"token")) for number, instant in enumerate(came)]
+    given: list[float] = []
+    lateness: dict[float | None, float] = defaultdict(lambda: draw.uniform(0.0, late))
+    now = 0.0
+    while inputs or len(given) < len(came):
+        timer = sender.get_timer()
+        looked = math.inf if timer is None else timer + lateness[timer]
+        if inputs and inputs[0][0] <= looked:
+            now, _, act = heapq.heappop(inputs)
+            act(now=now)
+        else:
+            now = max(now, looked)
+            sender.handle_timer(now=now)
+        for data in sender.datagrams_to_send(now=now):
+            assert (now + 1e-6) % 0.02 <= late + 2e-6
+            receiver.receive_datagram(data, now=now)
+            while receiver.next_event() is not None:
+                given.append(now)
+            for ack in receiver.datagrams_to_send(now=now):
+                heapq.heappush(inputs, (now + 0.09, len(given), partial(sender.receive_datagram, ack)))
+    assert len(given) == len(came)
+    waited = [left - instant for instant, left in zip(came, given, strict=True)]
+    assert max(waited) <= patience + late + 1e-6
+
+
 def test_redundancy_goes_first(monkeypatch: pytest.MonkeyPatch):
     sender, _ = controlled()
     monkeypatch.setattr(CongestionController, "room", lambda self, now: 80.0)

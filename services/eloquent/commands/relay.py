@@ -28,6 +28,9 @@ def origin(
     keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
     silence: Annotated[float | None, typer.Option(help="Seconds of the model's silence that end an answer.")] = None,
     max_answers: Annotated[int | None, typer.Option(help="Answers at once.")] = None,
+    send_grid: Annotated[
+        float | None, typer.Option(help="Seconds between the instants at which answers go on; 0 for at once.")
+    ] = None,
     journal: Annotated[Path | None, typer.Option(help="File that gets a line of JSON of each answer.")] = None,
     max_request: MaxRequest = None,
     key_file: KeyFile = None,

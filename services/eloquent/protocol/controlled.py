@@ -2,10 +2,12 @@
 
 Rules of this file
 - Redundancy takes only the room that is there, so that it goes first; new tokens wait when there is none, and go together later.
+- Where there is a grid, all that it sends leaves at instants of it: of when a token came, an onlooker sees the step.
 - That a fragment is acknowledged for the first time, and none after it was before, tells of the datagram that it left with: the
   first one, unless there was one since without anything new.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -14,6 +16,7 @@ from eloquent.protocol.contract import Event, StreamAccount, StreamSender
 from eloquent.protocol.datagram import MAX_DATAGRAM, PAYLOAD_BUDGET
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
 
+_ROUNDING = 1e-6  # steps of a grid
 FRAME = MAX_DATAGRAM - PAYLOAD_BUDGET  # bytes that a datagram has around a payload, at most
 STREAM_LIMIT = 128 * 1024  # bytes of one stream under way: a receiver keeps four times as many beyond a gap
 
@@ -25,19 +28,29 @@ class ControlledSender:
         sender: The sender.
         congestion: The controller of the path.
         wire_size: Tells how many bytes of UDP payload a datagram takes, where more goes out than the datagram itself.
+        grid: Seconds between the instants at which datagrams leave; 0 lets them leave at once.
 
     Attributes:
         held: Whether it may have more to send than there was room for.
     """
 
     def __init__(
-        self, sender: Sender, congestion: CongestionController, *, wire_size: Callable[[bytes], int] = len
+        self,
+        sender: Sender,
+        congestion: CongestionController,
+        *,
+        wire_size: Callable[[bytes], int] = len,
+        grid: float = 0.0,
     ) -> None:
         self.held = False
         self._sender = sender
         self._sender.flight_limit = STREAM_LIMIT
         self._congestion = congestion
         self._wire_size = wire_size
+        self._grid = grid
+        self._wanted_at: float | None = None  # seconds; the instant of the grid at which there is something to see to
+        self._instant: float | None = None  # seconds; the one that has come
+        self._latest = 0.0  # seconds; when it was told something last
         self._departures: deque[tuple[int, float]] = deque()  # fragments that were sent until then, and seconds
         self._repeated_at = float("-inf")  # seconds; when it last sent something without anything new
         self._lost_from = float("-inf")  # seconds
@@ -55,10 +68,12 @@ class ControlledSender:
 
     def send_token(self, token: bytes, *, now: float) -> None:
         """Queue one token (`Sender.send_token`)."""
+        self._latest = now
         self._sender.send_token(token, now=now)
 
     def finish(self, *, trailer: bytes = b"", now: float) -> None:
         """End the stream after the tokens queued so far (`Sender.finish`)."""
+        self._latest = now
         self._sender.finish(trailer=trailer, now=now)
 
     def receive_datagram(self, data: bytes, *, now: float) -> None:
@@ -67,6 +82,7 @@ class ControlledSender:
         Raises:
             RemoteProtocolError: It is malformed, not an acknowledgement, or of something never sent.
         """
+        self._latest = now
         self._sender.receive_datagram(data, now=now)
         self._congestion.heard(now=now)
         self._tell_arrival(now)
@@ -84,6 +100,12 @@ class ControlledSender:
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now and has room."""
+        if self._grid:
+            if self._instant is None:
+                self._wanted_at = self._snap(now) if self._wanted_at is None else self._wanted_at
+                self.held = False
+                return []
+            now, self._instant, self._wanted_at = self._instant, None, None
         room = self._congestion.room(now)
         datagrams = self._ask(room, now) if room > 0 else []
         self.held = self._sender.room <= 0 if room > 0 else True
@@ -109,10 +131,22 @@ class ControlledSender:
 
     def get_timer(self) -> float | None:
         """Return the instant at which something is to be sent, or given up, or None; while it is held its session knows."""
-        return None if self.held else self._sender.get_timer()
+        if self._wanted_at is not None:
+            return self._wanted_at
+        timer = None if self.held else self._sender.get_timer()
+        return timer if timer is None or not self._grid else self._snap(timer)
+
+    def _snap(self, instant: float) -> float:
+        """Return the first instant of the grid that is not before this one."""
+        return math.ceil(instant / self._grid - _ROUNDING) * self._grid if math.isfinite(instant) else instant
 
     def handle_timer(self, *, now: float) -> None:
         """Mark what is due, or give up."""
+        due = self.get_timer() if self._grid else None
+        if (
+            due is not None and now >= due
+        ):  # however late the loop looked, the next instant is a whole number of steps away
+            now = self._instant = max(math.floor(now / self._grid + _ROUNDING) * self._grid, self._latest)
         self._sender.handle_timer(now=now)
         if not self._sender.outstanding:
             self._congestion.rests(self)
@@ -123,7 +157,13 @@ class ControlledSender:
 
 
 def control(
-    sender: StreamSender, congestion: CongestionController, *, wire_size: Callable[[bytes], int] = len
+    sender: StreamSender,
+    congestion: CongestionController,
+    *,
+    wire_size: Callable[[bytes], int] = len,
+    grid: float = 0.0,
 ) -> StreamSender:
     """Return a sender under the control of its path, or as it is where it has a window of its own, like the model of TCP."""
-    return ControlledSender(sender, congestion, wire_size=wire_size) if isinstance(sender, Sender) else sender
+    return (
+        ControlledSender(sender, congestion, wire_size=wire_size, grid=grid) if isinstance(sender, Sender) else sender
+    )

@@ -29,6 +29,7 @@ class EndpointLimits:
         payload: Bytes that the payload of a stream takes in one datagram; fewer where something is put around datagrams.
         congestion_control: Whether the answers of a session share a window (docs/congestion.md); without it each scheme sends
             as it is described, which is for closed networks only.
+        grid: Seconds between the instants at which datagrams of answers leave, under that control; 0 lets them leave at once.
     """
 
     sessions: int = 4096
@@ -43,6 +44,7 @@ class EndpointLimits:
     remembered: int = 65_536
     payload: int = PAYLOAD_BUDGET
     congestion_control: bool = False
+    grid: float = 0.0
 
 
 class ByteBudget:

@@ -361,7 +361,7 @@ class ServerSession(SessionBase):
         self._release(stream)
         sender = scheme.make_sender(budget=self._limits.payload, rtt=self._rtt)
         if self._limits.congestion_control:
-            stream.answer = control(sender, self._congestion, wire_size=self._wire_size)
+            stream.answer = control(sender, self._congestion, wire_size=self._wire_size, grid=self._limits.grid)
         else:
             stream.answer = sender
         stream.parts = []

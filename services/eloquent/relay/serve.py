@@ -17,7 +17,7 @@ from eloquent.relay.journal import Journal
 from eloquent.relay.origin import Observers, Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.sealed.key import load_key
-from eloquent.relay.settings import EdgeSettings, OriginSettings
+from eloquent.relay.settings import SEND_GRID, EdgeSettings, OriginSettings
 from eloquent.relay.uplink import CarrierName, Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
@@ -26,15 +26,16 @@ HELD_REQUESTS = 8  # of the longest requests: what an edge, and an origin, hold 
 _log = logging.getLogger(__name__)
 
 
-def limits_for(max_request: int) -> EndpointLimits:
+def limits_for(max_request: int, *, grid: float = SEND_GRID) -> EndpointLimits:
     """Return the bounds of an origin relay.
 
     Args:
         max_request: Bytes of a request's content.
+        grid: Seconds between the instants at which answers go on.
     """
     request = max_request + MAX_HEAD
     return EndpointLimits(
-        request=request, requests_per_session=HELD_REQUESTS * request, requests=2 * HELD_REQUESTS * request
+        request=request, requests_per_session=HELD_REQUESTS * request, requests=2 * HELD_REQUESTS * request, grid=grid
     )
 
 
@@ -55,7 +56,7 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
         settings.listen,
         scheme_of=schemes.only(settings.schemes),
         key=key,
-        limits=limits_for(settings.max_request),
+        limits=limits_for(settings.max_request, grid=settings.send_grid),
         tally=Tally(sent=metrics.sent, received=metrics.received),
     )
     where = format_address(origin.server.address)

@@ -14,6 +14,7 @@ from eloquent.errors import ConfigurationError
 
 PORT = 4433  # of an origin relay
 MAX_REQUEST = 32_000_000  # bytes of a request's content: a prompt with several pictures
+SEND_GRID = 0.020  # seconds: as long as a token of a fast model takes, a third of the longest pace of `eloquent-packed`
 DEFAULT_SCHEME = schemes.BETWEEN_RELAYS
 OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "retransmit")
 
@@ -99,6 +100,7 @@ class OriginSettings(RelaySettings):
         keep: Seconds that an answer without a reader is kept.
         silence: Seconds of the model's silence after which an answer is given up; None for never.
         max_answers: Answers at once.
+        send_grid: Seconds between the instants at which sealed answers go on, whenever the model wrote; 0 lets them go at once.
         journal: File that gets a line of JSON of each answer that is over; None for none.
     """
 
@@ -108,6 +110,7 @@ class OriginSettings(RelaySettings):
     keep: Annotated[float, Field(ge=0, le=3600)] = 60.0
     silence: Annotated[float, Field(gt=0)] | None = None
     max_answers: Annotated[int, Field(ge=1)] = 1000
+    send_grid: Annotated[float, Field(ge=0, le=0.1)] = SEND_GRID
     journal: Path | None = None
     tcp: bool = True
     certificate: Path | None = None
