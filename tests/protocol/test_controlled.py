@@ -414,6 +414,25 @@ def test_an_answer_that_is_whole_leaves_nothing_awaited():
     assert congestion.room(60.0) == congestion.window
 
 
+def test_nothing_is_awaited_of_streams_that_are_dropped(net: Any) -> None:
+    """A client that hears nothing more cancels one of two answers: the window is that of the other one, before any loss is seen."""
+
+    class Deaf(net.Path):  # type: ignore[misc,name-defined]
+        def arrivals(self, side: str, data: bytes, now: float) -> Any:
+            return [] if side == "b" and now > 1.0 else super().arrivals(side, data, now)
+
+    talk = net.Talk(Deaf(), answers={b"long": [b"token"] * 50}, limits=EndpointLimits(congestion_control=True))
+    talk.ask(b"short")
+    talk.ask(b"long", at=1.2)
+    talk.ask(b"long", at=1.2)
+    talk.pair.run(until=1.5)
+    (session,) = talk.server.sessions
+    assert session.view_path(now=1.5).window == 2 * INITIAL_WINDOW
+    talk.pair.at(1.5, lambda: talk.client.cancel_stream(2, now=1.5))
+    talk.pair.run(until=1.7)
+    assert session.view_path(now=1.7).window == INITIAL_WINDOW
+
+
 def test_who_has_a_window_of_his_own_keeps_it():
     sender = TcpSender()
     assert control(sender, CongestionController()) is sender

@@ -17,6 +17,7 @@ from collections import OrderedDict, deque
 
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.client_stream import REQUEST_MAX_TIMEOUT, ClientStream
+from eloquent.protocol.controlled import leave_path
 from eloquent.protocol.datagram import (
     ADDRESS_TOKEN_SIZE,
     MAX_ASKED,
@@ -417,6 +418,7 @@ class ClientSession(SessionBase):
     ) -> None:
         """Note that a stream is over for the protocol, and keep what its reader has not seen."""
         stream = self._streams.pop(stream_id)
+        leave_path(stream.request)
         self._forget_timers(stream_id)
         if failure is not None:
             stream.fail(failure, refused=refused)

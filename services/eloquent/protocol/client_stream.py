@@ -16,7 +16,7 @@ from eloquent.protocol.contract import (
     StreamSender,
     TokenReceived,
 )
-from eloquent.protocol.controlled import control
+from eloquent.protocol.controlled import control, leave_path
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.protocol.senders.retransmit import RetransmitSender
 from eloquent.protocol.session_events import ClientEvent, RequestState, StreamEnded, StreamFailed, StreamToken
@@ -82,11 +82,12 @@ class ClientStream:
         self.answer = answer
         self.heard_at = now
         self.failure: StreamFailed | None = None
-        self.request: StreamSender | None
+        self.request: StreamSender | None = None
         self.send_request(now=now)
 
     def send_request(self, *, now: float) -> None:
         """Send the request, all of it anew if it was sent before."""
+        leave_path(self.request)
         sender = RetransmitSender(budget=self._budget, rtt=self._rtt, max_timeout=REQUEST_MAX_TIMEOUT)
         self.request = control(sender, self._congestion)
         self.request.send_token(self._scheme.encode(), now=now)
@@ -116,6 +117,7 @@ class ClientStream:
 
     def note_taken(self) -> None:
         """Note that the server has the request."""
+        leave_path(self.request)
         self.request, self.body = None, b""
 
     def fail(self, reason: str, *, refused: bool) -> None:

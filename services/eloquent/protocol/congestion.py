@@ -28,7 +28,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
-from weakref import WeakSet
 
 from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.protocol.rtt import INITIAL_TIMEOUT, VARIANCE_WEIGHT, RttEstimator
@@ -72,7 +71,7 @@ class CongestionController:
 
     def __init__(self, least_rtt: "Recent | None" = None) -> None:
         self.cuts = 0
-        self._awaiting: WeakSet[object] = WeakSet()  # the streams that have something unacknowledged
+        self._awaiting: set[object] = set()  # the streams that have something unacknowledged
         self._window: float | None = None  # bytes; None until something has changed it
         self._threshold = math.inf  # bytes, at which slow start ends
         self._rtt = RttEstimator()
@@ -172,13 +171,13 @@ class CongestionController:
         self._mean_size += SIZE_GAIN * (size - self._mean_size)
 
     def awaits(self, stream: object, *, now: float) -> None:
-        """Record that something of a stream is unacknowledged, from now on or still; a stream that is dropped is forgotten."""
+        """Record that something of a stream is unacknowledged, from now on or still."""
         if not self._awaiting:
             self._unheard_since = now
         self._awaiting.add(stream)
 
     def rests(self, stream: object) -> None:
-        """Record that nothing of a stream is unacknowledged."""
+        """Record that nothing of a stream is unacknowledged, or that it is over."""
         self._awaiting.discard(stream)
         if not self._awaiting:
             self._unheard_since = math.inf

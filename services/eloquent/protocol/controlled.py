@@ -151,9 +151,19 @@ class ControlledSender:
         if not self._sender.outstanding:
             self._congestion.rests(self)
 
+    def leave_path(self) -> None:
+        """Wait for nothing any more."""
+        self._congestion.rests(self)
+
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""
         return self._sender.next_event()
+
+
+def leave_path(sender: StreamSender | None) -> None:
+    """Have a sender that is dropped, if it shares a path, wait for nothing there any more."""
+    if isinstance(sender, ControlledSender):
+        sender.leave_path()
 
 
 def control(

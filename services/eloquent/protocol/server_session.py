@@ -27,7 +27,7 @@ from eloquent.protocol.contract import (
     StreamSender,
     TokenReceived,
 )
-from eloquent.protocol.controlled import control
+from eloquent.protocol.controlled import control, leave_path
 from eloquent.protocol.datagram import (
     Answer,
     AnswerAck,
@@ -370,6 +370,7 @@ class ServerSession(SessionBase):
     def _release(self, stream: _Stream) -> None:
         self._budget.take(-stream.held)
         stream.held = 0
+        leave_path(stream.answer)
 
     def _refuse(self, stream_id: int, reason: str, now: float) -> None:
         self._forget(stream_id, now, reason=reason)
