@@ -1,6 +1,9 @@
 """Generate code from proto/ whenever the package is built; all else about the package stands in pyproject.toml.
 
 A wheel gets the code by itself; an editable installation finds it among the sources, where git ignores it.
+
+With ELOQUENT_COMPILED=1 a wheel has its core compiled, by mypyc from the same sources: it needs a compiler of C, and is for one
+kind of machine. Without, it is pure Python, and for all.
 """
 
 import os
@@ -10,11 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
-from setuptools import Command, setup
+from setuptools import Command, Extension, setup
 from setuptools.command.build import build
 from setuptools.errors import ExecError
 
 PROTOS = Path("proto")
+CORE = ("protocol/**/*.py", "baselines/*.py", "channel/link.py")  # where relays and simulator spend their time
 STUBS = "protoc-gen-mypy"  # what writes stubs of messages; those of services have a plugin of that name with _grpc
 
 
@@ -83,5 +87,20 @@ def _program(name: str) -> str:
     return found
 
 
+def compiled_core() -> list[Extension]:
+    """Return what makes extension modules of the core; none unless they are asked for, and a wheel is."""
+    if "bdist_wheel" not in sys.argv or not IS_COMPILED:
+        return []
+    from mypyc.build import mypycify
+
+    package = Path("services/eloquent")
+    return mypycify([str(path) for pattern in CORE for path in sorted(package.glob(pattern))])
+
+
+IS_COMPILED = os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"}
 build.sub_commands.append(("build_proto", None))
-setup(cmdclass={"build_proto": BuildProto})
+setup(
+    cmdclass={"build_proto": BuildProto},
+    ext_modules=compiled_core(),
+    setup_requires=["mypy==2.4.1"] if IS_COMPILED else [],
+)

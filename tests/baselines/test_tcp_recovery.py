@@ -7,6 +7,8 @@ import pytest
 from eloquent.baselines.tcp_recovery import Recovery
 from eloquent.baselines.tcp_window import CubicWindow, State
 
+pytestmark = pytest.mark.pure
+
 
 class CountingWindow(CubicWindow):
     def __init__(self) -> None:

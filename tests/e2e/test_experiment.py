@@ -65,6 +65,7 @@ def test_the_manifest_says_how_the_run_was_made(experiment):
     assert manifest["carrier"]["why"]
     assert manifest["kernel"]
     assert manifest["congestion_control"]
+    assert manifest["versions"]["core"] == "pure"
     assert all(manifest["versions"][name] for name in ("python", "grpcio", "mininet", "openvswitch", "controller"))
     assert [link["name"] for link in manifest["links"]] == CLIENTS
     for link in manifest["links"]:

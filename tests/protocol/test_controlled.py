@@ -372,6 +372,7 @@ def test_on_a_grid_all_leaves_at_its_instants_and_soon(name: str, patience: floa
     assert max(waited) <= patience + late + 1e-6
 
 
+@pytest.mark.pure
 def test_redundancy_goes_first(monkeypatch: pytest.MonkeyPatch):
     sender, _ = controlled()
     monkeypatch.setattr(CongestionController, "room", lambda self, now: 80.0)
@@ -382,6 +383,7 @@ def test_redundancy_goes_first(monkeypatch: pytest.MonkeyPatch):
     assert max(sizes) - min(sizes) <= 1  # one token each, where without control there are one, two and three
 
 
+@pytest.mark.pure
 def test_tokens_that_had_to_wait_go_together(monkeypatch: pytest.MonkeyPatch):
     sender, _ = controlled()
     room = [0.0]

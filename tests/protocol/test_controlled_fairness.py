@@ -27,6 +27,7 @@ def test_in_a_silence_each_stream_probes_in_its_turn(net: Any, scheme: str) -> N
     assert min(turns.values()) >= 2  # of some 14 probes in all, or more by a scheme that repeats several at once
 
 
+@pytest.mark.pure
 def test_those_that_wait_cost_the_others_nothing(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While there is no room, a token has its own stream asked, however many wait; when there is again, each has its turn."""
     asked: list[ControlledSender] = []

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 LOCK = REPOSITORY / "requirements" / "testbed.lock"
-PATIENCE = 120  # seconds for one command
+PATIENCE = 900  # seconds for one command: a core takes long to compile where much else goes on
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,28 @@ def without_python_variables() -> dict[str, str]:
     return inherited | {"COLUMNS": "120"}
 
 
-def run(*words: object, cwd: Path) -> None:
+def run(*words: object, cwd: Path, **variables: str) -> None:
     """Run a command that has to succeed; what it says is shown where it does not."""
     done = subprocess.run(
         [*map(str, words)],
         cwd=cwd,
-        env=without_python_variables(),
+        env=without_python_variables() | variables,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def make_wheel(clone: Path, folder: Path, **variables: str) -> Path:
+    """Return the wheel that pip makes of a clone, in an environment that has nothing but pip."""
+    venv.create(folder / "pip", with_pip=True)
+    built = folder / "dist"
+    words = ("wheel", "--quiet", "--no-deps", "--wheel-dir", built, clone)
+    run(folder / "pip" / "bin" / "pip", *words, cwd=folder, **variables)
+    (found,) = built.iterdir()
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -95,13 +105,8 @@ def clean_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(clean_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel that pip makes of a clone, in an environment that has nothing but pip."""
-    folder = tmp_path_factory.mktemp("wheel")
-    venv.create(folder / "pip", with_pip=True)
-    built = folder / "dist"
-    run(folder / "pip" / "bin" / "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", built, clean_copy, cwd=folder)
-    (found,) = built.iterdir()
-    return found
+    """Return the wheel that pip makes of a clone."""
+    return make_wheel(clean_copy, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

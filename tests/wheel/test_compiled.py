@@ -1,0 +1,86 @@
+"""The wheel whose core is compiled: the tests of the core hold for it, too, and it keeps nothing of a million datagrams."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.wheel.conftest import REPOSITORY, make_wheel, without_python_variables
+
+pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]
+
+PATIENCE = 1000  # seconds
+CORE_TESTS = ("tests/protocol", "tests/baselines", "tests/channel", "tests/sim/engine")
+STREAMING = """
+import resource
+from itertools import count
+
+from eloquent import schemes
+from eloquent.protocol import sender
+
+assert sender.__file__.endswith(".so"), sender.__file__
+
+
+def stream(name, datagrams):
+    scheme = schemes.get(name)
+    sending, receiving = scheme.make_sender(), scheme.make_receiver()
+    crossed = 0
+    for number in count():
+        now = 0.02 * number
+        sending.send_token(b"token %d" % number, now=now)
+        for data in sending.datagrams_to_send(now=now):
+            receiving.receive_datagram(data, now=now)
+            crossed += 1
+        while receiving.next_event() is not None:
+            pass
+        for data in receiving.datagrams_to_send(now=now):
+            sending.receive_datagram(data, now=now)
+            crossed += 1
+        while sending.next_event() is not None:
+            pass
+        if crossed >= datagrams:
+            return
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+for name in ("eloquent", "eloquent-packed"):
+    stream(name, 50_000)
+    before = peak()
+    stream(name, 500_000)
+    print(name, peak() - before)
+    assert peak() - before < 4096  # KiB; a byte kept of each would be 500
+"""
+
+
+@pytest.fixture(scope="module")
+def core(clean_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment variables by which the compiled package is found before that of the repository."""
+    wheel = make_wheel(clean_copy, tmp_path_factory.mktemp("compiled"), ELOQUENT_COMPILED="1")
+    assert not wheel.name.endswith("-none-any.whl")
+    folder = tmp_path_factory.mktemp("installed")
+    words = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel)
+    subprocess.run([sys.executable, *words], check=True, timeout=PATIENCE)
+    return without_python_variables() | {"PYTHONPATH": str(folder)}
+
+
+def test_what_holds_for_the_core_holds_for_the_compiled_one(core: dict[str, str]) -> None:
+    words = ("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-m", "not pure", *CORE_TESTS)
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=REPOSITORY,
+        env=core,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_nothing_is_kept_of_a_million_datagrams(core: dict[str, str], tmp_path: Path) -> None:
+    words = (sys.executable, "-c", STREAMING)
+    done = subprocess.run(words, cwd=tmp_path, env=core, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
