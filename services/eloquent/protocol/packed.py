@@ -158,20 +158,23 @@ def unpack(packed: Packed, history: History, waiting: Mapping[int, Fragment]) ->
     )
     if len(content) != total:
         raise MalformedPacket("the content of packed data is shorter or longer than its heads say")
-    below = history.data(packed.base - 1)
-    shape, before, position, found = history.delta(packed.base - 1).shape, below, 0, []
+    shape, stop, found = history.delta(packed.base - 1).shape, 0, dict[int, Fragment]()
     for item in packed.fragments:
-        shape = shape if item.shape is None else item.shape
-        reference = before if item.follows else below
+        index, start, stop = item.index, stop, stop + item.length
+        if item.shape is not None:
+            shape = item.shape
+        if index < history.next_index or index in waiting:  # most are: each packet repeats what is not acknowledged
+            continue
+        below = index if item.follows else packed.base
+        earlier = found.get(below - 1) or waiting.get(below - 1)
+        reference = history.data(below - 1) if earlier is None else earlier.data
         if shape.prefix + shape.suffix > len(reference):
             raise MalformedPacket("a fragment shares more than there is")
-        before = restore(reference, shape, content[position : position + item.length])
-        position += item.length
-        if len(before) > MAX_DATAGRAM or (item.more and not before):
+        data = restore(reference, shape, content[start:stop])
+        if len(data) > MAX_DATAGRAM or (item.more and not data):
             raise MalformedPacket("a fragment is longer than any, or is empty and goes on")
-        if item.index >= history.next_index and item.index not in waiting:
-            found.append(Fragment(item.index, before, item.more))
-    return found
+        found[index] = Fragment(index, data, item.more)
+    return list(found.values())
 
 
 def read_packed(payload: bytes) -> tuple[int, ...]:

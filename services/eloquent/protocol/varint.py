@@ -53,6 +53,8 @@ def decode_varint(data: bytes, start: int) -> tuple[int, int]:
     Raises:
         MalformedPacket: It is cut off, or not in the shortest form.
     """
+    if start < len(data) and data[start] < _LEAST[2]:  # as most are
+        return data[start], start + 1
     size = 1 << (data[start] >> 6) if start < len(data) else 1
     stop = start + size
     if stop > len(data):
