@@ -96,8 +96,8 @@ class AtClient:
         return getattr(self.endpoint, name)
 
 
-def by_event_heap(judge: Fate) -> list[tuple[float, str, bytes]]:
-    """Play the script as a simulator does: an event heap, in virtual time."""
+def by_event_heap(judge: Fate, *, when: Callable[[float], float] = float) -> list[tuple[float, str, bytes]]:
+    """Play the script as a simulator does: an event heap, in virtual time; `when` tells by what is due when that is done."""
     ends: dict[str, Any] = {"client": ClientEndpoint(schemes.get, new_id=ids()), "server": AtClient()}
     order = itertools.count()
     heap: list[Any] = [(at, next(order), side, what, argument) for at, side, what, argument in SCRIPT]
@@ -105,7 +105,7 @@ def by_event_heap(judge: Fate) -> list[tuple[float, str, bytes]]:
     log = []
     now = 0.0
     while heap:
-        timers = [(timer, side) for side, end in ends.items() if (timer := end.get_timer()) is not None]
+        timers = [(when(timer), side) for side, end in ends.items() if (timer := end.get_timer()) is not None]
         if timers and min(timers)[0] < heap[0][0]:
             timer, side = min(timers)
             now = max(now, timer)  # a new estimate of the round trip may have moved a timer into the past

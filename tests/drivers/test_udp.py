@@ -1,12 +1,14 @@
 """The asyncio driver: the same datagrams as an event heap in virtual time, real sockets, and bad input to a live server."""
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from eloquent import schemes
 from eloquent.drivers.udp import UdpClient, UdpServer
@@ -67,11 +69,76 @@ def test_the_same_datagrams_as_a_simulator(virtual: Any, recorded: Any) -> None:
         server.close()
 
     loop = virtual.run(main, recorded.fate())
-    by_heap = recorded.by_event_heap(recorded.fate())
+    by_heap = recorded.by_event_heap(recorded.fate(), when=lambda due: math.ceil(due * 1000) / 1000)
     until = by_heap[-1][0]  # later the server is closed
     by_driver = [(at, "server" if who == SERVER else "client", data) for at, who, data in loop.log if at <= until]
     assert len(by_heap) > 200
     assert by_driver == by_heap
+
+
+class Alarm:
+    """An endpoint that is only to be called at an instant, which it puts off when it is told to."""
+
+    def __init__(self) -> None:
+        self.due: float | None = None
+        self.calls = 0
+
+    def get_timer(self) -> float | None:
+        return self.due
+
+    def handle_timer(self, *, now: float) -> None:
+        self.calls += 1
+        if self.due is not None and now >= self.due:
+            self.due = None
+
+    def resume(self, _: int) -> None:
+        """Like any call of the driver's, one after which it asks for the timer."""
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        return []
+
+    def next_event(self) -> None:
+        return None
+
+
+def test_the_coarse_clock_of_uvloop_makes_no_timer_spin() -> None:
+    """It has whole milliseconds, and rounds: a timer set to the instant itself fires before it, hundreds of times."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        alarm: Any = Alarm()
+        client = await UdpClient.carry(alarm, ("127.0.0.1", 9), lambda event: None)
+        for part in range(10):
+            alarm.due = math.floor(loop.time() * 1000) / 1000 + 0.020 + part * 1e-4
+            client.resume(0)
+            await until(lambda: alarm.due is None)
+        client.abandon()
+        assert alarm.calls == 10
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def test_a_timer_is_not_set_anew_when_it_is_put_off(virtual: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(loop: Any) -> None:
+        set_to: list[float] = []
+        alarm: Any = Alarm()
+        client = await UdpClient.carry(alarm, SERVER, lambda event: None)
+        call_at = loop.call_at
+        monkeypatch.setattr(
+            loop, "call_at", lambda at, *rest, **more: (set_to.append(at), call_at(at, *rest, **more))[1]
+        )
+        for step in range(100):
+            alarm.due = 100.0 + step
+            client.resume(0)
+        assert set_to == [100.0]
+        alarm.due = 99.0
+        client.resume(0)
+        assert set_to == [100.0, 99.0]
+        await asyncio.sleep(150.0)
+        assert alarm.due is None
+
+    virtual.run(main, lambda side, data: [])
 
 
 class Application:

@@ -6,11 +6,15 @@ Rules of this file
 - No protocol logic: what a datagram means, when to repeat it and whom to admit is for the endpoints.
 - After each input: send what waits, hand out the events, set the timer anew. Owners call the methods here, which do that.
 - Nothing escapes from a callback: bad datagrams are counted, errors of the owner's `on_event` are logged.
+- The timer is set anew only where something is due earlier: most of what is due is put off again by each datagram, and one that
+  fires early costs less. It is set to whole milliseconds, which are all that uvloop's clock has: it would fire before what is due,
+  again and again until that is.
 - A datagram that the kernel has no room for is dropped, as any network may do: it is not kept in a queue without a bound.
 """
 
 import asyncio
 import logging
+import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -31,6 +35,7 @@ from eloquent.protocol.session_base import SchemeLookup
 SEND_BUFFER = 256 * 1024  # bytes that may wait for room in the kernel's buffer; what comes then is dropped
 MAX_PORT = 65535  # of sockets; clients of other transports have addresses with higher ones
 _SECRET_SIZE = 32  # bytes
+_TICKS = 1000  # of uvloop's clock in a second
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +64,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         self._loop = asyncio.get_running_loop()
         self._machine = endpoint
         self._timer: asyncio.TimerHandle | None = None
-        self._due: float | None = None  # when the timer fires
+        self._due = math.inf  # seconds; when it fires
         self._running = False
         self._soon: asyncio.Handle | None = None  # a turn that is to come
 
@@ -117,15 +122,16 @@ class _Driver(asyncio.DatagramProtocol, ABC):
 
     def _arm(self) -> None:
         deadline = self._machine.get_timer()
-        if deadline == self._due:
+        due = math.inf if deadline is None else math.ceil(deadline * _TICKS) / _TICKS
+        if self._timer is not None and self._due <= due < math.inf:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._due = deadline
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
+        self._due = due
+        self._timer = None if deadline is None else self._loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = self._due = None
+        self._timer = None
         self._machine.handle_timer(now=self._loop.time())
         self._run()
 
