@@ -158,7 +158,8 @@ def unpack(packed: Packed, history: History, waiting: Mapping[int, Fragment]) ->
     )
     if len(content) != total:
         raise MalformedPacket("the content of packed data is shorter or longer than its heads say")
-    shape, stop, found = history.delta(packed.base - 1).shape, 0, dict[int, Fragment]()
+    found: dict[int, Fragment] = {}
+    shape, stop = history.delta(packed.base - 1).shape, 0
     for item in packed.fragments:
         index, start, stop = item.index, stop, stop + item.length
         if item.shape is not None:
