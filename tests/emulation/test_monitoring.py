@@ -22,7 +22,9 @@ def test_the_configuration_is_one_that_prometheus_takes(needs_promtool: None, tm
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count("rules found") == 2  # recording rules and alerts, and none of their tests
+    assert (
+        checked.stdout.count("rules found") == 3
+    )  # recording rules, and alerts of the lab and of production; none of their tests
 
 
 def test_every_target_has_its_role_its_host_and_the_scenario(tmp_path):
