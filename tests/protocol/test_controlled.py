@@ -435,6 +435,25 @@ def test_nothing_is_awaited_of_streams_that_are_dropped(net: Any) -> None:
     assert session.view_path(now=1.7).window == INITIAL_WINDOW
 
 
+@pytest.mark.parametrize("name", ["eloquent", "eloquent-packed", "retransmit"])
+def test_a_sign_of_life_ends_a_silence(net: Any, name: str) -> None:
+    """After an outage of 6 s the way back is open for 100 ms after each datagram of the client's: a NAT that soon forgets."""
+    heard = [0.0]
+
+    def is_lost(side: str, _: int, data: bytes) -> bool:
+        if side == "a":
+            heard[0] = talk.now
+            return 2.0 < talk.now < 8.0
+        return 2.0 < talk.now < 8.0 or (talk.now > 8.0 and talk.now - heard[0] > 0.1 + 0.05)
+
+    answers = {b"long": [b"token"] * 100}
+    talk = net.Talk(net.Path(judge=is_lost), answers=answers, limits=EndpointLimits(congestion_control=True))
+    talk.ask(b"long", name)
+    talk.pair.run(until=16.0)
+    assert talk.text(0) == b"token" * 100
+    assert len(talk.ends()) == 1
+
+
 def test_who_has_a_window_of_his_own_keeps_it():
     sender = TcpSender()
     assert control(sender, CongestionController()) is sender

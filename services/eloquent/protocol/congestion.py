@@ -20,7 +20,8 @@ Rules of this file
   window), nor below twenty datagrams. Where for `SUSTAINED` there was no such stretch, bursts do not explain the loss, and it cuts
   down to that pace.
 - Silence: after `SILENCE`, or two timeouts, in which nothing is acknowledged that should be, one datagram goes each `PROBE`
-  until something is; then the window is at most what it began with (RFC 5681 §4.1).
+  until something is; then the window is at most what it began with (RFC 5681 §4.1). Whatever else comes from the peer lets one
+  go at once: the path may be open just then, and no more goes in than comes out.
 - At most one cut a round trip: only what left after the last one counts; further losses of that round trip add to theirs.
 """
 
@@ -98,6 +99,7 @@ class CongestionController:
         self._overdue = 0  # bytes that told something new and have not been heard of in time
         self._heard_at = -math.inf  # seconds; when an acknowledgement came last
         self._unheard_since = math.inf  # seconds; since when something is unacknowledged and nothing came
+        self._is_peer_there = False  # whether something came from the peer since the last datagram left
 
     @property
     def window(self) -> float:
@@ -134,8 +136,8 @@ class CongestionController:
     def room(self, now: float) -> float:
         """Return how many bytes may go now; 0 for nothing. With nothing under way, a whole datagram may, at the pace."""
         self._expire(now)
-        if self._is_silent(now):
-            return 0.0 if self._departures else float(FULL)
+        if self.is_silent(now):
+            return 0.0 if self._departures and not self._is_peer_there else float(FULL)
         room = self.window - self._flight if self._departures else max(self.window, float(FULL))
         if room <= 0 or now < self._pace_opens:
             self._limited_at = now
@@ -146,7 +148,7 @@ class CongestionController:
         """Return when there is room even if nothing comes back; `now` or earlier if there is."""
         if self.room(now) > 0:
             return now
-        window, opens = (0.0, now) if self._is_silent(now) else (self.window, self._pace_opens)
+        window, opens = (0.0, now) if self.is_silent(now) else (self.window, self._pace_opens)
         left = self._flight
         for departure in self._departures:
             if left < window or not left:
@@ -165,6 +167,7 @@ class CongestionController:
         """
         if self._began == math.inf:
             self._began = now
+        self._is_peer_there = False
         self._departures.append(_Departure(now, size, telling))
         self._flight += size
         self._paced_to = max(self._paced_to, now) + min(size * self._pace, max(PROBE, self._rtt.smoothed or 0.0))
@@ -182,9 +185,13 @@ class CongestionController:
         if not self._awaiting:
             self._unheard_since = math.inf
 
+    def spoken(self) -> None:
+        """Record that something came from the peer, of whatever kind."""
+        self._is_peer_there = True
+
     def heard(self, *, now: float) -> None:
         """Record that an acknowledgement came, of whatever."""
-        if self._is_silent(now):
+        if self.is_silent(now):
             self._window = min(self.window, self._initial)
             self._above_since = None
         self._unheard_since = self._heard_at = now
@@ -303,13 +310,14 @@ class CongestionController:
             window += self._mean_size * min(GROWTH * streams, segments * FULL / window)
         self._window = min(window, MAX_WINDOW)
 
-    def _is_silent(self, now: float) -> bool:
+    def is_silent(self, now: float) -> bool:
+        """Return whether nothing has been acknowledged for so long that the path may carry nothing."""
         silence = now - self._unheard_since
         return silence > SILENCE and silence > 2 * self._rtt.timeout()
 
     def _patience(self, now: float) -> float:
         """Return for how many seconds a datagram counts as under way, unless it is heard of."""
-        if self._is_silent(now):
+        if self.is_silent(now):
             return max(PROBE, self._rtt.timeout())
         smoothed, variance = self._rtt.smoothed, self._rtt.variance
         if smoothed is None:

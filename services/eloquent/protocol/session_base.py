@@ -127,6 +127,7 @@ class SessionBase(ABC):
         self.tally.received[kind_name(datagram.body)] += 1
         self._highest = max(self._highest, datagram.number)
         self._last_heard = now
+        self._congestion.spoken()
 
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now, in order."""
@@ -135,7 +136,7 @@ class SessionBase(ABC):
         datagrams = self._take_control()
         touched, self._touched = self._touched, {}
         served: list[int] = []
-        is_time = now >= self._room_at
+        is_time = now >= self._room_at or self._congestion.is_silent(now)
         for _ in range(len(self._held)):
             if self._congestion.room(now) <= 0:
                 break
