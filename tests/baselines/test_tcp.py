@@ -269,6 +269,43 @@ def test_only_segments_sent_once_tell_the_round_trip_time() -> None:
     assert rtt.smoothed == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("at", "least"),
+    [(1.9125, 0.4), (1.9131, 0.4005), (1.6, 0.4005)],
+    ids=["a tick less", "a tick more", "of the first transmission"],
+)
+def test_an_acknowledgement_of_retransmissions_only_tells_whole_milliseconds(*, at: float, least: float) -> None:
+    reordering = Reordering()
+    sender = make(0.4005, recovery=recovery_of(reordering), collapse=False)
+    give(sender, 0.0)
+    ack(sender, 1, now=0.4005)
+    give(sender, 1.0)
+    give(sender, 1.11)
+    ack(sender, 1, (2, 3), now=1.512)
+    assert segments(sender, 1.512) == [(1, 1)]
+    ack(sender, 3, now=at)
+    assert reordering.min_rtt == pytest.approx(least)
+
+
+def test_a_recovery_follows_another_while_a_retransmission_is_under_way() -> None:
+    recovery = recovery_of()
+    sender = make(recovery=recovery, collapse=False)
+    for i in range(5):
+        give(sender, i / 10)
+    ack(sender, 0, (1, 2), now=0.5)
+    assert segments(sender, 0.5) == [(0, 1)]
+    ack(sender, 0, (1, 3), now=0.6)
+    assert give(sender, 0.6) == [(5, 1)]
+    ack(sender, 0, (1, 4), now=0.7)
+    assert give(sender, 0.7) == [(6, 1)]
+    ack(sender, 0, (1, 5), (6, 7), now=1.1)
+    assert segments(sender, 1.1) == [(0, 1), (5, 1)]
+    ack(sender, 5, (6, 7), now=1.5)
+    assert (recovery.repairing, recovery.until) == (True, 7 * RECORD)
+    ack(sender, 7, now=1.51)
+    assert not recovery.repairing
+
+
 def test_an_acknowledgement_within_a_retransmission() -> None:
     """The first transmission came after all: its acknowledgement covers a part of what was sent again together."""
     sender = make()

@@ -33,12 +33,13 @@ class Path:
 
     def acknowledge(self, **changed: Any) -> None:
         self.now, segment = self.under_way.popleft()
-        self.report(delivered=1, newest=segment, **changed)
+        self.report(delivered=1, newest=segment, rtt=self.now - segment.sent_at, **changed)
 
     def report(self, **changed: Any) -> None:
         values: dict[str, Any] = {
             "delivered": 0,
             "newest": None,
+            "rtt": None,
             "lost": 0,
             "in_flight": len(self.under_way),
             "advanced": True,

@@ -10,6 +10,8 @@ def sent(count: int, gap: float = 0.1) -> list[Flight]:
 def arrive(rack: Rack, segment: Flight, now: float) -> None:
     segment.sacked = True
     rack.arrived(segment, now)
+    if segment.transmissions == 1:
+        rack.reordering.measured(now - segment.sent_at)
 
 
 def detect(rack: Rack, flight: list[Flight], now: float, *, recovering: bool = False) -> list[int]:

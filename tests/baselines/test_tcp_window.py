@@ -11,6 +11,7 @@ def progress(**changed: Any) -> Progress:
     values: dict[str, Any] = {
         "delivered": 1,
         "newest": None,
+        "rtt": None,
         "lost": 0,
         "in_flight": 4,
         "advanced": True,

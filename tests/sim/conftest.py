@@ -22,15 +22,17 @@ LINE = "name=certain rtt=400ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_ba
 def make_lab_run(tmp_path: Path) -> Callable[..., RunDirectory]:
     """Make a run of two clients and two rounds of 10 s, whose link is certain about each packet."""
 
-    def make(*, pause: float = 0.0, congestion_control: str = "bbr", line: str = LINE) -> RunDirectory:
-        """Let each token after the 50th be rendered later by a pause, in seconds."""
+    def make(
+        *, pause: float = 0.0, congestion_control: str = "bbr", line: str = LINE, scheme: str = "eloquent"
+    ) -> RunDirectory:
+        """Let each token after the 50th be rendered later by a pause, in seconds; another scheme has the name only."""
         run = RunDirectory.create(tmp_path / "runs", f"lab-{pause}-{congestion_control}")
         run.write_manifest(
             {
                 "run": "lab",
                 "scenario": {"name": "certain", "line": line},
                 "seed": 7,
-                "schemes": ["eloquent"],
+                "schemes": [scheme],
                 "epoch_s": EPOCH,
                 "kernel": "6.18",
                 "congestion_control": congestion_control,
@@ -54,16 +56,16 @@ def make_lab_run(tmp_path: Path) -> Callable[..., RunDirectory]:
                         schemes.get("eloquent"), link, seed=turn, generated_s=generated, schedules=schedules
                     )
                     assert trace.outcome == "ok"
-                    name = f"{client}.eloquent.r{turn}"
+                    name = f"{client}.{scheme}.r{turn}"
                     for index, (made, seen) in enumerate(zip(generated, trace.rendered_s, strict=True)):
                         tokens.write(TokenRow(name, index, EPOCH + made, EPOCH + seen + pause * (index > 50)))
                     times = EPOCH + start, EPOCH + start + ROUND
-                    sessions.write(SessionRow(name, client, "eloquent", turn, *times, "ok", len(generated)))
+                    sessions.write(SessionRow(name, client, scheme, turn, *times, "ok", len(generated)))
                     account = trace.account
                     sent = account.original_bytes, account.redundant_bytes, account.packets, account.wire_bytes
-                    streams.write(StreamRow(name, client, "eloquent", len(generated), *sent))
-                failed = f"{client}.eloquent.r3"
-                sessions.write(SessionRow(failed, client, "eloquent", 3, EPOCH, EPOCH, "unavailable", 0))
+                    streams.write(StreamRow(name, client, scheme, len(generated), *sent))
+                failed = f"{client}.{scheme}.r3"
+                sessions.write(SessionRow(failed, client, scheme, 3, EPOCH, EPOCH, "unavailable", 0))
         return run
 
     return make

@@ -15,7 +15,9 @@ Rules of this file
   back. Probe and timeout count whole ticks.
 - D-SACKs widen RACK's window, except those that answer a tail loss probe, and as long as there are no more of them than
   retransmissions (Linux's `tcp_dsack_seen`). A loss that is found ends the episode of a probe.
-- Only segments sent once tell a round-trip time (Karn), the earliest of those that an acknowledgement covers.
+- Segments sent once tell a round-trip time (Karn): the earliest that an acknowledgement covers the smoothed one, the latest the
+  least one. Where it covers only what was sent again, its timestamp tells both, in whole milliseconds that may be one less
+  (`tcp_ack_update_rtt`), unless that is sooner than any: then it echoes an earlier transmission.
 
 Left out: the handshake (the lab's connection is open before the stream; here the first timeout is 1 s unless the
 estimator of the path is warm), ECN and receive windows. A stream has a connection of its own, which
@@ -55,6 +57,7 @@ from eloquent.protocol.sender import IP_UDP_HEADERS, MAX_BACKLOG
 MAX_SEGMENT = 1448  # bytes
 PROBE_ACK_DELAY = 0.200  # seconds that the acknowledgement of a single segment may be held back (Linux)
 TICK = 0.004  # seconds that Linux counts timers in, at its usual 250 Hz
+TIMESTAMP = 0.001  # seconds that timestamps count in
 PROBE_SLACK = 0.002  # seconds, TCP_TIMEOUT_MIN_US
 GIVE_UP_AFTER = 924.6  # seconds of silence: Linux's tcp_retries2 of 15; between relays the session ends after 40 s
 _CONTENT, _FRAMING = b"\1", b"\0"
@@ -183,12 +186,14 @@ class TcpSender:
         if ack.repeated is not None:
             self._take_repetition(*ack.repeated)
         newly = [segment for segment in self._flight if not segment.sacked and _is_covered(segment, ack)]
+        rtts = self._measure_rtt(newly, ack, now)
         for segment in newly:
             segment.sacked = True
-            segment.lost = False
+            segment.lost = segment.repaired = False
             self._rack.arrived(segment, now)
-        if once := [segment.sent_at for segment in newly if segment.transmissions == 1]:
-            self._rtt.sample(now - min(once))
+        if rtts is not None:
+            self._rtt.sample(rtts[0])
+            self._rack.reordering.measured(rtts[1])
         advanced = ack.next_offset > self._acked
         if advanced:
             self._forget_below(ack.next_offset)
@@ -200,7 +205,7 @@ class TcpSender:
         if self._ended and not self._buffer:
             self._stop(StreamAcknowledged())
         else:
-            self._adapt(newly, now, advanced=advanced)
+            self._adapt(newly, now, advanced=advanced, rtt=rtts[1] if rtts is not None else None)
             if self._flight and (advanced or any(segment.sent_at < self._flight[0].sent_at for segment in newly)):
                 self._set_timer(now, advancing=True)
 
@@ -297,23 +302,40 @@ class TcpSender:
             for segment in self._flight
         )
 
+    def _measure_rtt(self, newly: list[Flight], ack: SegmentAck, now: float) -> tuple[float, float] | None:
+        """Return the round-trip times of the first and the last segment that tells one, in seconds, or None."""
+        covered = [segment for segment in self._flight if segment.stop <= ack.next_offset]
+        in_order = [segment for segment in newly if segment.stop <= ack.next_offset]
+        beyond = [segment.sent_at for segment in newly if segment.stop > ack.next_offset and segment.transmissions == 1]
+        again = any(segment.transmissions > 1 for segment in covered)
+        once = [] if again else [segment.sent_at for segment in in_order]
+        if once or beyond:
+            return now - (once or beyond)[0], now - (beyond or once)[-1]
+        if not in_order:
+            return None
+        echoed = max(segment.sent_at for segment in in_order)
+        rtt = (_in_timestamps(now) - _in_timestamps(echoed)) * TIMESTAMP
+        return (rtt, rtt) if rtt > self._rack.reordering.min_rtt - TIMESTAMP else None
+
     def _note_starvation(self) -> None:
         waiting = self._acked + len(self._buffer) - self._sent_to
         if waiting < self._max_segment and not any(segment.lost for segment in self._flight):
             self._window.starved(self._in_flight)
 
-    def _adapt(self, newly: list[Flight], now: float, *, advanced: bool, by_timer: bool = False) -> None:
+    def _adapt(
+        self, newly: list[Flight], now: float, *, advanced: bool, rtt: float | None = None, by_timer: bool = False
+    ) -> None:
         recovery = self._recovery
         newest = max(newly, key=lambda segment: (segment.sent_at, segment.stop), default=None)
         if newest is not None:
             self._rack.reordering.delivered(sent_at=newest.sent_at, now=now)
         if not by_timer and self._take_progress(newly, advanced=advanced):
             for segment in self._flight:
-                segment.lost = False
+                segment.lost = segment.repaired = False
         smoothed = self._rtt.smoothed if self._rtt.smoothed is not None else 0.0
         found = self._rack.detect(self._flight, now, smoothed=smoothed, recovering=recovery.repairing)
         began = False
-        if any(segment.lost for segment in self._flight):
+        if any(segment.lost or segment.repaired for segment in self._flight):
             again = by_timer or any(segment.transmissions > 1 for segment in found)
             began = recovery.lost(again=again, acked=self._acked, sent_to=self._sent_to, sent_again=self._sent_again)
         if began:
@@ -321,6 +343,7 @@ class TcpSender:
         progress = Progress(
             delivered=int(began) if by_timer else len(newly),
             newest=newest,
+            rtt=rtt,
             lost=len(found),
             in_flight=self._in_flight,
             advanced=advanced,
@@ -395,7 +418,8 @@ class TcpSender:
             if self._flight[position].stop - segment.start > self._max_segment:
                 break
             segment.stop = self._flight.pop(position).stop
-        segment.sent_at, segment.lost = now, False
+        segment.sent_at = now
+        segment.lost, segment.repaired = False, segment.lost or segment.repaired
         segment.transmissions += 1
         self._retransmissions += 1
         if segment is self._flight[0]:
@@ -439,6 +463,10 @@ class TcpSender:
 
 def _in_ticks(seconds: float) -> float:
     return math.ceil(round(seconds / TICK, 6)) * TICK
+
+
+def _in_timestamps(seconds: float) -> int:
+    return math.floor(round(seconds / TIMESTAMP, 6))
 
 
 def _is_covered(segment: Flight, ack: SegmentAck) -> bool:

@@ -190,10 +190,10 @@ class BbrWindow(CongestionWindow):
 
     def _measure_rtt(self, progress: Progress, *, began: bool) -> None:
         """Take a round-trip time, and probe for the least where that is old (`bbr_update_min_rtt`)."""
-        now, newest = progress.now, progress.newest
+        now = progress.now
         old = now > self._min_rtt_at + MIN_RTT_AGE
-        if newest is not None and newest.transmissions == 1:
-            rtt = round(now - newest.sent_at, _MICROSECOND)
+        if progress.rtt is not None:
+            rtt = round(progress.rtt, _MICROSECOND)
             if rtt < self._min_rtt or old:
                 self._min_rtt, self._min_rtt_at = rtt, now
         if old and not self._restarting and self._mode is not Mode.PROBE_RTT:

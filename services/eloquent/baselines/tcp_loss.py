@@ -49,6 +49,7 @@ class Flight:
         transmissions: How often it was sent.
         sacked: Whether it has arrived beyond a gap.
         lost: Whether it is taken for lost and was not sent again since.
+        repaired: Whether it was taken for lost and sent again.
         delivery: What had been delivered at its last transmission; None where nobody wants to know.
     """
 
@@ -58,6 +59,7 @@ class Flight:
     transmissions: int = 1
     sacked: bool = False
     lost: bool = False
+    repaired: bool = False
     delivery: Delivery | None = None
 
     @property
@@ -82,6 +84,10 @@ class Reordering:
     _recoveries: int = 0  # that the window stays as it is
     _repeated: bool = False  # whether a D-SACK waits for something to be delivered
     _widened_at: float = float("-inf")  # seconds
+
+    def measured(self, rtt: float) -> None:
+        """Learn of a round-trip time, in seconds."""
+        self.min_rtt = min(self.min_rtt, rtt)
 
     def repeated(self) -> None:
         """Learn of a D-SACK for something that was not a tail loss probe."""
@@ -139,7 +145,6 @@ class Rack:
         """Learn that a segment was acknowledged for the first time."""
         rtt = now - segment.sent_at
         if segment.transmissions == 1:
-            self.reordering.min_rtt = min(self.reordering.min_rtt, rtt)
             self.reordering.seen |= segment.stop < self._highest
         elif rtt < self.reordering.min_rtt:  # of an earlier transmission
             return

@@ -3,6 +3,7 @@
 Rules of this file (Linux's `tcp_fastretrans_alert`, `tcp_enter_loss`, `tcp_process_loss`)
 - A loss that is found begins a recovery, and a timeout the loss state. Both end when all that had been sent by then is
   acknowledged. A retransmission that is lost turns the loss state into a recovery.
+- What was found lost and is under way again still counts as lost: if there is any when a state ends, a recovery begins.
 - Each recovery reduces the window once. So does a timeout, but not during a recovery, and not another time before something
   is acknowledged. A tail loss probe that proves to have repaired a loss reduces it too (RFC 8985 §7.4.2).
 - A reduction is taken back when D-SACKs have told that each retransmission since then was needless (RFC 3708); after a

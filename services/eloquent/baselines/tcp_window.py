@@ -44,6 +44,7 @@ class Progress:
     Attributes:
         delivered: Segments covered for the first time; 1 for a loss that the timer has found, as in Linux's `tcp_rack_reo_timeout`.
         newest: The delivered segment that was sent last, or None.
+        rtt: Seconds, of the latest segment that told a round-trip time, or None.
         lost: Segments found lost.
         in_flight: Segments still on their way.
         advanced: Whether the offset grew below which everything has arrived.
@@ -55,6 +56,7 @@ class Progress:
 
     delivered: int
     newest: Flight | None
+    rtt: float | None
     lost: int
     in_flight: int
     advanced: bool

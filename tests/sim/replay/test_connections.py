@@ -58,12 +58,14 @@ def test_sessions_are_read_in_the_order_of_the_rounds_on_the_time_axis_of_their_
     ]
 
 
-def test_the_round_trip_time_is_what_the_probes_of_the_link_found(make_lab_run):
-    run = make_lab_run()
+@pytest.mark.parametrize(("scheme", "rtt", "jitter"), [("eloquent", 0.42, 0.0), ("grpc", 0.41, 0.01)])
+def test_the_round_trip_time_is_what_the_probes_of_the_link_found(make_lab_run, scheme: str, rtt: float, jitter: float):
+    run = make_lab_run(scheme=scheme)
     with run.probe_writer("c2") as probes:
         for sequence, rtt_s in enumerate((0.41, None, 0.42, 0.9)):
             probes.write(ProbeRow(sequence, EPOCH + sequence, None, rtt_s))
-    assert [connection.scenario.rtt for connection in read_connections(run)] == [0.4, 0.42]
+    found = [(connection.scenario.rtt, connection.jitter) for connection in read_connections(run)]
+    assert found == [(0.4, 0.0), (rtt, pytest.approx(jitter))]
 
 
 def test_where_the_slots_decide_everything_a_replay_repeats_the_lab(make_lab_run):

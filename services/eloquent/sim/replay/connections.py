@@ -8,6 +8,8 @@ Rules of this file
   viewers ask for the paper's answer, which follows from the question.
 - The round-trip time is the median of what the run's own probes found on the link: the lab's path, with its switches and
   processes, is a little longer than the scenario says, and schemes notice which of two things comes first.
+- The kernel's TCP goes by the least that it has measured. So for it the round-trip time is the least of the probes, and each
+  packet takes up to as much more as their median is above that.
 - What outlives a session in the lab does so here: the streams of a relay's session, and those of a TCP connection, share one
   estimator of the round-trip time, from round to round. A TCP connection has measured it when it was opened, and keeps its
   window and what it knows of reordering.
@@ -70,7 +72,8 @@ class LabConnection:
     Attributes:
         scheme: Name of the scheme in the lab.
         model: Name of the scheme that replays it.
-        scenario: The link, with the round-trip time that was measured on it.
+        scenario: The link, with the round-trip time that was measured on it: the least for TCP, else the median.
+        jitter: Seconds that a packet takes more at most.
         seed: Seed of the schedules.
         link: Name of the link, which is the client's.
         sessions: The sessions.
@@ -79,6 +82,7 @@ class LabConnection:
     scheme: str
     model: str
     scenario: Scenario
+    jitter: float
     seed: int
     link: str
     sessions: tuple[Recorded, ...]
@@ -132,28 +136,23 @@ def read_connections(run: RunDirectory) -> list[LabConnection]:
     if not connections:
         raise ConfigurationError(f"{run.path} holds no session that ended well")
     scenario, rtts = parse_line(manifest.scenario.line), _measure_rtts(run)
-    return [
-        LabConnection(
-            scheme,
-            model_of(scheme, manifest),
-            replace(scenario, rtt=rtts.get(client, scenario.rtt)),
-            manifest.seed,
-            client,
-            tuple(sessions),
-        )
-        for (scheme, client), sessions in sorted(
-            connections.items(), key=lambda item: manifest.schemes.index(item[0][0])
-        )
-    ]
+    found = []
+    for (scheme, client), sessions in sorted(connections.items(), key=lambda item: manifest.schemes.index(item[0][0])):
+        model = model_of(scheme, manifest)
+        least, middle = rtts.get(client, (scenario.rtt, scenario.rtt))
+        rtt = middle if model == scheme else least
+        link = replace(scenario, rtt=rtt)
+        found.append(LabConnection(scheme, model, link, middle - rtt, manifest.seed, client, tuple(sessions)))
+    return found
 
 
-def _measure_rtts(run: RunDirectory) -> dict[str, float]:
-    """Return the median round-trip time of the probes of each client's link, in seconds."""
+def _measure_rtts(run: RunDirectory) -> dict[str, tuple[float, float]]:
+    """Return the least and the median round-trip time of the probes of each client's link, in seconds."""
     found: dict[str, list[float]] = defaultdict(list)
     for client, probe in run.probes():
         if probe.rtt_s is not None:
             found[client].append(probe.rtt_s)
-    return {client: median(rtts) for client, rtts in found.items()}
+    return {client: (min(rtts), median(rtts)) for client, rtts in found.items()}
 
 
 def _record(number: int, name: str, tokens: list[TokenRow], *, epoch_s: float) -> Recorded:
@@ -210,7 +209,11 @@ def _replay_once(work: tuple[LabConnection, int]) -> list[SessionSums]:
                 connection.scenario,
                 seed=1000 * session.number + repeat,
                 generated_s=session.generated_s,
-                choices=Choices(rate_limited=True, header_bytes=Choices().header_bytes + ETHERNET_HEADER),
+                choices=Choices(
+                    rate_limited=True,
+                    header_bytes=Choices().header_bytes + ETHERNET_HEADER,
+                    jitter=connection.jitter,
+                ),
                 schedules=schedules,
                 rtt=path,
                 tokens=session.messages(),
