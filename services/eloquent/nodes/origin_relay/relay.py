@@ -28,9 +28,7 @@ from eloquent.relay.upstreams.grpc import GrpcUpstream
 from eloquent.relay.upstreams.http import HttpUpstream
 
 BASELINE = "duplicate-2"  # of the paper, which a lab compares with; to operators it is not offered
-MAX_BACKLOG = (
-    1024  # unacknowledged tokens of a stream: the printed schemes fall behind by more than what is offered to operators
-)
+MAX_BACKLOG = 1024  # unacknowledged tokens of a stream: printed schemes fall behind by more than operators allow
 _SAMPLE_INTERVAL = 1.0  # seconds between two samples of the gauges and of running streams' costs
 
 
