@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -110,6 +111,12 @@ def test_it_comes_back_to_where_it_was_and_then_goes_on(window: CubicWindow) -> 
     assert found[15:30] == [10] * 15
     assert found == sorted(found)
     assert found[-1] > 20
+
+
+def test_a_round_trip_that_is_not_known_yet_shortens_nothing(window: CubicWindow) -> None:
+    found = sizes(reduced(window), (1.0 + i / 10 for i in range(60)), min_rtt=math.inf)
+    assert found[19:34] == [10] * 15
+    assert found == sorted(found)
 
 
 def test_it_grows_as_reno_where_that_is_faster(window: CubicWindow) -> None:

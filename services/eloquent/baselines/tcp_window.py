@@ -14,6 +14,7 @@ each acknowledgement puts off.
 """
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -229,7 +230,8 @@ class CubicWindow(CongestionWindow):
             self._plateau = max(self._highest, size)
             self._target_at = ((self._plateau - size) / CUBIC_SCALE) ** (1 / 3)
             self._reno, self._reno_credit = size, 0
-        since = progress.now - self._epoch + progress.min_rtt - self._target_at
+        least = 0.0 if math.isinf(progress.min_rtt) else progress.min_rtt
+        since = progress.now - self._epoch + least - self._target_at
         distance = int(CUBIC_SCALE * abs(since) ** 3)
         target = self._plateau + (distance if since > 0 else -distance)
         needed = size // (target - size) if target > size else 100 * size
