@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from eloquent.errors import ConfigurationError
@@ -74,6 +75,23 @@ def test_an_answer_that_is_cut_and_one_that_is_left_are_told_apart(relaying: Any
 
     relaying.run(main())
     assert [line["outcome"] for line in lines(file)] == ["broken", "left"]
+
+
+def test_what_an_answer_that_is_cut_at_the_end_has_cost_is_told(relaying: Any, journal: Journal, file: Path) -> None:
+    async def main() -> None:
+        handler = relaying.event_stream(*EVENTS, gap=5.0)
+        async with (
+            relaying.pair(handler, observer=journal) as pair,
+            pair.client.post(pair.url + CHAT) as response,
+        ):
+            await response.content.readuntil(b"\n\n")
+            await pair.origin.drain(0.0)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
+
+    relaying.run(main())
+    (line,) = lines(file)
+    assert (line["streams"], line["wire_bytes"] > 100) == (1, True)
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(relaying: Any, journal: Journal, file: Path) -> None:

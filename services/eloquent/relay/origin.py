@@ -387,12 +387,15 @@ class Origin:
         if reader.poll is not None:
             reader.poll.cancel()
         reader.answer.log.detach(reader.wake)
-        if not reader.answer.log.is_read and reader.answer.expiry is None:
+        is_forgotten = self._answers.get(reader.answer_id) is not reader.answer
+        if not reader.answer.log.is_read and reader.answer.expiry is None and not is_forgotten:
             loop = asyncio.get_running_loop()
             reader.answer.expiry = loop.call_later(self._keep, self._drop, reader.answer_id)
         if not self._readers:
             self._empty.set()
         self._observer.on_end(reader, event)
+        if is_forgotten and not reader.answer.log.is_read:
+            self._observer.on_over(reader.answer)
         return reader
 
     def _drop(self, answer_id: bytes) -> None:
@@ -404,7 +407,8 @@ class Origin:
             answer.expiry.cancel()
         if answer.call is not None:
             answer.call.cancel()
-        self._observer.on_over(answer)
+        if not answer.log.is_read:
+            self._observer.on_over(answer)
 
     def _give(self, reader: OriginStream) -> None:
         """Give a stream what there is of its answer, as far as it has room."""
