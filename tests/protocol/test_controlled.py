@@ -24,7 +24,7 @@ from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.congestion import INITIAL_WINDOW, CongestionController
 from eloquent.protocol.contract import StreamAcknowledged
 from eloquent.protocol.controlled import STREAM_LIMIT, ControlledSender, control
-from eloquent.protocol.datagram import MAX_DATAGRAM
+from eloquent.protocol.datagram import MAX_DATAGRAM, Answer, decode_datagram
 from eloquent.protocol.frames import Ack, encode_payload
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
@@ -370,6 +370,22 @@ def test_on_a_grid_all_leaves_at_its_instants_and_soon(name: str, patience: floa
     assert len(given) == len(came)
     waited = [left - instant for instant, left in zip(came, given, strict=True)]
     assert max(waited) <= patience + late + 1e-6
+
+
+@pytest.mark.parametrize("name", ["eloquent", "eloquent-packed", "retransmit"])
+def test_answers_of_a_session_leave_on_its_grid_whatever_the_path_does(net: Any, name: str) -> None:
+    """Twenty answers at odd times over a path that loses, repeats and delays: windows are cut, and streams wait for room."""
+    answers = {f"{number}".encode(): [bytes(300)] * 40 for number in range(20)}
+    limits = EndpointLimits(congestion_control=True, grid=0.02)
+    talk = net.Talk(net.terrible(), answers=answers, limits=limits)
+    talk.gap = 0.0137
+    for number, question in enumerate(answers):
+        talk.ask(question, name, at=0.0071 * number)
+    talk.pair.run(until=60.0)
+    assert len(talk.ends()) == len(answers)
+    left = [at for at, data in talk.pair.sent["b"] if isinstance(decode_datagram(data).body, Answer)]
+    assert len(left) > 100
+    assert all(at == pytest.approx(round(at / 0.02) * 0.02, abs=1e-6) for at in left)
 
 
 @pytest.mark.pure

@@ -123,7 +123,7 @@ class ControlledSender:
             self._lost_from = self._sender.lost_from
             self._congestion.lost(self._lost_from, now=now)
         for data in datagrams:
-            size = self._wire_size(bytes(len(data) + FRAME)) + IP_UDP_HEADERS
+            size = self._wire_size(bytes(len(data) + FRAME)) + IP_UDP_HEADERS  # its frame is not made yet
             self._congestion.sent(size, telling=self._sender.sent > sent, now=now)
         if datagrams:
             self._congestion.awaits(self, now=now)
@@ -145,8 +145,12 @@ class ControlledSender:
         due = self.get_timer() if self._grid else None
         if (
             due is not None and now >= due
-        ):  # however late the loop looked, the next instant is a whole number of steps away
-            now = self._instant = max(math.floor(now / self._grid + _ROUNDING) * self._grid, self._latest)
+        ):  # that instant, however late it is looked at: the next one is whole steps away
+            instant = max(math.floor(now / self._grid + _ROUNDING) * self._grid, self._latest)
+            wanted = self._sender.get_timer()
+            if wanted is not None and instant < wanted <= instant + _ROUNDING * self._grid:
+                instant = wanted  # which rounding has put a hair beyond the instant
+            now = self._instant = instant
         self._sender.handle_timer(now=now)
         if not self._sender.outstanding:
             self._congestion.rests(self)
