@@ -38,9 +38,7 @@ LOSS_WINDOW = 20  # datagrams below which bursts of loss do not cut the window
 MAX_WINDOW = 16 * 1024 * 1024  # bytes: the first windows of as many streams as a session may have
 REDUCTION = 0.7  # of what is under way, after a cut (RFC 9438 §4.6)
 GROWTH = 0.1  # of a window a round trip, for each stream: of a datagram for each that arrives
-RENO_GROWTH = (
-    3 * (1 - REDUCTION) / (1 + REDUCTION)
-)  # segments a round trip, which with that cut is as fast as Reno (RFC 9438 §4.3)
+RENO_GROWTH = 3 * (1 - REDUCTION) / (1 + REDUCTION)  # segments a round trip: Reno's, with that cut (RFC 9438 §4.3)
 PACE = 1.25  # windows that go in a round trip (RFC 9002 §7.7)
 BURST = 1 / 4  # of a window that goes at once
 QUEUE_LIMIT = 0.100  # seconds of delay beyond the least: the target of LEDBAT (RFC 6817 §2.4.2)

@@ -16,9 +16,7 @@ from itertools import pairwise
 STALL_THRESHOLD = 0.200  # seconds; a longer gap is a stall (Eloquent §2.2, footnote 2)
 TOLERANT_THRESHOLD = 0.210  # seconds; clear of the gap that one lost packet makes at a token every 100 ms
 LATE_AFTER = 0.400  # seconds from generation to rendering; a longer delay makes a token late (Eloquent §4.3)
-TOLERANT_LATE_AFTER = (
-    0.390  # seconds; clear of the delay of a token that comes with the third packet, at RTT 400 ms and as above
-)
+TOLERANT_LATE_AFTER = 0.390  # seconds; clear of the delay of a token that comes with the third packet, likewise
 
 
 @dataclass(frozen=True, slots=True)
