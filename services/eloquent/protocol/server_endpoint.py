@@ -156,6 +156,13 @@ class ServerEndpoint:
                 session.lose(reason, now=now)
                 self.touch(session)
 
+    def reconnect(self, address: Address) -> None:
+        """Have the sessions of an address, to which nothing got through, know that something does now."""
+        for session in self.sessions:
+            if session.address == address:
+                session.note_life()
+                self.touch(session)
+
     def touch(self, session: ServerSession) -> None:
         """Ask a session for what it has to send, because its owner has called it."""
         self._touched[session] = None

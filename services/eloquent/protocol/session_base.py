@@ -129,6 +129,10 @@ class SessionBase(ABC):
         self._last_heard = now
         self._congestion.spoken()
 
+    def note_life(self) -> None:
+        """Note that the peer was heard of, if not by a datagram of this session."""
+        self._congestion.spoken()
+
     def datagrams_to_send(self, *, now: float) -> list[bytes]:
         """Hand over what is to be sent now, in order."""
         if not (self._control or self._touched or self._held):

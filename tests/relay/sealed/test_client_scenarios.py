@@ -54,6 +54,14 @@ class TestScenarios:
             talk.rebind(step * interval)
         assert_whole(talk, scheme)
 
+    def test_of_another_port_each_second_after_an_outage(self, sealed: Any, scheme: str) -> None:
+        """A ping shows the new port, to which little may go until a challenge has come back; by the next one it is another."""
+        for phase in range(20):
+            talk = sealed.Talk(sealed.Path(delay=0.015, blackouts=[(5.0, 9.0)]), answers={b"q": WORDS})
+            for step in range(1, 30):
+                talk.rebind(step + phase / 20)
+            assert_whole(talk, scheme, until=25.0)
+
     def test_of_another_address(self, sealed: Any, scheme: str) -> None:
         talk = sealed.Talk(sealed.Path(delay=0.015), answers={b"q": WORDS})
         for step in range(1, 6):
@@ -71,9 +79,9 @@ class TestScenarios:
         assert flood.carried > 0.5 * RATE * 20
 
 
-def assert_whole(talk: Any, scheme: str) -> None:
+def assert_whole(talk: Any, scheme: str, *, until: float = 100.0) -> None:
     talk.ask(b"q", scheme)
-    talk.pair.run(until=100.0)
+    talk.pair.run(until=until)
     assert [event.data for event in talk.pair.events["a"] if isinstance(event, StreamToken)] == WORDS
     assert talk.ends() == [StreamEnded(0, b"")]
 

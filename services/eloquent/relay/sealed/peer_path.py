@@ -75,11 +75,13 @@ class PeerPath:
                 self._repetition = Repetition(now, CHALLENGE_TIMEOUT, CHALLENGE_MAX_TIMEOUT)
                 self._ask_until = now + CHALLENGE_TIME
 
-    def answer(self, content: bytes, source: Address) -> None:
-        """Take what came back for a challenge."""
-        if content == self._challenge and source == self.address:
-            self._validated = source
-            self._challenge, self._repetition = None, None
+    def answer(self, content: bytes, source: Address) -> bool:
+        """Take what came back for a challenge, and return whether it validates the address."""
+        if content != self._challenge or source != self.address:
+            return False
+        self._validated = source
+        self._challenge, self._repetition = None, None
+        return True
 
     def take_challenge(self, *, now: float) -> bytes | None:
         """Return a challenge that is to be sent now, or None."""

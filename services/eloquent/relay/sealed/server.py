@@ -328,7 +328,8 @@ class SealedServer:
             case Type.PING:
                 peer.ping = number, len(data)
             case Type.RESPONSE:
-                peer.path.answer(content, source)
+                if peer.path.answer(content, source):  # until then there was no room for what its sessions have
+                    self._inside.reconnect(peer.address)
             case Type.LEAVE:
                 self._retire(peer, "closed by the client", now)
             case _:
