@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eloquent import schemes
 from eloquent.errors import RemoteProtocolError
+from eloquent.protocol.address_token import NO_TOKEN
 from eloquent.protocol.checksum import extend_checksum
 from eloquent.protocol.datagram import (
     Answer,
@@ -39,7 +40,6 @@ from eloquent.protocol.session import StreamRequested
 
 ID = b"sessionA"
 HERE, THERE = ("10.0.0.1", 1000), ("10.0.0.3", 3000)
-NO_TOKEN = bytes(22)
 
 
 def endpoint(**limits: Any) -> ServerEndpoint:
@@ -88,6 +88,13 @@ def test_a_request_with_its_token_is_handed_out_once() -> None:
     assert [type(body) for body in say(server, ours)] == [RequestAck]
     assert [type(body) for body in say(server, ours, now=0.1)] == [RequestAck]
     assert len(requests(server)) == 1
+
+
+def test_a_token_of_zeros_is_good_where_addresses_are_validated_around_the_endpoint() -> None:
+    server = ServerEndpoint(schemes.get, secret=b"s" * 16, has_validated=True)
+    assert [type(body) for body in say(server, Open(NO_TOKEN, 0, whole_request()))] == [RequestAck]
+    assert len(requests(server)) == 1
+    assert [type(body) for body in say(server, Open(b"\1" * 22, 0, whole_request()), id_=b"sessionB")] == [Retry]
 
 
 def test_a_token_of_another_address_is_refused() -> None:

@@ -15,6 +15,7 @@ import hmac
 ADDRESS_TOKEN_LIFETIME = 3600.0  # seconds
 _ISSUED_SIZE = 6  # bytes
 _MAC_SIZE = 16  # bytes
+NO_TOKEN = bytes(_ISSUED_SIZE + _MAC_SIZE)  # for a server that knows in another way that a client receives
 
 Address = tuple[str, int]
 """Host and port of a datagram's source, as the socket tells them."""

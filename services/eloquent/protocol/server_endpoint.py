@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.address_token import Address, AddressTokens
+from eloquent.protocol.address_token import NO_TOKEN, Address, AddressTokens
 from eloquent.protocol.congestion import Recent, make_least_rtt
 from eloquent.protocol.datagram import (
     SERVER_KINDS,
@@ -52,6 +52,8 @@ class ServerEndpoint:
         limits: The bounds.
         tally: Where datagrams are counted.
         wire_size: As for `ServerSession`.
+        has_validated: Whether what is around this endpoint has made sure that its addresses receive (QUIC has): then a token of
+            zeros is good as well.
 
     Attributes:
         refused: How often no session began because of a limit, by what it is of: `sessions`, or `source` for those of one.
@@ -65,8 +67,10 @@ class ServerEndpoint:
         limits: EndpointLimits | None = None,
         tally: Tally | None = None,
         wire_size: Callable[[bytes], int] = len,
+        has_validated: bool = False,
     ) -> None:
         self.refused: Counter[str] = Counter()
+        self._has_validated = has_validated
         self._wire_size = wire_size
         self.tally = Tally() if tally is None else tally
         self._scheme_of = scheme_of
@@ -176,11 +180,11 @@ class ServerEndpoint:
     def _meet(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
         """Answer a datagram of a session that is not here."""
         match datagram.body:
-            case Open(token) if not self._tokens.is_valid(token, source, now=now):
+            case Open(token) if not self._is_good(token, source, now):
                 self._retry(datagram, source, size, now)
             case Open(token):
                 if (refusal := self._obstacle(datagram, source)) is None:
-                    self._begin(datagram, source, self._tokens.age(token, now=now), now)
+                    self._begin(datagram, source, token, now)
                 else:
                     self._reply(datagram, Close(datagram.number, refusal), source, size)
             case Cancel(stream_id):
@@ -203,9 +207,15 @@ class ServerEndpoint:
             return f"the server has {limits.sessions_per_source} sessions of your address, which is its limit"
         return None
 
-    def _begin(self, datagram: Datagram, source: Address, token_age: float, now: float) -> None:
+    def _is_good(self, token: bytes, source: Address, now: float) -> bool:
+        if self._has_validated and token == NO_TOKEN:
+            return True
+        return self._tokens.is_valid(token, source, now=now)
+
+    def _begin(self, datagram: Datagram, source: Address, token: bytes, now: float) -> None:
         least_rtt = self._least_rtts.get(source_of(source)) or make_least_rtt()
-        least_rtt.add(token_age, now)
+        if token != NO_TOKEN:
+            least_rtt.add(self._tokens.age(token, now=now), now)
         session = ServerSession(
             datagram.connection_id,
             self._scheme_of,

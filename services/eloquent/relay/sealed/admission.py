@@ -7,13 +7,29 @@ Rules of this file
 """
 
 from collections import Counter, OrderedDict
+from typing import Protocol
 
 from eloquent.protocol.address_token import Address, AddressTokens
 from eloquent.protocol.server_endpoint import source_of
-from eloquent.relay.sealed.limits import SealLimits
 
 _RATE_TIME = 1.0  # seconds for which handshakes are counted together
 _RESOLUTION = 0.001  # seconds, of the ages of cookies
+
+
+class AdmissionLimits(Protocol):
+    """The bounds; see `SealLimits`."""
+
+    @property
+    def handshakes(self) -> int:
+        """Handshakes a second."""
+
+    @property
+    def handshakes_per_source(self) -> int:
+        """The same for one source."""
+
+    @property
+    def cookie_time(self) -> float:
+        """Seconds for which a cookie counts."""
 
 
 class HandshakeAdmission:
@@ -24,7 +40,7 @@ class HandshakeAdmission:
         limits: The bounds.
     """
 
-    def __init__(self, secret: bytes, limits: SealLimits) -> None:
+    def __init__(self, secret: bytes, limits: AdmissionLimits) -> None:
         self._cookies = AddressTokens(secret, lifetime=limits.cookie_time)
         self._limits = limits
         self._used: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()  # cookie: seconds, what it began
