@@ -228,7 +228,7 @@ def test_the_call_of_a_session_that_is_lost_is_ended_when_it_is_not_kept(relayin
             (session,) = origin.server.endpoint.sessions
             session.lose("nothing came", now=asyncio.get_running_loop().time())
             for event in iter(session.next_event, None):
-                origin.on_event(session, event)
+                origin.on_event(origin.server, session, event)
             await asyncio.sleep(0.1)
             assert model.methods == ([] if keep == 0.0 else ["m"])
 

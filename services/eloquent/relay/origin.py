@@ -12,7 +12,7 @@ Rules of this file
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,6 +84,7 @@ class OriginStream:
     """A stream that carries an answer, or the part of it that is left.
 
     Attributes:
+        server: Where its session came in.
         session: Its session.
         stream_id: Its number there.
         answer_id: Of the answer.
@@ -95,6 +96,7 @@ class OriginStream:
         poll: Looks again whether there is room.
     """
 
+    server: UdpServer
     session: ServerSession
     stream_id: int
     answer_id: bytes
@@ -182,7 +184,7 @@ class Observers(OriginObserver):
 
 
 class Origin:
-    """Answer the requests of edges; `open` lets them in.
+    """Answer the requests of edges; `open` and `admit` let them in.
 
     Args:
         http: The model server that requests over HTTP are for; None refuses them.
@@ -193,11 +195,9 @@ class Origin:
         observer: Is told what becomes of answers.
 
     Attributes:
-        server: Where edges come in.
+        servers: Where edges come in.
         refused: How often an answer was refused because there were `max_answers`.
     """
-
-    server: UdpServer
 
     def __init__(
         self,
@@ -215,6 +215,7 @@ class Origin:
         self._max_answers = max_answers
         self._max_backlog = max_backlog
         self._observer = OriginObserver() if observer is None else observer
+        self.servers: list[UdpServer] = []
         self._answers: dict[bytes, OriginAnswer] = {}
         self._readers: dict[tuple[ServerSession, int], OriginStream] = {}
         self.refused = 0
@@ -243,16 +244,42 @@ class Origin:
         Raises:
             ConfigurationError: The address cannot be listened on.
         """
+        bind = UdpServer.bind if key is None else partial(udp.bind, key=key)
+        await self.admit(listen, partial(bind, scheme_of=scheme_of, limits=limits, tally=tally))
+
+    async def admit(self, listen: str, bind: Callable[..., Awaitable[UdpServer]]) -> UdpServer:
+        """Let edges in by one more server.
+
+        Args:
+            listen: HOST:PORT; port 0 takes a free one.
+            bind: Makes the server, of the address, and of `on_event`, which is called with each session and event.
+
+        Raises:
+            ConfigurationError: The address cannot be listened on.
+        """
         probe = listen_on(listen, socket.SOCK_DGRAM)  # which says why not, as uvloop does not
         where = probe.getsockname()[:2]
         probe.close()
+
+        def on_event(session: ServerSession, event: ServerEvent) -> None:
+            self.on_event(server, session, event)
+
         try:
-            if key is None:
-                self.server = await UdpServer.bind(where, scheme_of, self.on_event, limits=limits, tally=tally)
-            else:
-                self.server = await udp.bind(where, scheme_of, self.on_event, key=key, limits=limits, tally=tally)
+            server = await bind(where, on_event=on_event)
         except OSError as error:  # somebody else has taken it meanwhile
             raise cannot_listen(listen, error) from error
+        self.servers.append(server)
+        return server
+
+    @property
+    def server(self) -> UdpServer:
+        """Where edges came in first."""
+        return self.servers[0]
+
+    @property
+    def sessions(self) -> list[ServerSession]:
+        """The sessions that are open, wherever they came in."""
+        return [session for server in self.servers for session in server.endpoint.sessions]
 
     @property
     def streams(self) -> list[OriginStream]:
@@ -264,11 +291,11 @@ class Origin:
         """How many answers there are, with those that are kept."""
         return len(self._answers)
 
-    def on_event(self, session: ServerSession, event: ServerEvent) -> None:
-        """Take an event of a session."""
+    def on_event(self, server: UdpServer, session: ServerSession, event: ServerEvent) -> None:
+        """Take an event of a session that came in by a server."""
         match event:
             case StreamRequested():
-                self._take(session, event)
+                self._take(server, session, event)
             case StreamDelivered() | StreamCancelled():
                 reader = self._detach(session, event.stream_id, event)
                 if reader is not None:
@@ -294,18 +321,23 @@ class Origin:
         for session, stream_id in list(self._readers):
             self._detach(session, stream_id)
 
-    def _take(self, session: ServerSession, event: StreamRequested) -> None:
+    def close(self) -> None:
+        """Close every session, telling the edges, and the sockets."""
+        for server in self.servers:
+            server.close()
+
+    def _take(self, server: UdpServer, session: ServerSession, event: StreamRequested) -> None:
         try:
             ask = decode_ask(event.request)
             is_resumed = ask.answer_id in self._answers
             answer = self._find(ask)
         except RemoteProtocolError as error:
-            self._refuse(session, event.stream_id, Outcome.INVALID, str(error))
+            self._refuse(server, session, event.stream_id, Outcome.INVALID, str(error))
         except _Refused as refused:
-            self._refuse(session, event.stream_id, refused.kind, str(refused))
+            self._refuse(server, session, event.stream_id, refused.kind, str(refused))
         else:
             stream = OriginStream(
-                session, event.stream_id, ask.answer_id, answer, ask.resume.next, event.scheme, is_resumed
+                server, session, event.stream_id, ask.answer_id, answer, ask.resume.next, event.scheme, is_resumed
             )
             self._attach(stream)
 
@@ -377,7 +409,9 @@ class Origin:
         self._give(reader)
         for other in before:
             self._detach(other.session, other.stream_id)
-            self._refuse(other.session, other.stream_id, Outcome.BROKEN, "the answer goes on by another stream")
+            self._refuse(
+                other.server, other.session, other.stream_id, Outcome.BROKEN, "the answer goes on by another stream"
+            )
 
     def _detach(self, session: ServerSession, stream_id: int, event: StreamEnd | None = None) -> OriginStream | None:
         """Take a stream from its answer, which is kept for some time when nobody else reads it."""
@@ -423,17 +457,22 @@ class Origin:
                 reader.poll = asyncio.get_running_loop().call_later(_POLL, self._give, reader)
                 break
             try:
-                self.server.send_token(session, stream_id, token)
+                reader.server.send_token(session, stream_id, token)
             except LocalProtocolError as error:
-                self._refuse(session, stream_id, Outcome.BROKEN, f"the answer cannot be relayed: {error}")
+                self._refuse(
+                    reader.server, session, stream_id, Outcome.BROKEN, f"the answer cannot be relayed: {error}"
+                )
                 self._drop(reader.answer_id)
                 return
             reader.position += 1
         else:
             if log.trailer is not None:
-                self.server.finish(session, stream_id, trailer=log.trailer)
+                reader.server.finish(session, stream_id, trailer=log.trailer)
         if (session, stream_id) in self._readers:  # whose end may have been told while it was given something
             log.attach(reader.wake, reader.position)
 
-    def _refuse(self, session: ServerSession, stream_id: int, kind: Outcome.Kind.ValueType, message: str) -> None:
-        self.server.finish(session, stream_id, trailer=encode_outcome(kind, message))
+    @staticmethod
+    def _refuse(
+        server: UdpServer, session: ServerSession, stream_id: int, kind: Outcome.Kind.ValueType, message: str
+    ) -> None:
+        server.finish(session, stream_id, trailer=encode_outcome(kind, message))

@@ -122,7 +122,7 @@ class OriginWatch:
     """Looks every so often at what no event reports.
 
     Args:
-        origin: The origin relay, with its server.
+        origin: The origin relay, with its servers.
         upstream: Asks the model server for it.
         accounts: Counts what streams cost.
         sessions: Metrics of the sessions and their datagrams.
@@ -143,7 +143,7 @@ class OriginWatch:
         self._accounts = accounts
         self._sessions = sessions
         self._paths = paths
-        self._driver = DriverCounts(origin.server, sessions)
+        self._drivers = [DriverCounts(server, sessions) for server in origin.servers]
         self._refused: Counter[str] = Counter()
         self._cuts: dict[bytes, int] = {}  # of each session, by connection id
         self._schemes: set[str] = set()  # that there were streams of: they stay in the metrics, at 0
@@ -160,15 +160,18 @@ class OriginWatch:
         Args:
             now: Seconds of the loop's clock.
         """
-        self._driver.look()
+        for driver in self._drivers:
+            driver.look()
         self._look_at_answers()
         self._look_at_paths(now)
-        endpoint = self._origin.server.endpoint
-        refused = endpoint.refused + Counter(answers=self._origin.refused, requests=self._upstream.refused)
+        endpoints = [server.endpoint for server in self._origin.servers]
+        refused = Counter(answers=self._origin.refused, requests=self._upstream.refused)
+        for endpoint in endpoints:
+            refused += endpoint.refused
         for limit, count in (refused - self._refused).items():
             self._paths.refusals.labels(limit).inc(count)
         self._refused = refused
-        self._accounts.metrics.held_requests.set(endpoint.held + self._upstream.held)
+        self._accounts.metrics.held_requests.set(sum(endpoint.held for endpoint in endpoints) + self._upstream.held)
 
     def _look_at_answers(self) -> None:
         metrics, streams = self._accounts.metrics, self._origin.streams
@@ -183,8 +186,7 @@ class OriginWatch:
         self._schemes |= backlogs.keys()
 
     def _look_at_paths(self, now: float) -> None:
-        sessions = self._origin.server.endpoint.sessions
-        views = {session: session.view_path(now=now) for session in sessions}
+        views = {session: session.view_path(now=now) for session in self._origin.sessions}
         self._sessions.sessions.set(len(views))
         self._paths.cuts.inc(
             sum(view.cuts - self._cuts.get(session.connection_id, 0) for session, view in views.items())

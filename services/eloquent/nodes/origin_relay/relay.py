@@ -68,7 +68,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     await asyncio.gather(*(origin.drain(flags.grace) for origin in origins))
     watching.cancel()
     for origin in origins:
-        origin.server.close()
+        origin.close()
     for upstream in upstreams:
         await upstream.close()
     recorder.close()
@@ -78,10 +78,10 @@ async def _watch(
     origins: Sequence[Origin], accounts: StreamAccounts, gauges: StreamGauges, sessions: telemetry.SessionMetrics
 ) -> None:
     """Keep the metrics up to date that no event reports, for ever."""
-    drivers = [DriverCounts(origin.server, sessions) for origin in origins]
+    drivers = [DriverCounts(server, sessions) for origin in origins for server in origin.servers]
     while True:
         gauges.show(accounts.sample(stream for origin in origins for stream in origin.streams))
-        sessions.sessions.set(sum(len(origin.server.endpoint.sessions) for origin in origins))
+        sessions.sessions.set(sum(len(origin.sessions) for origin in origins))
         for driver in drivers:
             driver.look()
         await asyncio.sleep(_SAMPLE_INTERVAL)
