@@ -22,7 +22,10 @@ def origin(
     upstream: Annotated[str | None, typer.Option(help="URL of the model server.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for edges, over UDP and TCP.")] = None,
     tcp: Annotated[bool | None, typer.Option("--tcp/--no-tcp", help="Let edges in over TCP too.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="PEM file, to speak TLS with edges over TCP.")] = None,
+    quic: Annotated[str | None, typer.Option(help="HOST:PORT for edges over QUIC.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file, to speak TLS with edges over TCP, and to be known by over QUIC.")
+    ] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
     schemes: Annotated[str | None, typer.Option(help="Schemes that edges may ask for, comma separated.")] = None,
     keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
@@ -53,8 +56,14 @@ def edge(
     *,
     origin: Annotated[str | None, typer.Option(help="HOST:PORT of the origin relay.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT for clients, over HTTP.")] = None,
-    carrier: Annotated[str | None, typer.Option(help="udp, tcp, or auto for TCP where UDP is blocked.")] = None,
+    carrier: Annotated[
+        str | None, typer.Option(help="udp, tcp, quic, or auto: udp, and tcp where UDP is blocked.")
+    ] = None,
     fallback: Annotated[str | None, typer.Option(help="URL of the origin relay over TCP, ws:// or wss://.")] = None,
+    quic_certificate: Annotated[
+        str | None,
+        typer.Option(help="PEM file: who vouches for the origin relay over QUIC, or its certificate; or system."),
+    ] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme that carries answers.")] = None,
     keep_alive: Annotated[float | None, typer.Option(help="Seconds of silence before a comment; 0 for none.")] = None,
     max_request: MaxRequest = None,

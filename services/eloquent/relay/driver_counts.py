@@ -4,6 +4,8 @@ from collections import Counter
 
 from eloquent import telemetry
 from eloquent.drivers.udp import UdpClient, UdpServer
+from eloquent.relay.quic.client import QuicClient
+from eloquent.relay.quic.server import QuicServer
 from eloquent.relay.sealed.client import SealedClient
 from eloquent.relay.sealed.server import SealedServer
 
@@ -28,13 +30,15 @@ class DriverCounts:
         metrics.malformed_datagrams.inc(self._more("malformed", driver.malformed))
         metrics.datagram_bytes.labels("in").inc(self._more("in", driver.bytes_in))
         metrics.datagram_bytes.labels("out").inc(self._more("out", driver.bytes_out))
-        if isinstance(driver.endpoint, SealedClient | SealedServer):
-            account = driver.endpoint.account
-            metrics.path_packets.inc(self._more("expected", account.expected))
-            metrics.path_lost_packets.inc(self._more("lost", account.expected - account.opened))
-            for reason, count in (account.dropped - self._dropped).items():
+        endpoint = driver.endpoint
+        if isinstance(endpoint, SealedClient | SealedServer):
+            metrics.path_packets.inc(self._more("expected", endpoint.account.expected))
+            metrics.path_lost_packets.inc(self._more("lost", endpoint.account.expected - endpoint.account.opened))
+        if isinstance(endpoint, SealedClient | SealedServer | QuicClient | QuicServer):
+            dropped = endpoint.account.dropped
+            for reason, count in (dropped - self._dropped).items():
                 metrics.dropped_datagrams.labels(reason).inc(count)
-            self._dropped = account.dropped.copy()
+            self._dropped = dropped.copy()
 
     def _more(self, name: str, count: int) -> int:
         """Return by how much a count has grown; what shrinks, as losses do by a datagram that is late, waits until it grows."""

@@ -16,6 +16,7 @@ from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.journal import Journal
 from eloquent.relay.origin import Observers, Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
+from eloquent.relay.quic.entrance import QuicEntrance, identity_of
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import SEND_GRID, EdgeSettings, OriginSettings
 from eloquent.relay.uplink import CarrierName, Uplink
@@ -52,13 +53,13 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     observer = accounts if journal is None else Observers(accounts, journal)
     origin = Origin(http=upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
     key = None if settings.key_file is None else load_key(settings.key_file)
-    await origin.open(
-        settings.listen,
-        scheme_of=schemes.only(settings.schemes),
-        key=key,
-        limits=limits_for(settings.max_request, grid=settings.send_grid),
-        tally=Tally(sent=metrics.sent, received=metrics.received),
-    )
+    limits = limits_for(settings.max_request, grid=settings.send_grid)
+    tally = Tally(sent=metrics.sent, received=metrics.received)
+    await origin.open(settings.listen, scheme_of=schemes.only(settings.schemes), key=key, limits=limits, tally=tally)
+    quic = None
+    if settings.quic is not None and key is not None:
+        quic = QuicEntrance(settings, key)
+        await quic.open(origin, settings.quic, limits=limits, tally=tally)
     where = format_address(origin.server.address)
     websockets = None
     if settings.tcp and key is not None:
@@ -74,7 +75,9 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     await stop.wait()
     await origin.drain(settings.grace)
     watching.cancel()
-    origin.server.close()
+    if quic is not None:
+        quic.close()
+    origin.close()
     if websockets is not None:
         await websockets.close()
     await upstream.close()
@@ -136,7 +139,11 @@ async def _connect(settings: EdgeSettings, metrics: telemetry.UplinkMetrics) -> 
     async def open_tcp() -> Uplink:
         return Uplink.connect_over_tcp(settings.url, metrics, key=key)
 
-    openers = {CarrierName.UDP: open_udp, CarrierName.TCP: open_tcp}
+    async def open_quic() -> Uplink:
+        identity = identity_of(settings.quic_certificate, key, host=where[0])
+        return await Uplink.connect_over_quic(where, metrics, key=key, identity=identity)
+
+    openers = {CarrierName.UDP: open_udp, CarrierName.TCP: open_tcp, CarrierName.QUIC: open_quic}
     if settings.carrier == "auto":
         return FallbackUplink(await open_udp(), openers, metrics, now=asyncio.get_running_loop().time())
     metrics.carrier.labels(settings.carrier).set(1)

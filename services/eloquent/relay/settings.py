@@ -94,7 +94,9 @@ class OriginSettings(RelaySettings):
         upstream: URL of the model server.
         listen: HOST:PORT for edges, over UDP, and over TCP unless in plaintext.
         tcp: Whether to let edges in over TCP.
-        certificate: PEM file of the chain that edges over TCP are shown; None speaks no TLS there.
+        quic: HOST:PORT for edges, over QUIC; None lets nobody in over it.
+        certificate: PEM file of the chain that edges over TCP and QUIC are shown; None speaks no TLS over TCP, and shows what is
+            made of the key over QUIC.
         certificate_key: PEM file of its key.
         schemes: That edges may ask for.
         keep: Seconds that an answer without a reader is kept.
@@ -113,6 +115,7 @@ class OriginSettings(RelaySettings):
     send_grid: Annotated[float, Field(ge=0, le=0.1)] = SEND_GRID
     journal: Path | None = None
     tcp: bool = True
+    quic: Listen | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
 
@@ -120,6 +123,12 @@ class OriginSettings(RelaySettings):
     def _check_certificate(self) -> "OriginSettings":
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("a certificate and its key are named together")
+        return self
+
+    @model_validator(mode="after")
+    def _check_quic(self) -> "OriginSettings":
+        if self.plaintext and self.quic is not None:
+            raise ValueError("nothing is carried over QUIC in plaintext: name a key file")
         return self
 
 
@@ -131,21 +140,26 @@ class EdgeSettings(RelaySettings):
         listen: HOST:PORT for clients, over HTTP.
         scheme: That carries answers.
         keep_alive: Seconds of silence after which an event stream gets a comment; 0 for never.
-        carrier: What brings datagrams to the origin relay: udp, tcp, or auto for TCP where UDP is blocked.
+        carrier: What brings datagrams to the origin relay: udp, tcp, quic, or auto for UDP, and TCP where UDP is blocked.
         fallback: URL of the origin relay over TCP, ws or wss; None for ws and its HOST:PORT.
+        quic_certificate: PEM file of who vouches for the origin relay's certificate over QUIC, or of that itself; `system` for
+            whom the system trusts; None takes one that is made of the key.
     """
 
     origin: Where
-    carrier: Literal["auto", "udp", "tcp"] = "auto"
+    carrier: Literal["auto", "udp", "tcp", "quic"] = "auto"
     fallback: Annotated[str, Field(pattern=r"^wss?://[^\s/?#]+[^\s#]*$")] | None = None
+    quic_certificate: Literal["system"] | Path | None = None
     listen: Listen = "127.0.0.1:8080"
     scheme: SchemeName = DEFAULT_SCHEME
     keep_alive: Annotated[float, Field(ge=0)] = 15.0
 
     @model_validator(mode="after")
     def _check_carrier(self) -> "EdgeSettings":
-        if self.plaintext and self.carrier == "tcp":
-            raise ValueError("nothing is carried over TCP in plaintext: name a key file")
+        if self.plaintext and self.carrier in ("tcp", "quic"):
+            raise ValueError(f"nothing is carried over {self.carrier.upper()} in plaintext: name a key file")
+        if self.quic_certificate is not None and self.carrier != "quic":
+            raise ValueError("quic-certificate is for the carrier quic alone")
         return self
 
     @property

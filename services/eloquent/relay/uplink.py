@@ -23,6 +23,8 @@ from eloquent.protocol.session import (
 )
 from eloquent.relay.carriers import websocket
 from eloquent.relay.driver_counts import DriverCounts
+from eloquent.relay.quic import udp as quic
+from eloquent.relay.quic.certificate import Identity
 from eloquent.relay.sealed import udp
 
 PAUSE_AT = 512  # tokens of one stream that wait for its client, from which the stream is paused
@@ -38,6 +40,7 @@ class CarrierName(StrEnum):
 
     UDP = "udp"
     TCP = "tcp"
+    QUIC = "quic"
 
 
 class RelayedAnswer:
@@ -104,7 +107,7 @@ class Way(Protocol):
 
 
 class Uplink:
-    """The way to the origin relay by one carrier; `connect` and `connect_over_tcp` make it.
+    """The way to the origin relay by one carrier; `connect` and its like make it.
 
     Attributes:
         carrier: What that is.
@@ -153,6 +156,30 @@ class Uplink:
         uplink = cls(url, CarrierName.TCP)
         tally = Tally(sent=metrics.sent, received=metrics.received)
         uplink._client = websocket.connect(url, uplink._on_event, key=key, tally=tally)
+        uplink._counts = DriverCounts(uplink._client, metrics)
+        uplink.say_hello()
+        return uplink
+
+    @classmethod
+    async def connect_over_quic(
+        cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes, identity: Identity
+    ) -> Self:
+        """Open a socket towards the origin relay, and begin a QUIC connection over it.
+
+        Args:
+            address: Of the origin relay.
+            metrics: What is counted.
+            key: 32 bytes, shared with it.
+            identity: Whom to take for it.
+
+        Raises:
+            OSError: There is no way to that address.
+        """
+        uplink = cls(format_address(address), CarrierName.QUIC)
+        tally = Tally(sent=metrics.sent, received=metrics.received)
+        uplink._client = await quic.connect(
+            address, schemes.get, uplink._on_event, key=key, identity=identity, tally=tally
+        )
         uplink._counts = DriverCounts(uplink._client, metrics)
         uplink.say_hello()
         return uplink

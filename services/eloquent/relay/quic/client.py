@@ -1,0 +1,358 @@
+"""A client endpoint over QUIC: it gets a connection when something is asked, and another when that one has died.
+
+Rules of this file
+- Once the handshake is complete and the server is known to be who it should be, the client shows the key on a stream, and the
+  datagrams of its sessions follow at once.
+- Liveness is what the endpoint inside makes sure of: while it awaits something it asks for a sign of life after a second of
+  silence, which also shows the server where the client is now. When nothing has come for 2 s after something went, or the network
+  says that nobody listens, or the connection has rested for longer than servers keep it, this layer begins another connection,
+  and goes on meanwhile.
+- A datagram on the old one ends the attempt. A new one, when its handshake is complete, replaces the old one and takes over its
+  sessions, by the name of the client's channel; where the server does not know that name any more, what it had begun is lost,
+  and what was asked in vain is asked again at once.
+- While nothing is awaited nothing is sent.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aioquic._buffer import Buffer
+from aioquic.quic import events
+from aioquic.quic.packet import QuicErrorCode, pull_quic_header
+
+from eloquent.protocol.address_token import NO_TOKEN
+from eloquent.protocol.client_endpoint import ClientEndpoint
+from eloquent.protocol.datagram import CONNECTION_ID_SIZE
+from eloquent.protocol.frames import ReaderState
+from eloquent.protocol.session_base import SchemeLookup, Tally
+from eloquent.protocol.session_events import ClientEvent, RequestState
+from eloquent.relay.quic import edges
+from eloquent.relay.quic.account import QuicAccount
+from eloquent.relay.quic.certificate import Identity, NotTheServer, TrustedAuthorities, derive_bearer
+from eloquent.relay.quic.connection import DatagramConnection, configure
+from eloquent.relay.quic.edges import ALPN, ASK_STREAM, CHANNEL_NAME_SIZE, EndCode, Welcome
+from eloquent.relay.quic.limits import MAX_UDP, QUIC_PAYLOAD_BUDGET, REST_LIMIT
+from eloquent.relay.sealed.account import Dropped
+
+SUSPICION = 2.0  # seconds without an answer to what was sent, after which a connection may be dead
+ATTEMPT_TIME = (
+    6.0  # seconds for a handshake, after which it begins anew: aioquic waits twice as long after each repetition
+)
+REFUSED_PAUSE = (
+    5.0  # seconds after a server that was not who it should be, or would not have us, before the next attempt
+)
+_SERVER = ("server", 0)  # the driver knows where it is
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """A connection, or the attempt at one.
+
+    Attributes:
+        connection: The connection.
+        began_at: Seconds.
+        ids: By which the server names it.
+    """
+
+    connection: DatagramConnection
+    began_at: float
+    ids: set[bytes] = field(default_factory=set)
+
+
+class QuicClient:
+    """Ask one server for answers over QUIC; the same calls as a `ClientEndpoint`.
+
+    Args:
+        scheme_of: Finds the schemes.
+        key: 32 bytes, shared with the server.
+        identity: Whom to take for the server.
+        draw: Draws so many random bytes.
+        tally: Where the sessions' datagrams are counted.
+
+    Attributes:
+        account: What was carried, and what was dropped.
+    """
+
+    def __init__(
+        self,
+        scheme_of: SchemeLookup,
+        *,
+        key: bytes,
+        identity: Identity,
+        draw: Callable[[int], bytes] = secrets.token_bytes,
+        tally: Tally | None = None,
+    ) -> None:
+        self.account = QuicAccount()
+        self._inside = ClientEndpoint(
+            scheme_of, new_id=lambda: draw(CONNECTION_ID_SIZE), payload=QUIC_PAYLOAD_BUDGET, tally=tally
+        )
+        self._key = key
+        self._identity = identity
+        self._channel = draw(CHANNEL_NAME_SIZE)
+        self._is_known = False  # whether a server has said that it has the channel
+        self._current: _Link | None = None
+        self._attempt: _Link | None = None
+        self._no_attempt_before = float("-inf")  # seconds
+        self._heard_at = 0.0  # seconds; when a session's datagram last came
+        self._silent_since: float | None = None  # seconds; since something was sent that is not answered
+        self._farewells: list[bytes] = []
+
+    @property
+    def tally(self) -> Tally:
+        """The sessions' datagrams, counted."""
+        return self._inside.tally
+
+    @property
+    def heard_at(self) -> float | None:
+        """Seconds; when the server was last heard of, or None."""
+        return self._inside.heard_at
+
+    @property
+    def closed(self) -> bool:
+        """Whether the endpoint was closed."""
+        return self._inside.closed
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
+        return self._inside.rtt
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are open."""
+        return self._inside.sessions
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is awaited from the server."""
+        return self._inside.is_idle
+
+    def say_hello(self, *, now: float) -> None:
+        """Get a connection, so that the first stream need not wait for one."""
+        self._inside.say_hello(now=now)
+
+    def open_stream(self, request: bytes, *, scheme: str, now: float) -> int:
+        """Send a request and return its stream's id (`ClientEndpoint.open_stream`)."""
+        return self._inside.open_stream(request, scheme=scheme, now=now)
+
+    def cancel_stream(self, stream_id: int, *, now: float) -> None:
+        """Give up a stream (`ClientEndpoint.cancel_stream`)."""
+        self._inside.cancel_stream(stream_id, now=now)
+
+    def pause(self, stream_id: int) -> None:
+        """Hold back the events of a stream (`ClientEndpoint.pause`)."""
+        self._inside.pause(stream_id)
+
+    def resume(self, stream_id: int) -> None:
+        """Go on with the events of a stream (`ClientEndpoint.resume`)."""
+        self._inside.resume(stream_id)
+
+    def request_state(self, stream_id: int) -> RequestState:
+        """Return what is known of the request of a stream (`ClientEndpoint.request_state`)."""
+        return self._inside.request_state(stream_id)
+
+    def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
+        """Tell how the reader of a stream fares (`ClientEndpoint.report`)."""
+        self._inside.report(stream_id, state, now=now)
+
+    def path_refused(self, *, now: float) -> None:
+        """Take the network's word that nobody listens at the server's address (ICMP)."""
+        self._inside.path_refused(now=now)
+        if self._silent_since is not None:
+            self._silent_since = min(self._silent_since, now - SUSPICION)
+
+    def close(self, *, now: float) -> None:
+        """Give up all streams and tell the server; no further event follows."""
+        self._inside.close(now=now)
+        if self._current is not None:
+            self._carry(self._current, now)
+            self._farewells += self._flush(self._current, now)
+        for link in self._links:
+            link.connection.close(EndCode.LEFT)
+            self._farewells += self._flush(link, now)
+        self._current = self._attempt = None
+
+    def receive_datagram(self, data: bytes, *, now: float) -> None:
+        """Take one datagram from the server.
+
+        Raises:
+            Dropped: It belongs to no connection.
+            RemoteProtocolError: The server breaks a protocol; drop it and go on.
+        """
+        try:
+            link = self._find(data)
+        except Dropped as dropped:
+            self.account.dropped[dropped.cause] += 1
+            raise
+        link.connection.receive_datagram(data, _SERVER, now)
+        self._take_events(link, now)
+
+    def datagrams_to_send(self, *, now: float) -> list[bytes]:
+        """Hand over what is to be sent now, in order."""
+        datagrams, self._farewells = self._farewells, []
+        if self._current is not None:
+            self._carry(self._current, now)
+        else:
+            self._inside.datagrams_to_send(now=now)  # which go nowhere
+        self._consider_attempt(now)
+        for link in self._links:
+            datagrams += self._flush(link, now)
+        return datagrams
+
+    def next_event(self) -> ClientEvent | None:
+        """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
+        return self._inside.next_event()
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which `handle_timer` wants to be called, or None."""
+        timers = [self._inside.get_timer(), self._attempt_due()]
+        timers += [link.connection.get_timer() for link in self._links]
+        return min((due for due in timers if due is not None), default=None)
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do what is due at `now`; attempts are begun by `datagrams_to_send`."""
+        self._inside.handle_timer(now=now)
+        for link in self._links:
+            due = link.connection.get_timer()
+            if due is not None and due <= now:
+                link.connection.handle_timer(now=now)
+                self._take_events(link, now)
+
+    @property
+    def _links(self) -> list[_Link]:
+        return [link for link in (self._current, self._attempt) if link is not None]
+
+    def _find(self, data: bytes) -> _Link:
+        """Return the connection that a datagram is of.
+
+        Raises:
+            Dropped: It is of none.
+        """
+        try:
+            name = pull_quic_header(Buffer(data=data[:MAX_UDP]), host_cid_length=CONNECTION_ID_SIZE).destination_cid
+        except ValueError:
+            raise Dropped("not QUIC") from None
+        for link in self._links:
+            if name in link.ids:
+                return link
+        raise Dropped("of no connection")
+
+    def _carry(self, link: _Link, now: float) -> None:
+        """Give a connection what the sessions have to say, and note since when that is not answered."""
+        datagrams = self._inside.datagrams_to_send(now=now)
+        for data in datagrams:
+            link.connection.carry(data)
+        if self._inside.is_idle:
+            self._silent_since = None
+        elif datagrams and self._silent_since is None:
+            self._silent_since = now
+
+    def _flush(self, link: _Link, now: float) -> list[bytes]:
+        return [data for data, _ in link.connection.flush(now=now)]
+
+    def _attempt_due(self) -> float | None:
+        """Return the instant at which an attempt is to begin, perhaps in place of one, or None."""
+        if self._attempt is not None:
+            return self._attempt.began_at + ATTEMPT_TIME
+        if self._inside.closed or self._inside.is_idle:
+            return None
+        if self._current is None:
+            return self._no_attempt_before
+        if self._silent_since is None:
+            return None
+        has_rested = self._silent_since >= self._heard_at + REST_LIMIT
+        return max(self._silent_since + (0.0 if has_rested else SUSPICION), self._no_attempt_before)
+
+    def _consider_attempt(self, now: float) -> None:
+        """Begin an attempt if there is reason to, and end one that nothing waits for."""
+        if self._attempt is not None and (self._inside.is_idle or self._inside.closed):
+            self._give_up_attempt(now)
+        due = self._attempt_due()
+        if due is not None and due <= now:
+            self._give_up_attempt(now)
+            self._attempt = self._begin(now)
+
+    def _give_up_attempt(self, now: float) -> None:
+        if self._attempt is not None:
+            self._attempt.connection.close(EndCode.LEFT)
+            self._farewells += self._flush(self._attempt, now)
+            self._attempt = None
+
+    def _begin(self, now: float) -> _Link:
+        configuration = configure(is_client=True, protocols=[ALPN])
+        configuration.verify_mode = False  # `Identity` does, once the handshake is complete
+        if isinstance(self._identity, TrustedAuthorities):
+            configuration.server_name = self._identity.name
+        connection = DatagramConnection(self.account, configuration=configuration)
+        connection.connect(_SERVER, now=now)
+        return _Link(connection, now, {connection.host_cid})
+
+    def _take_events(self, link: _Link, now: float) -> None:
+        while (event := link.connection.next_event()) is not None:
+            match event:
+                case events.ConnectionIdIssued(connection_id):
+                    link.ids.add(connection_id)
+                case events.ConnectionIdRetired(connection_id):
+                    link.ids.discard(connection_id)
+                case events.HandshakeCompleted():
+                    self._take_server(link, now)
+                case events.StreamDataReceived(data, _, stream_id) if stream_id == ASK_STREAM and data:
+                    self._take_status(data[0], now)
+                case events.DatagramFrameReceived(data) if link is self._current:
+                    self._heard_at, self._silent_since = now, None
+                    self._give_up_attempt(now)
+                    self._inside.receive_datagram(data, now=now)
+        if link.connection.is_over:
+            self._lose(link, now)
+
+    def _take_server(self, link: _Link, now: float) -> None:
+        """Make sure of the server, show it the key, and have the connection replace the one before."""
+        if link is not self._attempt:
+            return
+        certificate = link.connection.peer_certificate
+        assert certificate is not None, "the handshake is complete"
+        try:
+            self._identity.check(certificate, link.connection.peer_chain)
+        except NotTheServer as error:
+            link.connection.close(
+                QuicErrorCode.CRYPTO_ERROR + 42, 0, "another certificate is expected"
+            )  # bad_certificate
+            self._refuse(str(error), now)
+            return
+        if self._current is not None:
+            self._current.connection.close(EndCode.MOVED)
+            self._farewells += self._flush(self._current, now)
+        self._current, self._attempt = link, None
+        self._heard_at, self._silent_since = now, None
+        ask = edges.encode_ask(derive_bearer(self._key, certificate), self._channel)
+        link.connection.send_stream_data(ASK_STREAM, ask, end_stream=True)
+        self._farewells += self._flush(link, now)  # before any datagram
+        self._inside.take_token(NO_TOKEN, now=now)
+
+    def _take_status(self, status: int, now: float) -> None:
+        if status == Welcome.FULL:
+            self._refuse("the origin relay has as many edges as it allows", now)
+        elif status == Welcome.BEGUN and self._is_known:
+            self._inside.lose_sessions("the origin relay does not have the sessions any more", renew=True)
+        self._is_known = True
+
+    def _lose(self, link: _Link, now: float) -> None:
+        """Take note that a connection is over."""
+        self._farewells += self._flush(link, now)
+        if link.connection.end_code == EndCode.REFUSED:
+            self._refuse(f"the origin relay refuses this edge: {link.connection.end_reason}", now)
+        if link is self._attempt:
+            self._attempt = None
+            self._no_attempt_before = max(self._no_attempt_before, now + SUSPICION)
+        elif link is self._current:
+            self._current = self._silent_since = None
+
+    def _refuse(self, reason: str, now: float) -> None:
+        """Take note that there is no way to the server as things are: what is asked fails."""
+        _log.warning("%s", reason)
+        self._no_attempt_before = now + REFUSED_PAUSE
+        self._inside.lose_sessions(reason, renew=False)

@@ -1,0 +1,137 @@
+"""aioquic's connection with what it lacks for datagrams that go now or never; the only file that touches what is private there.
+
+Rules of this file
+- Nothing waits: a datagram that cannot be sent at once (a new path that is not validated has had its three times, the connection is
+  closing) is dropped and counted, and the sessions send something newer.
+- A datagram of more than `QUIC_DATAGRAM` bytes is never given to aioquic, which would block all later ones for ever.
+- Datagrams are not paced here: the sessions' controllers do that (docs/congestion.md).
+"""
+
+import logging
+from typing import Any
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import END_STATES, QuicConnection
+from aioquic.quic.recovery import QuicPacketPacer
+from cryptography.x509 import Certificate
+
+from eloquent.protocol.address_token import Address
+from eloquent.relay.quic.account import QuicAccount
+from eloquent.relay.quic.congestion import ALGORITHM
+from eloquent.relay.quic.limits import QUIC_DATAGRAM, QuicLimits
+
+CONNECTION_ID_SIZE = 8  # bytes, of ours
+PACKET_OVERHEAD = 1 + CONNECTION_ID_SIZE + 2 + 16  # bytes: flags, connection id, packet number as aioquic sends it, tag
+FRAME_OVERHEAD = 1 + 2  # bytes: type and length
+_MAX_TIMERS = 4  # that are due at one instant: of acknowledgements, loss, probes and path validation
+_ROUNDING = 1e-6  # seconds
+_ALL_FRAMES = 65536  # bytes: DATAGRAM frames of any size may be sent to us (RFC 9221 §3)
+
+logging.getLogger("quic").setLevel(logging.ERROR)  # aioquic's, which tells of what any stranger sends
+
+
+def wire_size(datagram: bytes) -> int:
+    """Return how many bytes of UDP payload a session's datagram takes, alone in its packet."""
+    return PACKET_OVERHEAD + FRAME_OVERHEAD + len(datagram)
+
+
+def configure(*, is_client: bool, protocols: list[str], limits: QuicLimits | None = None) -> QuicConfiguration:
+    """Return how aioquic is to behave.
+
+    Args:
+        is_client: Which side it is.
+        protocols: What is spoken (ALPN).
+        limits: The bounds.
+    """
+    limits = QuicLimits() if limits is None else limits
+    return QuicConfiguration(
+        is_client=is_client,
+        alpn_protocols=protocols,
+        connection_id_length=CONNECTION_ID_SIZE,
+        congestion_control_algorithm=ALGORITHM,
+        idle_timeout=limits.silence,
+        max_datagram_frame_size=_ALL_FRAMES,
+        max_data=limits.stream_data,
+        max_stream_data=limits.stream_data // 4,
+    )
+
+
+class DatagramConnection(QuicConnection):
+    """One connection, of either side.
+
+    Args:
+        account: Where its datagrams are counted.
+        options: As for `QuicConnection`.
+    """
+
+    def __init__(self, account: QuicAccount, **options: Any) -> None:
+        super().__init__(**options)
+        self._account = account
+        self._loss._pacer = _Unpaced(max_datagram_size=self._max_datagram_size)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, by whomever."""
+        return self._close_pending or self._state in END_STATES
+
+    @property
+    def end_code(self) -> int | None:
+        """The code with which an application has closed it; None if QUIC has, or nobody yet."""
+        event = self._close_event
+        return None if event is None or event.frame_type is not None else event.error_code
+
+    @property
+    def end_reason(self) -> str:
+        """Why it is over, in the words of who closed it."""
+        return "" if self._close_event is None else self._close_event.reason_phrase
+
+    @property
+    def is_path_validated(self) -> bool:
+        """Whether the address that datagrams go to has shown that it receives."""
+        return bool(self._network_paths) and self._network_paths[0].is_validated
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        """What the other side has shown and signed with, once the handshake is complete."""
+        return self.tls._peer_certificate
+
+    @property
+    def peer_chain(self) -> list[Certificate]:
+        """The certificates that it has shown beside."""
+        return self.tls._peer_certificate_chain
+
+    def get_timer(self) -> float | None:
+        """Return the instant at which `handle_timer` is to be called, or None: so late that rounding leaves nothing due again."""
+        due = super().get_timer()
+        return None if due is None else due + _ROUNDING
+
+    def carry(self, datagram: bytes) -> None:
+        """Have a datagram sent by the next `flush`."""
+        if len(datagram) > QUIC_DATAGRAM:
+            self._account.oversized += 1
+        elif not self.is_over:
+            self._account.carried += 1
+            self.send_datagram_frame(datagram)
+
+    def flush(self, *, now: float) -> list[tuple[bytes, Address]]:
+        """Do what is due, return the datagrams of UDP that are to be sent now, and where to, and drop what waits.
+
+        A timer of aioquic may leave another one due that was due before, so one call may take several.
+        """
+        datagrams = self.datagrams_to_send(now=now)
+        for _ in range(_MAX_TIMERS):
+            due = self.get_timer()
+            if due is None or due > now:
+                break
+            self.handle_timer(now=now)
+            datagrams += self.datagrams_to_send(now=now)
+        self._account.unsent += len(self._datagrams_pending)
+        self._datagrams_pending.clear()
+        return datagrams
+
+
+class _Unpaced(QuicPacketPacer):
+    """Holds nothing back."""
+
+    def next_send_time(self, now: float) -> None:  # type: ignore[override]
+        """Let it go now."""
