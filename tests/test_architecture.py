@@ -84,7 +84,8 @@ MAY_IMPORT = {
         "load",
         "watch",
     },
-    "sim": BASE | {"schemes", "content", "protocol", "baselines", "channel", "qoe", "scenarios", "records", "report"},
+    "sim": BASE
+    | {"schemes", "content", "protocol", "baselines", "channel", "drivers", "qoe", "scenarios", "records", "report"},
     "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses", "process"},
     "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE

@@ -5,8 +5,6 @@ import itertools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,12 +12,8 @@ import pytest
 
 from eloquent import schemes
 from eloquent.baselines.tcp import TcpSender
-from eloquent.baselines.tcp_receiver import TcpReceiver
-from eloquent.channel.link import LinkModel
 from eloquent.channel.loss import MarkovLoss
 from eloquent.channel.schedule import Direction, Schedule
-from eloquent.content import book
-from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.congestion import INITIAL_WINDOW, CongestionController
 from eloquent.protocol.contract import StreamAcknowledged
@@ -30,249 +24,69 @@ from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.sender import IP_UDP_HEADERS, Sender
 from eloquent.protocol.senders.eloquent import EloquentSender
 from eloquent.protocol.server_endpoint import ServerEndpoint
-from eloquent.protocol.session import StreamEnded, StreamRequested, StreamToken
+from eloquent.protocol.session import StreamRequested
 from eloquent.relay.sealed.client import SealedClient
 from eloquent.relay.sealed.server import SealedServer
+from eloquent.sim.engine.shared_link import SharedLink
+from eloquent.sim.engine.workload import Workload, join_tcp
 
 HEADERS = 42  # bytes of Ethernet, IPv4 and UDP
 RTT = 0.1
 NARROW, BROAD = 64_000 / 8, 1_000_000 / 8  # bytes per second
-SESSION_GAP, STREAM_GAP = 0.2, 0.0137  # seconds between the beginnings of two
 KEY = bytes(range(32))
-CLIENT = "10.0.0.1"
 NARROW_QUEUE, BROAD_QUEUE = 30, 200  # packets, those on their way included
 
 
-class Bottleneck:
-    """One link for several pairs of endpoints, in virtual time."""
-
-    def __init__(self, rate: float, queue: int, loss: Schedule | None = None) -> None:
-        self.now = 0.0
-        self.loss = loss
-        self.links = [
-            LinkModel(delay=RTT / 2, rate=rate, queue=queue, rng=random.Random(direction)) for direction in range(2)
-        ]
-        self.delays: list[
-            tuple[float, float]
-        ] = []  # when a packet towards the clients was sent, and how long it waited
-        self.carried: dict[str, list[tuple[float, int]]] = defaultdict(list)
-        self._ends: list[End] = []
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-
-    def at(self, when: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._heap, (when, next(self._order), action))
-
-    def join(self, a: Any, b: Any, name: str) -> "tuple[End, End]":
-        """Connect two endpoints; what `a` sends is counted under the name."""
-        pair = End(self, a, 0, name), End(self, b, 1, name)
-        pair[0].peer, pair[1].peer = pair[1], pair[0]
-        self._ends += pair
-        return pair
-
-    def carry(self, data: bytes, sender: "End") -> None:
-        link, size = self.links[sender.direction], len(data) + HEADERS
-        loss = self.loss.loss_at(self.now) if self.loss is not None and not sender.direction else 0.0
-        arrives = link.admit(size, self.now, loss)
-        if arrives is None:
-            return
-        if not sender.direction:
-            self.delays.append((self.now, arrives - link.delay - self.now))
-            self.carried[sender.name].append((self.now, size))
-
-        def arrive() -> None:
-            link.leave()
-            with suppress(RemoteProtocolError):  # such as a repeated answer in a handshake
-                sender.peer.endpoint.receive_datagram(data, now=self.now)
-            sender.peer.flush()
-
-        self.at(arrives, arrive)
-
-    def run(self, until: float) -> None:
-        while True:
-            timers = [end.timer for end in self._ends]
-            timer = min(timers, default=math.inf)
-            instant = min(timer, self._heap[0][0] if self._heap else math.inf)
-            if instant > until:
-                self.now = until
-                return
-            self.now = max(self.now, instant)
-            if timer > instant:
-                heapq.heappop(self._heap)[2]()
-            else:
-                end = self._ends[timers.index(timer)]
-                end.endpoint.handle_timer(now=self.now)
-                end.flush()
-
-    def rate(self, name: str, since: float) -> float:
-        """Bytes per second that were carried, since an instant, of the pairs whose names begin so."""
-        named = (carried for key, carried in self.carried.items() if key.startswith(name))
-        return sum(size for carried in named for when, size in carried if when >= since) / (self.now - since)
-
-    def delay(self, since: float, share: float = 0.5) -> float:
-        waits = sorted(wait for when, wait in self.delays if when >= since)
-        return waits[int(share * (len(waits) - 1))]
+def bottleneck(rate: float, queue: int, schedules: Any = None) -> SharedLink:
+    return SharedLink(rtt=RTT, rate=rate, queue=queue, headers=HEADERS, schedules=schedules or {})
 
 
-class End:
-    peer: "End"
-
-    def __init__(self, bottleneck: Bottleneck, endpoint: Any, direction: int, name: str) -> None:
-        self.bottleneck, self.endpoint, self.direction, self.name = bottleneck, endpoint, direction, name
-        self.on_event: Callable[[Any], None] = lambda event: None
-        self.timer = math.inf
-
-    def flush(self) -> None:
-        more, now = True, self.bottleneck.now
-        while more:
-            datagrams = self.endpoint.datagrams_to_send(now=now)
-            for data in datagrams:
-                self.bottleneck.carry(data, self)
-            more = bool(datagrams)
-            while (event := self.endpoint.next_event()) is not None:
-                self.on_event(event)
-                more = True
-        due = self.endpoint.get_timer()
-        self.timer = math.inf if due is None else due
-
-
-class Door:
-    """A server endpoint as one of its clients sees it: what goes to others is sent on its way as well."""
-
-    def __init__(self, link: Bottleneck, server: Any, ends: dict[tuple[str, int], End]) -> None:
-        self.address = CLIENT, 1000 + len(ends)
-        self._link, self._server, self._ends = link, server, ends
-
-    def receive_datagram(self, data: bytes, *, now: float) -> None:
-        self._server.receive_datagram(data, self.address, now=now)
-
-    def datagrams_to_send(self, *, now: float) -> list[bytes]:
-        for data, address in self._server.datagrams_to_send(now=now):
-            self._link.carry(data, self._ends[address])
-        return []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._server, name)
-
-
-class Chats:
-    """Sessions of one origin, in each of which questions are answered with text at an even rate.
-
-    Attributes:
-        made: When the tokens were made, by session and stream.
-        arrived: When they arrived.
-        ended: Streams that have ended.
-    """
-
-    def __init__(
-        self,
-        link: Bottleneck,
-        *,
-        sessions: int = 1,
-        streams: int = 1,
-        rate: float = 10.0,
-        seconds: float = 60.0,
-        sealed: bool = False,
-    ) -> None:
-        self.link, self.rate = link, rate
-        self.made: dict[tuple[int, int], list[float]] = defaultdict(list)
-        self.arrived: dict[tuple[int, int], list[float]] = defaultdict(list)
-        self.ended = 0
-        self._server: Any = (
-            SealedServer(schemes.get, key=KEY, draw=random.Random(0).randbytes)
-            if sealed
-            else ServerEndpoint(schemes.get, secret=KEY, limits=EndpointLimits(congestion_control=True))
-        )
-        self._ends: dict[tuple[str, int], End] = {}
-        for session in range(sessions):
-            draw = random.Random(f"chat {session}").randbytes
-            client: Any = (
-                SealedClient(schemes.get, key=KEY, draw=draw)
-                if sealed
-                else ClientEndpoint(schemes.get, new_id=partial(draw, 8))
-            )
-            door = Door(link, self._server, self._ends)
-            self._ends[door.address], end = link.join(door, client, f"chat {session}")
-            self._ends[door.address].on_event = self._asked
-            end.on_event = partial(self._told, session)
-            for stream in range(streams):
-                begins = session * SESSION_GAP + stream * STREAM_GAP
-                link.at(begins, partial(self._ask, end, b"%d %d" % (session, int((seconds - begins) * rate))))
-
-    def _ask(self, end: End, question: bytes) -> None:
-        end.endpoint.open_stream(question, scheme="eloquent-packed", now=self.link.now)
-        end.flush()
-
-    def _asked(self, event: Any) -> None:
-        session, event = event
-        if isinstance(event, StreamRequested):
-            number, count = map(int, event.request.split())
-            text = itertools.islice(book.text(random.Random(event.stream_id)), count)
-            self._give(session, (number, event.stream_id), text)
-
-    def _give(self, session: Any, key: tuple[int, int], text: Iterator[bytes]) -> None:
-        token = next(text, None)
-        if token is None:
-            session.finish(key[1], now=self.link.now)
-        else:
-            self.made[key].append(self.link.now)
-            session.send_token(key[1], token, now=self.link.now)
-            self.link.at(self.link.now + 1 / self.rate, partial(self._give, session, key, text))
-        self._server.touch(session)
-        next(iter(self._ends.values())).flush()
-
-    def _told(self, session: int, event: Any) -> None:
-        if isinstance(event, StreamToken):
-            self.arrived[session, event.stream_id].append(self.link.now)
-        self.ended += isinstance(event, StreamEnded)
-
-    def delay(self, share: float = 0.5) -> float:
-        """How long tokens took from when they were made."""
-        both = ((self.made[stream], self.arrived[stream]) for stream in self.arrived)
-        delays = sorted(arrived - made for pair in both for made, arrived in zip(*pair, strict=False))
-        return delays[int(share * (len(delays) - 1))]
-
-    def arrived_share(self) -> float:
-        """How many of the tokens that were made have arrived."""
-        return sum(map(len, self.arrived.values())) / sum(map(len, self.made.values()))
-
-
-def join_tcp(link: Bottleneck, *, at: float) -> None:
-    """Let the model of the kernel's TCP (CUBIC) send as much as it can from an instant on."""
-    sender = TcpSender()
-    end, _ = link.join(sender, TcpReceiver(), "tcp")
-
-    def feed() -> None:
-        while sender.backlog < 300:
-            sender.send_token(bytes(10_000), now=link.now)
-        end.flush()
-        link.at(link.now + RTT, feed)
-
-    link.at(at, feed)
+def talk(
+    link: SharedLink,
+    *,
+    sessions: int = 1,
+    streams: int = 1,
+    rate: float = 10.0,
+    seconds: float = 60.0,
+    sealed: bool = False,
+) -> Workload:
+    """Sessions of one origin, in each of which questions are answered with text at an even rate."""
+    draws = [random.Random(f"chat {session}").randbytes for session in range(sessions)]
+    server: Any
+    clients: list[Any]
+    if sealed:
+        server = SealedServer(schemes.get, key=KEY, draw=random.Random(0).randbytes)
+        clients = [SealedClient(schemes.get, key=KEY, draw=draw) for draw in draws]
+    else:
+        server = ServerEndpoint(schemes.get, secret=KEY, limits=EndpointLimits(congestion_control=True))
+        clients = [ClientEndpoint(schemes.get, new_id=partial(draw, 8)) for draw in draws]
+    workload = Workload(link, server, rate=rate)
+    workload.ask_in_turn(clients, answers=streams, seconds=seconds)
+    return workload
 
 
 def test_text_that_fits_is_not_held_back():
-    link = Bottleneck(NARROW, NARROW_QUEUE)
-    answer = Chats(link, rate=50.0, seconds=20.0)
+    link = bottleneck(NARROW, NARROW_QUEUE)
+    answer = talk(link, rate=50.0, seconds=20.0)
     link.run(22.0)
-    assert answer.ended == 1
+    assert len(answer.ended) == 1
     assert answer.delay(0.99) < RTT / 2 + 0.1
 
 
 def test_more_text_than_fits_waits_at_its_source_and_not_in_the_queue():
-    link = Bottleneck(NARROW, NARROW_QUEUE)
-    answers = Chats(link, streams=30, seconds=12.0)
+    link = bottleneck(NARROW, NARROW_QUEUE)
+    answers = talk(link, streams=30, seconds=12.0)
     link.run(12.0)
     assert link.rate("chat", 5.0) > 0.9 * NARROW
     assert answers.delay() < 1.0
     link.run(25.0)
-    assert answers.ended == 30
+    assert len(answers.ended) == 30
 
 
 @pytest.mark.parametrize(("rate", "queue", "tokens"), [(NARROW, NARROW_QUEUE, 10.0), (BROAD, BROAD_QUEUE, 50.0)])
 def test_one_answer_leaves_most_to_a_tcp_and_gets_what_it_needs(rate: float, queue: int, tokens: float):
-    link = Bottleneck(rate, queue)
-    answer = Chats(link, rate=tokens)
+    link = bottleneck(rate, queue)
+    answer = talk(link, rate=tokens)
     join_tcp(link, at=5.0)
     link.run(60.0)
     assert link.rate("tcp", 15.0) > 0.85 * rate
@@ -280,8 +94,8 @@ def test_one_answer_leaves_most_to_a_tcp_and_gets_what_it_needs(rate: float, que
 
 
 def test_thirty_answers_leave_half_and_more_to_a_tcp():
-    link = Bottleneck(NARROW, NARROW_QUEUE)
-    Chats(link, streams=30, seconds=25.0)
+    link = bottleneck(NARROW, NARROW_QUEUE)
+    talk(link, streams=30, seconds=25.0)
     join_tcp(link, at=3.0)
     link.run(25.0)
     assert link.rate("tcp", 10.0) > 0.5 * NARROW
@@ -289,8 +103,8 @@ def test_thirty_answers_leave_half_and_more_to_a_tcp():
 
 
 def test_thirty_sessions_and_a_tcp_leave_each_other_a_quarter():
-    link = Bottleneck(NARROW, NARROW_QUEUE)
-    answers = Chats(link, sessions=30, seconds=35.0)
+    link = bottleneck(NARROW, NARROW_QUEUE)
+    answers = talk(link, sessions=30, seconds=35.0)
     join_tcp(link, at=7.0)
     link.run(35.0)
     assert link.rate("tcp", 15.0) > 0.25 * NARROW
@@ -308,8 +122,8 @@ def test_bursts_of_loss_change_nothing(monkeypatch: pytest.MonkeyPatch):
             link="c",
             direction=Direction.DOWN,
         )
-        link = Bottleneck(10e6 / 8, 1000, loss)
-        Chats(link, seconds=30.0)
+        link = bottleneck(10e6 / 8, 1000, {Direction.DOWN: loss})
+        talk(link, seconds=30.0)
         link.run(35.0)
         return link.carried["chat 0"]
 
@@ -319,19 +133,19 @@ def test_bursts_of_loss_change_nothing(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_request_of_a_megabyte_fills_the_path_and_not_its_queue(net: Any):
-    link = Bottleneck(BROAD, BROAD_QUEUE)
+    link = bottleneck(BROAD, BROAD_QUEUE)
     ids = (bytes([number]) * 8 for number in itertools.count())
     sender, server = link.join(
         ClientEndpoint(schemes.get, new_id=lambda: next(ids)), net.AtOneAddress(net.Talk().make_server()), "request"
     )
     came: list[float] = []
     server.on_event = lambda event: came.append(link.now) if isinstance(event[1], StreamRequested) else None
-    sender.endpoint.open_stream(bytes(1_000_000), scheme="eloquent", now=0.0)
+    sender.machine.open_stream(bytes(1_000_000), scheme="eloquent", now=0.0)
     sender.flush()
     link.run(15.0)
     assert came
     assert came[0] < 1.2 * 1_000_000 / BROAD
-    assert link.delay(2.0, 0.95) < 0.3
+    assert link.wait(2.0, 0.95) < 0.3
 
 
 def controlled(sender: Sender | None = None) -> tuple[ControlledSender, CongestionController]:
