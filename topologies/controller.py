@@ -1,6 +1,6 @@
 # Neither framework has types:
 # mypy: disable-error-code="misc, untyped-decorator"
-"""The OpenFlow controller of the emulated network: a learning switch that also tells Prometheus what crosses its ports.
+"""The OpenFlow controller of the emulated network: a learning switch that also tells Prometheus what crosses it.
 
     .venv-controller/bin/python topologies/controller.py --listen 127.0.0.1:6653 --metrics 127.0.0.1:9105
 
@@ -13,12 +13,15 @@ It runs on Ryu, and on os-ken, the maintained fork of Ryu, where Python is too n
 * The switch is the memory. A controller that was restarted reads the hosts' places back from the flows that it finds.
 * A host seen at another port has moved: every flow from and to it is deleted, and learning starts again.
 * The network is a tree, so that flooding ends.
+* Clients may share a port, so what each sends and gets is counted by its flows. What passes before the flow is there, a packet
+  or two, is not. Clients have the names that the topology gives them; one that it does not know is named by its address.
 """
 
 import argparse
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import os
 import socket
 import sys
@@ -51,17 +54,22 @@ ofp_parser = importlib.import_module(f"{FRAMEWORK}.ofproto.ofproto_v1_3_parser")
 Application: Any = app_manager.RyuApp if FRAMEWORK == "ryu" else app_manager.OSKenApp
 
 POLL_INTERVAL = 1.0  # seconds between two readings of a switch's port counters
+FLOW_POLLS = 4  # readings of the ports to one of the flows, of which there are four a client
 GROUP_BIT = ("01:00:00:00:00:00", "01:00:00:00:00:00")  # value and mask: set in broadcast and multicast addresses
 MISS_PRIORITY, GROUP_PRIORITY, PAIR_PRIORITY = 0, 1, 2
+WAN_PREFIX, CLIENT_PREFIX = "02:00:00:00:", "02:00:00:01:"  # of addresses in access_network.py
 UNSUPPORTED = (1 << 64) - 1  # what a switch says for a counter that it does not keep (OpenFlow 1.3.5 §7.3.5.6)
 REGISTRY = CollectorRegistry()
+ClientCounts = dict[tuple[str, str], list[int]]  # MAC address and direction -> packets and bytes
 
 
-class PortCounters(Collector):
-    """The latest port statistics of every connected switch, as Prometheus counters."""
+class SwitchCounters(Collector):
+    """The latest statistics of every connected switch, its ports' and its clients', as Prometheus counters."""
 
     def __init__(self) -> None:
         self._statistics: dict[Any, list[Any]] = {}  # by datapath, which has the names of its ports
+        self._clients: dict[Any, ClientCounts] = {}
+        self._arriving: dict[Any, ClientCounts] = {}  # likewise, of an answer in several parts
 
     def connect(self, datapath: Any) -> None:
         """Count `datapath` among the connected switches."""
@@ -70,11 +78,25 @@ class PortCounters(Collector):
     def disconnect(self, datapath: Any) -> None:
         """Forget `datapath` and its counters, if it was there."""
         self._statistics.pop(datapath, None)
+        for clients in (self._clients, self._arriving):
+            clients.pop(datapath, None)
 
     def update(self, datapath: Any, statistics: list[Any]) -> None:
         """Replace the counters of `datapath` by those of an `OFPPortStatsReply`."""
         if datapath in self._statistics:
             self._statistics[datapath] = statistics
+
+    def update_clients(self, datapath: Any, flows: list[Any], *, is_last: bool) -> None:
+        """Replace the counters of the clients at `datapath` by those of the flows between two addresses, once all have come."""
+        clients = self._arriving.setdefault(datapath, {})
+        for flow in flows:
+            for address, direction in ((flow.match["eth_src"], "up"), (flow.match["eth_dst"], "down")):
+                if not address.startswith(WAN_PREFIX):
+                    counted = clients.setdefault((address, direction), [0, 0])
+                    counted[0] += flow.packet_count
+                    counted[1] += flow.byte_count
+        if is_last:
+            self._clients[datapath] = self._arriving.pop(datapath)
 
     def datapaths(self) -> list[Any]:
         """Return the connected switches."""
@@ -91,7 +113,7 @@ class PortCounters(Collector):
         )
         for datapath, statistics in self._statistics.items():
             names = {number: port.name.decode() for number, port in datapath.ports.items()}
-            switch = names.get(ofp.OFPP_LOCAL, f"s{datapath.id}")  # the local port is named after the bridge
+            switch = switch_name(datapath)
             for port in statistics:
                 if port.port_no == ofp.OFPP_LOCAL or port.port_no not in names:
                     continue
@@ -101,6 +123,33 @@ class PortCounters(Collector):
                         if value != UNSUPPORTED:
                             metric.add_metric((switch, names[port.port_no], direction), value)
         yield from (packets, octets, dropped)
+        yield from self._collect_clients()
+
+    def _collect_clients(self) -> Iterator[Metric]:
+        labels = ("switch", "client", "direction")
+        packets = CounterMetricFamily(
+            "eloquent_switch_client_packets", "Packets from (up) and to (down) a client.", labels=labels
+        )
+        octets = CounterMetricFamily(
+            "eloquent_switch_client_bytes", "Bytes from (up) and to (down) a client.", labels=labels
+        )
+        for datapath, clients in self._clients.items():
+            for (address, direction), counted in clients.items():
+                for metric, value in zip((packets, octets), counted, strict=True):
+                    metric.add_metric((switch_name(datapath), client_name(address), direction), value)
+        yield from (packets, octets)
+
+
+def switch_name(datapath: Any) -> str:
+    """Return the name of a switch: its local port is named after the bridge."""
+    local = datapath.ports.get(ofp.OFPP_LOCAL)
+    return f"s{datapath.id}" if local is None else str(local.name.decode())
+
+
+def client_name(address: str) -> str:
+    """Return the name of the client that has this MAC address in the topology, or the address itself."""
+    number = address.removeprefix(CLIENT_PREFIX)
+    return address if number == address else f"c{int(number.replace(':', ''), 16)}"
 
 
 class LearningSwitch(Application):
@@ -111,7 +160,7 @@ class LearningSwitch(Application):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._places: dict[int, dict[str, int]] = {}  # switch -> address -> port
-        self._counters = PortCounters()
+        self._counters = SwitchCounters()
         REGISTRY.register(self._counters)
 
     def start(self) -> Any:
@@ -120,9 +169,11 @@ class LearningSwitch(Application):
         return super().start()
 
     def _poll(self) -> None:
-        while True:
+        for number in itertools.count():
             for datapath in self._counters.datapaths():
                 datapath.send_msg(ofp_parser.OFPPortStatsRequest(datapath, 0, ofp.OFPP_ANY))
+                if number % FLOW_POLLS == 0:
+                    datapath.send_msg(ofp_parser.OFPFlowStatsRequest(datapath))
             hub.sleep(POLL_INTERVAL)
 
     @handler.set_ev_cls(ofp_event.EventOFPPortStatsReply, handler.MAIN_DISPATCHER)
@@ -147,12 +198,12 @@ class LearningSwitch(Application):
 
     @handler.set_ev_cls(ofp_event.EventOFPFlowStatsReply, handler.MAIN_DISPATCHER)
     def on_flows(self, event: Any) -> None:
-        """Read the hosts' places back from the flows that an earlier controller left in the switch."""
+        """Take over the clients' counters, and the hosts' places, which an earlier controller may have left in the switch."""
         datapath = event.msg.datapath
         places = self._places[datapath.id]
-        for flow in event.msg.body:
-            if flow.priority != PAIR_PRIORITY:
-                continue
+        flows = [flow for flow in event.msg.body if flow.priority == PAIR_PRIORITY]
+        self._counters.update_clients(datapath, flows, is_last=not event.msg.flags & ofp.OFPMPF_REPLY_MORE)
+        for flow in flows:
             output = flow.instructions[0].actions[0].port
             for address, port in ((flow.match["eth_src"], flow.match["in_port"]), (flow.match["eth_dst"], output)):
                 if places.setdefault(address, port) != port:

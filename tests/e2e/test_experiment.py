@@ -1,6 +1,7 @@
 """The main job on real input: 8 clients, four schemes, one round over impaired links, and every account of it agrees."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -101,7 +102,21 @@ def test_prometheus_has_every_client_and_scheme(experiment):
 
 def test_prometheus_has_the_controllers_port_counters(experiment):
     series = experiment.prometheus("eloquent_switch_port_packets_total > 0")
-    assert {one["metric"]["switch"] for one in series} == {"s1", "s2"}
+    ports = {one["metric"]["port"]: one["metric"]["switch"] for one in series}
+    assert set(ports.values()) == {"s1", "s2"}
+    access = {port for port, switch in ports.items() if switch == "s2"}
+    if experiment.manifest()["datapath"]["name"] == "user":
+        assert access == {"s2-eth1", "s2-uplink"}, "links meet on a bridge before the switch"
+    else:
+        assert len(access) == 1 + len(CLIENTS)
+
+
+def test_prometheus_has_the_controllers_counters_of_each_client(experiment):
+    """By flows: where the datapath is in user space, all clients share one port."""
+    series = experiment.prometheus("eloquent_switch_client_packets_total > 0")
+    labels = ("switch", "client", "direction")
+    found = {tuple(one["metric"][label] for label in labels) for one in series}
+    assert found == set(itertools.product(("s1", "s2"), CLIENTS, ("up", "down")))
 
 
 def test_prometheus_agrees_with_the_summary(experiment):

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).parents[2]
 CONTROLLER = REPOSITORY / "topologies" / "controller.py"
 PYTHON = Path(os.environ.get("CONTROLLER_PYTHON", REPOSITORY / ".venv-controller" / "bin" / "python"))
 HOSTS = {"h1": "s1", "h2": "s2", "h3": "s2"}  # host -> its switch; s1 and s2 are linked
+MACS = {"h1": "02:00:00:00:00:01", "h2": "02:00:00:01:01:02", "h3": "02:00:00:07:00:07"}
+CLIENTS = {"h2": "c258", "h3": MACS["h3"]}  # in the topology, which does not know the last
 OPENFLOW, METRICS = "127.0.0.1:6653", "127.0.0.1:9105"  # in the private network namespace
 
 START = """
@@ -58,7 +60,7 @@ class Network:
             self.run(f"ovs-vsctl add-port s{number} trunk{number}")
         for host, switch in HOSTS.items():
             self.run(f"ip netns add {host}")
-            self.run(f"ip link add {host}-eth0 type veth peer name to-{host}")
+            self.run(f"ip link add {host}-eth0 address {MACS[host]} type veth peer name to-{host}")
             self.run(f"ip link set {host}-eth0 netns {host}")
             self.run(f"ip -n {host} address add {self.address(host)}/24 dev {host}-eth0")
             self.run(f"ip -n {host} link set {host}-eth0 up")
@@ -105,6 +107,11 @@ class Network:
 
 def packets(switch: str, port: str, direction: str) -> str:
     return f'eloquent_switch_port_packets_total{{direction="{direction}",port="{port}",switch="{switch}"}}'
+
+
+def client_packets(switch: str, host: str, direction: str) -> str:
+    labels = f'client="{CLIENTS[host]}",direction="{direction}",switch="{switch}"'
+    return f"eloquent_switch_client_packets_total{{{labels}}}"
 
 
 @pytest.fixture
@@ -155,6 +162,21 @@ def test_counters_name_switches_and_ports_and_are_back_after_a_restart(network: 
     network.kill_controller()
     network.start_controller()
     network.wait_for(lambda counters: all(counters.get(name, 0) >= before[name] for name in names))
+
+
+@pytest.mark.namespaces
+def test_clients_are_counted_wherever_they_share_a_port(network: Network) -> None:
+    network.ping("h1", "h2")
+    network.ping("h1", "h3")
+    for _ in range(3):
+        network.ping("h1", "h2")
+    counted = [client_packets(switch, "h2", direction) for switch in ("s1", "s2") for direction in ("up", "down")]
+    counters = network.wait_for(lambda counters: all(counters.get(name, 0) >= 6 for name in counted), timeout=20)
+    for name in counted:
+        assert counters[name.replace("packets", "bytes")] >= 6 * 98
+    assert 1 <= counters[client_packets("s1", "h3", "up")] < 6, "behind the same port as h2"
+    clients = {found[1] for name in counters if (found := re.search(r'client_packets.*client="([^"]*)"', name))}
+    assert clients == set(CLIENTS.values()), "h1 is no client"
 
 
 @pytest.mark.namespaces

@@ -13,6 +13,7 @@ FOREIGN = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "
 FOREIGN |= {
     f"eloquent_switch_port_{what}_total" for what in ("packets", "bytes", "dropped_packets")
 }  # the controller's
+FOREIGN |= {f"eloquent_switch_client_{what}_total" for what in ("packets", "bytes")}
 
 
 def exported() -> set[str]:

@@ -75,6 +75,8 @@ class Network:
         setLogLevel("error")
         Mininet.inited = True  # its start-up would raise limits of the whole machine (sysctl fs.*, net.core.*)
         self._carrier = carrier
+        self._datapath = datapath
+        self._access: dict[LabSwitch, list[Any]] = {}  # the impaired links of each switch
         self._mininet = Mininet(
             topo=load_topology(topology)(clients),
             switch=lambda name, **options: LabSwitch(name, datapath=datapath, protocols="OpenFlow13", **options),
@@ -86,7 +88,11 @@ class Network:
         self._set_up_hosts()
 
     def _make_link(self, node1: Any, node2: Any, *, impaired: bool = False, **params: Any) -> Any:
-        return (self._carrier.make_link if impaired else clean_link)(node1, node2, **params)
+        if not impaired:
+            return clean_link(node1, node2, **params)
+        link = self._carrier.make_link(node1, node2, **params)
+        self._access.setdefault(node2, []).append(link)
+        return link
 
     @property
     def clients(self) -> list[LabHost]:
@@ -99,6 +105,9 @@ class Network:
         Raises:
             EmulationError: The switches and the controller do not come together.
         """
+        if self._datapath == "user":
+            for switch, links in self._access.items():
+                switch.gather(links)
         self._mininet.start()
         if not self._mininet.waitConnected(timeout=CONNECT_TIMEOUT, delay=0.05):
             raise EmulationError(f"the switches did not reach the controller within {CONNECT_TIMEOUT:g} s")

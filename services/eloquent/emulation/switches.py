@@ -2,13 +2,18 @@
 
 Kernel datapath where the kernel has one, else OVS's user-space datapath. The instance keeps its sockets and its database in the
 run directory instead of the machine's folders, so the machine's own instance neither sees nor is seen.
+
+The user-space datapath asks each of its ports for frames in turn, so that a frame costs more the more ports there are. There access
+links meet on a bridge of the kernel before the switch, which then has one port for all of them.
 """
 
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mininet.link import Intf, Link
 from mininet.node import OVSSwitch
 from pyroute2 import GenericNetlinkSocket
 from pyroute2.netlink import genlmsg
@@ -63,6 +68,33 @@ class LabSwitch(OVSSwitch):  # type: ignore[misc]  # Mininet has no annotations
             EmulationError: Open vSwitch refused.
         """
         return run_command("ovs-vsctl", "--timeout=10", *shlex.split(" ".join(str(arg) for arg in args)))
+
+    def gather(self, links: Iterable[Link]) -> None:
+        """Let links meet on a bridge of the kernel with one uplink to this switch, instead of at a port each; before the start.
+
+        The bridge learns nothing: it is told who is behind each link, and lets no frame for others cross it.
+
+        Args:
+            links: Links of this switch, each with its host first.
+        """
+        bridge, uplink, downlink = (f"{self.name}-{end}" for end in ("access", "uplink", "downlink"))
+        devices = [
+            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link add {uplink} type veth peer name {downlink}",
+            f"link set {downlink} master {bridge} up",
+        ]
+        places = []
+        for link in links:
+            port = link.intf2.name
+            self.delIntf(link.intf2)
+            devices.append(f"link set {port} master {bridge} up")
+            places += [
+                f"link set dev {port} learning off flood off",
+                f"fdb replace {link.intf1.MAC()} dev {port} master static",
+            ]
+        run_command("ip", "-batch", "-", given="\n".join([*devices, f"link set {bridge} up"]))
+        run_command("bridge", "-batch", "-", given="\n".join(places))
+        Intf(uplink, node=self)
 
 
 def probe_kernel_datapath() -> str | None:

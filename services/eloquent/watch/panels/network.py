@@ -75,6 +75,20 @@ NETWORK = Dashboard(
             queries=(Query(_ports("bytes"), "{{port}} {{direction}}", sane=(0, 1e9)),),
         ),
         Panel(
+            title="Bytes of the clients",
+            description="Bytes a second from and to each client, by the flows of its switch, which are read every four seconds; "
+            "clients may share a port.",
+            unit="Bps",
+            kind="timeseries",
+            queries=(
+                Query(
+                    f"max by (client, direction) (rate(eloquent_switch_client_bytes_total{{{LINK}}}[$window]))",
+                    "{{client}} {{direction}}",
+                    sane=(0, 1e9),
+                ),
+            ),
+        ),
+        Panel(
             title="Drops at the switch ports",
             description="Packets that the switches dropped. Loss belongs to the links: here it should be 0.",
             unit="pps",
