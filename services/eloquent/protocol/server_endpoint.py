@@ -54,6 +54,7 @@ class ServerEndpoint:
         wire_size: As for `ServerSession`.
         has_validated: Whether what is around this endpoint has made sure that its addresses receive (QUIC has): then a token of
             zeros is good as well.
+        limits_of: Returns the bounds that one address meets, where they are narrower for some; None: the same for all.
 
     Attributes:
         refused: How often no session began because of a limit, by what it is of: `sessions`, or `source` for those of one.
@@ -68,6 +69,7 @@ class ServerEndpoint:
         tally: Tally | None = None,
         wire_size: Callable[[bytes], int] = len,
         has_validated: bool = False,
+        limits_of: Callable[[Address], EndpointLimits] | None = None,
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._has_validated = has_validated
@@ -76,7 +78,9 @@ class ServerEndpoint:
         self._scheme_of = scheme_of
         self._limits = limits if limits is not None else EndpointLimits()
         self._tokens = AddressTokens(secret)
+        self._limits_of = limits_of
         self._requests = ByteBudget(self._limits.requests)
+        self._budgets = {self._limits: self._requests}  # of requests, by the bounds that those who ask meet
         self._sessions: dict[bytes, ServerSession] = {}
         self._sources: Counter[str] = Counter()  # sessions by source
         self._least_rtts: dict[str, Recent] = {}  # by source
@@ -196,7 +200,7 @@ class ServerEndpoint:
 
     def _obstacle(self, datagram: Datagram, source: Address) -> str | None:
         """Return why no session begins with an `Open` from a validated address, or None."""
-        limits = self._limits
+        limits = self._bounds_of(source)
         if datagram.connection_id in self._over:
             return "the session is over"
         if len(self._sessions) >= limits.sessions:
@@ -216,12 +220,15 @@ class ServerEndpoint:
         least_rtt = self._least_rtts.get(source_of(source)) or make_least_rtt()
         if token != NO_TOKEN:
             least_rtt.add(self._tokens.age(token, now=now), now)
+        limits = self._bounds_of(source)
+        if limits not in self._budgets:
+            self._budgets[limits] = ByteBudget(limits.requests, self._requests)
         session = ServerSession(
             datagram.connection_id,
             self._scheme_of,
             address=source,
-            limits=self._limits,
-            requests=self._requests,
+            limits=limits,
+            requests=self._budgets[limits],
             tally=self.tally,
             wire_size=self._wire_size,
             least_rtt=least_rtt,
@@ -234,6 +241,9 @@ class ServerEndpoint:
         self._sources[source_of(source)] += 1
         self._least_rtts[source_of(source)] = least_rtt
         self.touch(session)
+
+    def _bounds_of(self, source: Address) -> EndpointLimits:
+        return self._limits if self._limits_of is None else self._limits_of(source)
 
     def _retry(self, datagram: Datagram, source: Address, size: int, now: float) -> None:
         self._reply(datagram, Retry(datagram.number, self._tokens.issue(source, now=now)), source, size)

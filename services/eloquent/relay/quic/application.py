@@ -12,14 +12,23 @@ from typing import Protocol
 
 from aioquic.quic.events import QuicEvent
 
+from eloquent.protocol.address_token import Address
+from eloquent.protocol.limits import EndpointLimits
 from eloquent.relay.quic.connection import DatagramConnection
 
 Carry = Callable[[bytes], None]
 """Has a session's datagram sent to its client."""
 
+Narrow = Callable[[EndpointLimits], EndpointLimits]
+"""Makes of some bounds narrower ones."""
+
 
 class Channel(Protocol):
     """A client of the endpoint inside."""
+
+    @property
+    def address(self) -> Address:
+        """What the endpoint inside takes for its address."""
 
     def receive(self, datagram: bytes, *, now: float) -> None:
         """Hand a datagram of the client to the endpoint inside.
@@ -41,12 +50,15 @@ class Channel(Protocol):
 class Channels(Protocol):
     """The endpoint inside, as the application of one connection sees it."""
 
-    def open(self, carry: Carry, on_close: Callable[[], object] = lambda: None) -> Channel | None:
+    def open(
+        self, carry: Carry, on_close: Callable[[], object] = lambda: None, *, narrow: Narrow = lambda limits: limits
+    ) -> Channel | None:
         """Begin a client.
 
         Args:
             carry: Has a datagram sent to it, on this connection.
             on_close: Called when it has ended.
+            narrow: Makes of the bounds of the endpoint inside those that this client meets.
 
         Returns:
             The client, or None if there are as many as the server allows.
@@ -83,6 +95,10 @@ class Application(ABC):
         Raises:
             RemoteProtocolError: It breaks the protocol; the connection goes on.
         """
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Say farewell, as the server stops; what is said goes before the connection is closed."""
 
     @abstractmethod
     def reconnect(self) -> None:

@@ -23,6 +23,7 @@ from eloquent.relay.quic.limits import QUIC_DATAGRAM, QuicLimits
 CONNECTION_ID_SIZE = 8  # bytes, of ours
 PACKET_OVERHEAD = 1 + CONNECTION_ID_SIZE + 2 + 16  # bytes: flags, connection id, packet number as aioquic sends it, tag
 FRAME_OVERHEAD = 1 + 2  # bytes: type and length
+MAX_FRAME = QUIC_DATAGRAM + 2  # bytes; WebTransport needs two more, to name its session
 _MAX_TIMERS = 4  # that are due at one instant: of acknowledgements, loss, probes and path validation
 _ROUNDING = 1e-6  # seconds
 _ALL_FRAMES = 65536  # bytes: DATAGRAM frames of any size may be sent to us (RFC 9221 §3)
@@ -107,7 +108,7 @@ class DatagramConnection(QuicConnection):
 
     def carry(self, datagram: bytes) -> None:
         """Have a datagram sent by the next `flush`."""
-        if len(datagram) > QUIC_DATAGRAM:
+        if len(datagram) > MAX_FRAME:
             self._account.oversized += 1
         elif not self.is_over:
             self._account.carried += 1

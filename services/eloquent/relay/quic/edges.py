@@ -68,6 +68,10 @@ class Edges:
         """Return what speaks on a connection."""
         return EdgeApplication(connection, channels, self)
 
+    def renew(self, bearer: bytes) -> None:
+        """Have edges show something else from now on, as the certificate is another."""
+        self._bearer = bearer
+
     def has_key(self, bearer: bytes) -> bool:
         """Return whether that is what edges have to show."""
         return hmac.compare_digest(bearer, self._bearer)
@@ -113,6 +117,9 @@ class EdgeApplication(Application):
                 raise RemoteProtocolError("a datagram of who has not shown the key")
             case StreamDataReceived(data, end_stream, stream_id):
                 self._take_ask(data, stream_id, is_whole=end_stream)
+
+    def leave(self) -> None:
+        """See `Application`: that the connection is closed says enough."""
 
     def reconnect(self) -> None:
         """See `Application`."""

@@ -35,7 +35,7 @@ from eloquent.protocol.session_base import SchemeLookup, Tally
 from eloquent.protocol.session_events import ServerEvent
 from eloquent.protocol.timer_queue import TimerQueue
 from eloquent.relay.quic.account import QuicAccount
-from eloquent.relay.quic.application import Application, ApplicationFactory, Carry, Channel
+from eloquent.relay.quic.application import Application, ApplicationFactory, Carry, Channel, Narrow
 from eloquent.relay.quic.certificate import ServerCertificate
 from eloquent.relay.quic.connection import CONNECTION_ID_SIZE, DatagramConnection, configure, wire_size
 from eloquent.relay.quic.edges import EndCode
@@ -84,6 +84,7 @@ class _Channel:
         peer: The connection that brings datagrams to it, if any does.
         carry: Gives that one a datagram.
         on_close: Called at its end.
+        limits: The bounds that it meets.
     """
 
     server: "QuicServer"
@@ -91,6 +92,7 @@ class _Channel:
     peer: _Peer | None
     carry: Carry
     on_close: Callable[[], object]
+    limits: EndpointLimits
 
     def receive(self, datagram: bytes, *, now: float) -> None:
         """See `Channel`."""
@@ -122,9 +124,11 @@ class _Channels:
     server: "QuicServer"
     peer: _Peer
 
-    def open(self, carry: Carry, on_close: Callable[[], object] = lambda: None) -> Channel | None:
+    def open(
+        self, carry: Carry, on_close: Callable[[], object] = lambda: None, *, narrow: Narrow = lambda limits: limits
+    ) -> Channel | None:
         """See `Channels`."""
-        return self.server.begin_channel(self.peer, carry, on_close)
+        return self.server.begin_channel(self.peer, carry, on_close, narrow)
 
     def take_over(self, channel: Channel, carry: Carry) -> None:
         """See `Channels`."""
@@ -165,8 +169,15 @@ class QuicServer:
         limits = replace(limits, payload=min(limits.payload, QUIC_PAYLOAD_BUDGET), congestion_control=True)
         self.account = QuicAccount()
         self.inside = ServerEndpoint(
-            scheme_of, secret=draw(SECRET_SIZE), limits=limits, tally=tally, wire_size=wire_size, has_validated=True
+            scheme_of,
+            secret=draw(SECRET_SIZE),
+            limits=limits,
+            tally=tally,
+            wire_size=wire_size,
+            has_validated=True,
+            limits_of=lambda address: self._channels[address[1]].limits,
         )
+        self._endpoint_limits = limits
         self._limits = QuicLimits() if quic_limits is None else quic_limits
         self._applications = applications
         self._configuration = configure(is_client=False, protocols=list(applications), limits=self._limits)
@@ -285,13 +296,19 @@ class QuicServer:
     def close(self, *, now: float) -> None:
         """Close every session and connection; their clients are told by the next `datagrams_to_send`."""
         self.inside.close(now=now)
+        for peer in self._connections:
+            if peer.application is not None:
+                peer.application.leave()
+                self._touched[peer] = None
         farewells = self.datagrams_to_send(now=now)
         for peer in list(self._connections):
             peer.connection.close(EndCode.LEFT, reason_phrase="the server stops")
             self._flush(peer, farewells, now)
         self._replies = farewells + self._replies
 
-    def begin_channel(self, peer: _Peer, carry: Carry, on_close: Callable[[], object]) -> _Channel | None:
+    def begin_channel(
+        self, peer: _Peer, carry: Carry, on_close: Callable[[], object], narrow: Narrow
+    ) -> _Channel | None:
         """Begin a client of the endpoint inside, or return None if there are as many as allowed (`Channels.open`)."""
         if len(self._channels) >= self._limits.channels:
             self.account.refused["channels"] += 1
@@ -300,7 +317,8 @@ class QuicServer:
         while (serial := serial % _PORTS) in self._channels:
             serial += 1
         self._next_serial = serial + 1
-        channel = self._channels[serial] = _Channel(self, (peer.source[0], serial), peer, carry, on_close)
+        limits, address = narrow(self._endpoint_limits), (peer.source[0], serial)
+        channel = self._channels[serial] = _Channel(self, address, peer, carry, on_close, limits)
         return channel
 
     def adopt(self, channel: _Channel, before: _Peer | None) -> None:
