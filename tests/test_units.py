@@ -15,13 +15,22 @@ from eloquent.units import (
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("400ms", 0.4), ("1.5s", 1.5), ("2min", 120.0), ("250us", 0.00025), ("0", 0.0), ("0ms", 0.0), (" 5ms ", 0.005)],
+    [
+        ("400ms", 0.4),
+        ("1.5s", 1.5),
+        ("2min", 120.0),
+        ("1h", 3600.0),
+        ("250us", 0.00025),
+        ("0", 0.0),
+        ("0ms", 0.0),
+        (" 5ms ", 0.005),
+    ],
 )
 def test_a_duration_is_read_in_seconds(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "400", "ms", "-1ms", "1 s", "1e3ms", "1.s", "1h", "nan", "1ms 2ms"])
+@pytest.mark.parametrize("text", ["", "400", "ms", "-1ms", "1 s", "1e3ms", "1.s", "1d", "nan", "1ms 2ms"])
 def test_what_is_no_duration_is_named(text):
     with pytest.raises(
         ConfigurationError, match=rf"^'{text}' is not a duration: write a number and a unit, such as 400ms or 1.5s$"

@@ -4,8 +4,8 @@ import re
 
 from eloquent.errors import ConfigurationError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min)")
-_DURATION_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h)")
+_DURATION_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
 _RATE_BITS = {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
@@ -15,7 +15,7 @@ def parse_duration(text: str) -> float:
     """Convert a duration with its unit, such as `400ms`, to seconds.
 
     Args:
-        text: A non-negative number followed by `us`, `ms`, `s` or `min`; a bare `0` is accepted.
+        text: A non-negative number followed by `us`, `ms`, `s`, `min` or `h`; a bare `0` is accepted.
 
     Raises:
         ConfigurationError: The text is not such a duration.
