@@ -20,6 +20,7 @@ ROLES = [
     telemetry.SessionMetrics,
     telemetry.EdgeMetrics,
     telemetry.ListenerMetrics,
+    telemetry.PageMetrics,
     telemetry.ProbeMetrics,
     telemetry.CarrierMetrics,
 ]

@@ -43,6 +43,7 @@ app.command()(simulation.agreement)
 app.command()(relay.origin)
 app.command()(relay.edge)
 app.command()(relay.key)
+app.command()(relay.page_token)
 app.command()(doctor.doctor)
 app.add_typer(measure.app, name="measure")
 

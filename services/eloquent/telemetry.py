@@ -557,6 +557,26 @@ class ListenerMetrics(_Family):
         _from_the_start(self.refused_connections, "full", "source")
 
 
+class PageMetrics(_Family):
+    """Of the pages that ask an origin relay over WebTransport."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        super().__init__(registry)
+        self.connections = self._gauge("eloquent_page_connections", "Connections of browsers that are open.")
+        self.sessions = self._gauge("eloquent_page_sessions", "Sessions of WebTransport that are open.")
+        self.begun_sessions = self._counter(
+            "eloquent_begun_page_sessions_total", "Sessions of WebTransport that have begun."
+        )
+        self.answers = self._gauge("eloquent_page_answers", "Answers that pages have asked, with those that are kept.")
+        self.refusals = self._counter(
+            "eloquent_page_refusals_total",
+            "Sessions and requests of pages that were refused, by reason: path, origin or token of the page; target of the "
+            "request, or the request itself; full.",
+            ("reason",),
+        )
+        _from_the_start(self.refusals, "path", "origin", "token", "target", "request", "full")
+
+
 class ProbeMetrics(_Family):
     """The link probe's: what the links do to a steady trickle of datagrams."""
 

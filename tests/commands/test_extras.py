@@ -70,6 +70,6 @@ def test_what_needs_the_lab(words: list[str], monkeypatch: pytest.MonkeyPatch, t
 def test_every_command_but_the_relays_is_among_these():
     listed = {words[0] for words in (*OF_SIM, *OF_MEASURE, *OF_TESTBED)}
     commands = {one.name or one.callback.__name__.replace("_", "-") for one in app.registered_commands}
-    assert commands - {"origin", "edge", "key", "doctor"} == listed - {"measure"}
+    assert commands - {"origin", "edge", "key", "page-token", "doctor"} == listed - {"measure"}
     measure = {one.name or one.callback.__name__ for one in app.registered_groups[0].typer_instance.registered_commands}
     assert measure == {words[1] for words in OF_MEASURE}

@@ -43,9 +43,10 @@ def test_an_answer_is_a_line_without_a_word_of_it(relaying: Any, journal: Journa
 
     relaying.run(main())
     (line,) = lines(file)
-    fixed = {key: line[key] for key in ("method", "path", "status", "outcome", "events", "bytes", "streams")}
+    fixed = {key: line[key] for key in ("from", "method", "path", "status", "outcome", "events", "bytes", "streams")}
     size = len(b"".join([*EVENTS, DONE]))
     assert fixed == {
+        "from": "edge",
         "method": "POST",
         "path": CHAT,
         "status": 200,

@@ -4,16 +4,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from eloquent import schemes
-from eloquent.api.v1.exchange_pb2 import GrpcCall, HttpField, HttpRequest, Outcome
-from eloquent.drivers.udp import UdpClient
+from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpField, HttpRequest, Outcome
+from eloquent.drivers.udp import UdpClient, UdpServer
 from eloquent.errors import RemoteProtocolError
-from eloquent.protocol.session import StreamEnded
+from eloquent.protocol.session import StreamEnded, StreamToken
 from eloquent.relay.exchange import decode_ask, decode_outcome, encode_begin, encode_resume
 from eloquent.relay.origin import Origin
 from eloquent.relay.upstreams.base import Send
@@ -231,5 +232,48 @@ def test_the_call_of_a_session_that_is_lost_is_ended_when_it_is_not_kept(relayin
                 origin.on_event(origin.server, session, event)
             await asyncio.sleep(0.1)
             assert model.methods == ([] if keep == 0.0 else ["m"])
+
+    relaying.run(main())
+
+
+class Strangers:
+    """Takes everybody for a stranger whose first byte of the method is `s`, and lets nobody ask for `forbidden`."""
+
+    def restrict(self, ask: Ask, address: Any) -> bool:
+        if ask.grpc.method.endswith("forbidden"):
+            raise RemoteProtocolError("not this")
+        return ask.grpc.method.startswith("s")
+
+
+def test_strangers_have_a_share_of_the_answers_and_ask_what_they_may(relaying: Any) -> None:
+    async def main() -> None:
+        model = Asked()
+        origin = Origin(grpc=model, keep=0.0, max_answers=4, max_strangers_answers=2)
+        server = await origin.admit("127.0.0.1:0", partial(UdpServer.bind, scheme_of=schemes.get), guard=Strangers())
+        clients = []
+
+        async def ask(number: int, method: str) -> Any:
+            client = await UdpClient.connect(server.address, schemes.get, (came := []).append)
+            clients.append(client)
+            client.open_stream(encode_begin(bytes([number]) * 16, GrpcCall(method=method)), scheme="eloquent")
+            await relaying.until(lambda: came)
+            return came[0].data if isinstance(came[0], StreamToken) else decode_outcome(came[0].trailer)
+
+        assert [await ask(number, "stranger") for number in (1, 2)] == [b"one"] * 2
+        refused = await ask(3, "stranger")
+        assert (refused.kind, "has 2 answers, which is its limit" in refused.message) == (Outcome.REFUSED, True)
+        assert [await ask(number, "friend") for number in (4, 5)] == [b"one"] * 2
+        assert (await ask(6, "friend")).kind == (await ask(7, "stranger")).kind == Outcome.REFUSED
+        forbidden = await ask(8, "s forbidden")
+        assert (forbidden.kind, forbidden.message) == (Outcome.INVALID, "not this")
+        assert (origin.strangers_answers, origin.refused) == (2, 3)
+        assert sorted(model.methods) == ["friend", "friend", "stranger", "stranger"]
+        clients[0].close()
+        await relaying.until(lambda: origin.strangers_answers == 1)
+        assert await ask(9, "stranger") == b"one"
+        for client in clients[1:]:
+            client.close()
+        await origin.drain(0.0)
+        origin.close()
 
     relaying.run(main())

@@ -76,3 +76,38 @@ def test_a_certificate_without_its_key_is_refused() -> None:
     flags = {"upstream": "http://m", "key_file": Path("k"), "certificate": Path("c")}
     with pytest.raises(ConfigurationError, match="a certificate and its key are named together"):
         read_settings(OriginSettings, "origin", flags, environment={})
+
+
+PAGES = {"webtransport": ":443", "page_origins": "https://chat.example, http://localhost:5173", "page_secret": "s"}
+
+
+def test_pages_have_settings_of_their_own() -> None:
+    flags = {"upstream": "http://m", "key_file": "k", **PAGES, "page_targets": "POST /v1/responses,GET /v1/models"}
+    settings = read_settings(OriginSettings, "origin", flags, environment={})
+    assert settings.webtransport == "0.0.0.0:443"
+    assert settings.page_origins == ("https://chat.example", "http://localhost:5173")
+    assert settings.page_targets == ("POST /v1/responses", "GET /v1/models")
+    assert "POST /v1/chat/completions" in OriginSettings(upstream="http://m", key_file="k").page_targets
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"page_origins": None}, "say with page-origins whose pages may ask over webtransport"),
+        ({"page_origins": " "}, "say with page-origins whose pages may ask over webtransport"),
+        ({"webtransport": None}, "are of webtransport: say where pages come in"),
+        ({"page_origins": "chat.example"}, "--page-origins: 'chat.example' is no origin of pages"),
+        ({"page_origins": "https://chat.example/"}, "--page-origins: 'https://chat.example/' is no origin of pages"),
+        ({"page_origins": "https://*.example"}, "is no origin of pages"),
+        ({"page_targets": "/v1/models"}, "--page-targets: '/v1/models' is not what pages may ask: write a method"),
+        ({"page_targets": "GET /v1/models?x"}, "is not what pages may ask"),
+        ({"page_targets": ""}, "--page-targets: "),
+        ({"listen": ":443"}, "edges over sealed UDP have 0.0.0.0:443: QUIC and WebTransport need another port"),
+        ({"max_page_answers": 0}, "--max-page-answers: "),
+    ],
+)
+def test_settings_of_pages_that_cannot_be_are_refused_with_a_sentence(changes: dict[str, Any], said: str) -> None:
+    flags = {"upstream": "http://m", "key_file": "k", **PAGES, **changes}
+    with pytest.raises(ConfigurationError) as error:
+        read_settings(OriginSettings, "origin", flags, environment={})
+    assert said in str(error.value)

@@ -27,6 +27,18 @@ def origin(
         Path | None, typer.Option(help="PEM file, to speak TLS with edges over TCP, and to be known by over QUIC.")
     ] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    certificate_hash: Annotated[
+        Path | None, typer.Option(help="File that gets the SHA-256 of the certificate, for pages to name.")
+    ] = None,
+    webtransport: Annotated[str | None, typer.Option(help="HOST:PORT for pages over WebTransport.")] = None,
+    page_origins: Annotated[
+        str | None, typer.Option(help="Origins of the pages that may ask, comma separated; * for all.")
+    ] = None,
+    page_secret: Annotated[
+        Path | None, typer.Option(help="Holds the secret of the tokens that pages show; without it they need none.")
+    ] = None,
+    page_targets: Annotated[str | None, typer.Option(help="What pages may ask, comma separated: METHOD /path.")] = None,
+    max_page_answers: Annotated[int | None, typer.Option(help="Answers of pages at once.")] = None,
     schemes: Annotated[str | None, typer.Option(help="Schemes that edges may ask for, comma separated.")] = None,
     keep: Annotated[float | None, typer.Option(help="Seconds that an answer is kept for an edge that is gone.")] = None,
     silence: Annotated[float | None, typer.Option(help="Seconds of the model's silence that end an answer.")] = None,
@@ -88,6 +100,20 @@ def key(file: Annotated[Path, typer.Argument(help="Where to write it; no file ma
     from eloquent.relay.sealed.key import make_key
 
     make_key(file)
+
+
+def page_token(
+    *,
+    secret_file: Annotated[Path, typer.Option(help="Holds the secret that the origin relay has as --page-secret.")],
+    lifetime: Annotated[str, typer.Option("--for", help="How long it is good, such as 10min or 1h.")] = "10min",
+) -> None:
+    """Make a token that lets a page ask, to try it; a site's own backend makes them for its readers."""
+    import time
+
+    from eloquent.relay.quic.pages import load_page_secret, make_page_token
+    from eloquent.units import parse_duration
+
+    print(make_page_token(load_page_secret(secret_file), lifetime=parse_duration(lifetime), now=time.time()))
 
 
 def _run(run: Any, main: Any) -> None:

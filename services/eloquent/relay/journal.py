@@ -1,7 +1,7 @@
 """What an origin relay writes down of each answer over HTTP, for those who operate it: a line of JSON when it is over.
 
 Rules of this file
-- No word of a request or of an answer is written, nor who asked: times, sizes and outcomes only.
+- No word of a request or of an answer is written, nor who asked, but for whether it was a page: times, sizes and outcomes only.
 - A file that was moved away, as programs that rotate logs do, is begun anew.
 """
 
@@ -94,6 +94,7 @@ class Journal(OriginObserver):
         asked_at = datetime.now(UTC) - timedelta(seconds=_since(answer))
         line = {
             "asked_at": asked_at.isoformat(timespec="milliseconds"),
+            "from": "page" if answer.is_strangers else "edge",
             "method": answer.request.method,
             "path": answer.request.target.partition("?")[0],
             "status": entry.status,

@@ -16,12 +16,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from eloquent import schemes
 from eloquent.addresses import cannot_listen, listen_on
 from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
+from eloquent.protocol.address_token import Address
 from eloquent.protocol.contract import StreamAccount
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import (
@@ -60,6 +62,7 @@ class OriginAnswer:
         began: Seconds of the loop's clock; when it was asked.
         log: What came of it.
         is_resumable: Whether its client may come back for the rest by another edge.
+        is_strangers: Whether a stranger has asked it.
         call: The task.
         expiry: Ends it when nobody comes back.
         is_delivered: Whether an edge has all of it.
@@ -69,6 +72,7 @@ class OriginAnswer:
     began: float
     log: AnswerLog
     is_resumable: bool
+    is_strangers: bool = False
     call: "asyncio.Task[None] | None" = None
     expiry: asyncio.TimerHandle | None = None
     is_delivered: bool = False
@@ -131,6 +135,21 @@ class _Refused(Exception):
         self.kind = kind
 
 
+class Guard(Protocol):
+    """Tells those who have the key from strangers, and says what these may ask."""
+
+    def restrict(self, ask: Ask, address: Address) -> bool:
+        """Return whether a stranger asks, and leave of his request what may go to the model server.
+
+        Args:
+            ask: The request, which is changed.
+            address: Of the session that asks.
+
+        Raises:
+            RemoteProtocolError: He may not ask that.
+        """
+
+
 class OriginObserver:
     """Is told what becomes of answers; this one does not listen."""
 
@@ -191,6 +210,7 @@ class Origin:
         grpc: The model server that calls of gRPC are for; None refuses them.
         keep: Seconds that an answer without a reader is kept.
         max_answers: Answers at once, with those that are kept.
+        max_strangers_answers: Of these, those that strangers have asked; what is left is for those with the key.
         max_backlog: Unacknowledged fragments of one stream beyond which no more is given to it.
         observer: Is told what becomes of answers.
 
@@ -206,6 +226,7 @@ class Origin:
         grpc: Upstream[GrpcCall] | None = None,
         keep: float = KEEP,
         max_answers: int = 1000,
+        max_strangers_answers: int = 500,
         max_backlog: int = MAX_BACKLOG,
         observer: OriginObserver | None = None,
     ) -> None:
@@ -213,9 +234,11 @@ class Origin:
         self._grpc = grpc
         self._keep = keep
         self._max_answers = max_answers
+        self._max_strangers_answers = max_strangers_answers
         self._max_backlog = max_backlog
         self._observer = OriginObserver() if observer is None else observer
         self.servers: list[UdpServer] = []
+        self._guards: dict[UdpServer, Guard] = {}
         self._answers: dict[bytes, OriginAnswer] = {}
         self._readers: dict[tuple[ServerSession, int], OriginStream] = {}
         self.refused = 0
@@ -247,12 +270,15 @@ class Origin:
         bind = UdpServer.bind if key is None else partial(udp.bind, key=key)
         await self.admit(listen, partial(bind, scheme_of=scheme_of, limits=limits, tally=tally))
 
-    async def admit(self, listen: str, bind: Callable[..., Awaitable[UdpServer]]) -> UdpServer:
+    async def admit(
+        self, listen: str, bind: Callable[..., Awaitable[UdpServer]], *, guard: Guard | None = None
+    ) -> UdpServer:
         """Let edges in by one more server.
 
         Args:
             listen: HOST:PORT; port 0 takes a free one.
             bind: Makes the server, of the address, and of `on_event`, which is called with each session and event.
+            guard: Says what strangers may ask who come in there; None where only those with the key do.
 
         Raises:
             ConfigurationError: The address cannot be listened on.
@@ -269,6 +295,8 @@ class Origin:
         except OSError as error:  # somebody else has taken it meanwhile
             raise cannot_listen(listen, error) from error
         self.servers.append(server)
+        if guard is not None:
+            self._guards[server] = guard
         return server
 
     @property
@@ -290,6 +318,11 @@ class Origin:
     def answers(self) -> int:
         """How many answers there are, with those that are kept."""
         return len(self._answers)
+
+    @property
+    def strangers_answers(self) -> int:
+        """How many of these strangers have asked."""
+        return sum(answer.is_strangers for answer in self._answers.values())
 
     def on_event(self, server: UdpServer, session: ServerSession, event: ServerEvent) -> None:
         """Take an event of a session that came in by a server."""
@@ -328,9 +361,10 @@ class Origin:
 
     def _take(self, server: UdpServer, session: ServerSession, event: StreamRequested) -> None:
         try:
-            ask = decode_ask(event.request)
+            ask, guard = decode_ask(event.request), self._guards.get(server)
+            is_strangers = guard is not None and guard.restrict(ask, session.address)
             is_resumed = ask.answer_id in self._answers
-            answer = self._find(ask)
+            answer = self._find(ask, is_strangers=is_strangers)
         except RemoteProtocolError as error:
             self._refuse(server, session, event.stream_id, Outcome.INVALID, str(error))
         except _Refused as refused:
@@ -341,18 +375,18 @@ class Origin:
             )
             self._attach(stream)
 
-    def _find(self, ask: Ask) -> OriginAnswer:
+    def _find(self, ask: Ask, *, is_strangers: bool) -> OriginAnswer:
         """Return the answer that is asked for, which is begun if it is not there.
 
         Raises:
             _Refused: Nobody is asked, or what is wanted of it is not kept.
         """
-        answer = self._answers.get(ask.answer_id) or self._begin(ask)
+        answer = self._answers.get(ask.answer_id) or self._begin(ask, is_strangers=is_strangers)
         if not answer.log.first <= ask.resume.next <= answer.log.end:
             raise _Refused(Outcome.GONE, f"token {ask.resume.next} of this answer is not kept any more")
         return answer
 
-    def _begin(self, ask: Ask) -> OriginAnswer:
+    def _begin(self, ask: Ask, *, is_strangers: bool) -> OriginAnswer:
         """Ask the model server.
 
         Raises:
@@ -370,11 +404,9 @@ class Origin:
             raise _Refused(Outcome.UNSUPPORTED, f"the origin relay has no model server for {ask.WhichOneof('what')}")
         if self._draining:
             raise _Refused(Outcome.STOPPING, "the origin relay is shutting down")
-        if len(self._answers) >= self._max_answers:
-            self.refused += 1
-            message = f"the origin relay has {self._max_answers} answers, which is its limit; try again later"
-            raise _Refused(Outcome.REFUSED, message)
-        answer = OriginAnswer(request, asyncio.get_running_loop().time(), AnswerLog(), ask.is_resumable)
+        self._check_room(is_strangers=is_strangers)
+        now = asyncio.get_running_loop().time()
+        answer = OriginAnswer(request, now, AnswerLog(), ask.is_resumable, is_strangers)
 
         async def send(token: bytes) -> None:
             request.ClearField("body")  # whoever answers needs it no more
@@ -384,6 +416,22 @@ class Origin:
         self._answers[ask.answer_id] = answer
         answer.call = asyncio.get_running_loop().create_task(self._run(answer, call(send)))
         return answer
+
+    def _check_room(self, *, is_strangers: bool) -> None:
+        """Check that one more answer may begin.
+
+        Raises:
+            _Refused: There are as many as may be.
+        """
+        limit, count = self._max_answers, len(self._answers)
+        if is_strangers and count < limit:
+            limit = self._max_strangers_answers
+            count = self.strangers_answers
+        if count >= limit:
+            self.refused += 1
+            raise _Refused(
+                Outcome.REFUSED, f"the origin relay has {limit} answers, which is its limit; try again later"
+            )
 
     async def _run(self, answer: OriginAnswer, call: Coroutine[None, None, bytes]) -> None:
         """Write what the model server answers into the log."""

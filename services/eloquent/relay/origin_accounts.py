@@ -23,6 +23,7 @@ from eloquent.relay.exchange import decode_head
 from eloquent.relay.gaps import count_gap
 from eloquent.relay.journal import outcome_of
 from eloquent.relay.origin import Origin, OriginAnswer, OriginObserver, OriginStream, StreamEnd
+from eloquent.relay.quic.page_counts import PageCounts
 from eloquent.relay.upstreams.http import HttpUpstream
 
 SAMPLE_INTERVAL = 0.5  # seconds between two looks
@@ -127,6 +128,7 @@ class OriginWatch:
         accounts: Counts what streams cost.
         sessions: Metrics of the sessions and their datagrams.
         paths: Metrics of the paths to edges.
+        pages: Brings what pages do to their metrics; None where there are none.
     """
 
     def __init__(
@@ -137,12 +139,14 @@ class OriginWatch:
         *,
         sessions: telemetry.SessionMetrics,
         paths: telemetry.PathMetrics,
+        pages: PageCounts | None = None,
     ) -> None:
         self._origin = origin
         self._upstream = upstream
         self._accounts = accounts
         self._sessions = sessions
         self._paths = paths
+        self._pages = pages
         self._drivers = [DriverCounts(server, sessions) for server in origin.servers]
         self._refused: Counter[str] = Counter()
         self._cuts: dict[bytes, int] = {}  # of each session, by connection id
@@ -162,6 +166,8 @@ class OriginWatch:
         """
         for driver in self._drivers:
             driver.look()
+        if self._pages is not None:
+            self._pages.look()
         self._look_at_answers()
         self._look_at_paths(now)
         endpoints = [server.endpoint for server in self._origin.servers]

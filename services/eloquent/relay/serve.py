@@ -17,6 +17,7 @@ from eloquent.relay.journal import Journal
 from eloquent.relay.origin import Observers, Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.quic.entrance import QuicEntrance, identity_of
+from eloquent.relay.quic.page_counts import PageCounts
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.settings import SEND_GRID, EdgeSettings, OriginSettings
 from eloquent.relay.uplink import CarrierName, Uplink
@@ -51,15 +52,21 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     upstream = HttpUpstream(settings.upstream, silence=settings.silence, max_held=HELD_REQUESTS * settings.max_request)
     journal = None if settings.journal is None else Journal(settings.journal)
     observer = accounts if journal is None else Observers(accounts, journal)
-    origin = Origin(http=upstream, keep=settings.keep, max_answers=settings.max_answers, observer=observer)
+    origin = Origin(
+        http=upstream,
+        keep=settings.keep,
+        max_answers=settings.max_answers,
+        max_strangers_answers=settings.max_page_answers,
+        observer=observer,
+    )
     key = None if settings.key_file is None else load_key(settings.key_file)
     limits = limits_for(settings.max_request, grid=settings.send_grid)
     tally = Tally(sent=metrics.sent, received=metrics.received)
     await origin.open(settings.listen, scheme_of=schemes.only(settings.schemes), key=key, limits=limits, tally=tally)
     quic = None
-    if settings.quic is not None and key is not None:
+    if settings.quic is not None or settings.webtransport is not None:
         quic = QuicEntrance(settings, key)
-        await quic.open(origin, settings.quic, limits=limits, tally=tally)
+        await quic.open(origin, limits=limits, tally=tally)
     where = format_address(origin.server.address)
     websockets = None
     if settings.tcp and key is not None:
@@ -69,7 +76,10 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     if settings.metrics:
         telemetry.serve(settings.metrics)
     _log.info("edges are awaited at %s, the model server is asked at %s", where, settings.upstream)
-    watch = OriginWatch(origin, upstream, accounts, sessions=metrics, paths=telemetry.PathMetrics())
+    pages = None
+    if quic is not None and quic.pages is not None:
+        pages = PageCounts(quic.pages, origin, telemetry.PageMetrics())
+    watch = OriginWatch(origin, upstream, accounts, sessions=metrics, paths=telemetry.PathMetrics(), pages=pages)
     watching = asyncio.create_task(watch.watch())
     process.announce_ready()
     await stop.wait()

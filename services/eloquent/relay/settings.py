@@ -1,6 +1,7 @@
 """What an operator sets, from flags, the environment and a file: one schema for each relay."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from eloquent import schemes
 from eloquent.addresses import parse_address
 from eloquent.errors import ConfigurationError
+from eloquent.relay.quic.pages import ANY_ORIGIN, DEFAULT_TARGETS
 
 PORT = 4433  # of an origin relay
 MAX_REQUEST = 32_000_000  # bytes of a request's content: a prompt with several pictures
 SEND_GRID = 0.020  # seconds: as long as a token of a fast model takes, a third of the longest pace of `eloquent-packed`
 DEFAULT_SCHEME = schemes.BETWEEN_RELAYS
+_PAGE_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_PAGE_TARGET = re.compile(r"[A-Z]+ /[\x21-\x22\x24-\x2b\x2d-\x3e\x40-\x7e]*")  # without comma, query and fragment
 OFFERED_SCHEMES = ("eloquent-packed", "eloquent", "eloquent-adaptive", "retransmit")
 
 
@@ -54,9 +58,27 @@ def _split(text: object) -> object:
     return [name.strip() for name in text.split(",") if name.strip()] if isinstance(text, str) else text
 
 
+def _check_page_origin(text: str) -> str:
+    if text != ANY_ORIGIN and not _PAGE_ORIGIN.fullmatch(text):
+        raise ValueError(
+            f"'{text}' is no origin of pages: write it as browsers do, such as https://chat.example, or * for all"
+        )
+    return text
+
+
+def _check_page_target(text: str) -> str:
+    if not _PAGE_TARGET.fullmatch(text):
+        raise ValueError(
+            f"'{text}' is not what pages may ask: write a method and a path, such as POST /v1/chat/completions"
+        )
+    return text
+
+
 Listen = Annotated[str, BeforeValidator(_everywhere), AfterValidator(_check_listen)]
 Where = Annotated[str, AfterValidator(_check_address)]
 SchemeName = Annotated[str, AfterValidator(_check_scheme)]
+PageOrigin = Annotated[str, AfterValidator(_check_page_origin)]
+PageTarget = Annotated[str, AfterValidator(_check_page_target)]
 
 
 class RelaySettings(BaseModel):
@@ -98,6 +120,12 @@ class OriginSettings(RelaySettings):
         certificate: PEM file of the chain that edges over TCP and QUIC are shown; None speaks no TLS over TCP, and shows what is
             made of the key over QUIC.
         certificate_key: PEM file of its key.
+        certificate_hash: File that gets the SHA-256 of the certificate that pages are shown, in hexadecimal; None for none.
+        webtransport: HOST:PORT for pages, over WebTransport; None lets none in.
+        page_origins: Origins of the pages that may ask, such as https://chat.example; * for all.
+        page_secret: File of the secret with which the tokens are made that pages show; None lets them in without.
+        page_targets: Method and path of what pages may ask.
+        max_page_answers: Answers of pages at once.
         schemes: That edges may ask for.
         keep: Seconds that an answer without a reader is kept.
         silence: Seconds of the model's silence after which an answer is given up; None for never.
@@ -118,6 +146,12 @@ class OriginSettings(RelaySettings):
     quic: Listen | None = None
     certificate: Path | None = None
     certificate_key: Path | None = None
+    certificate_hash: Path | None = None
+    webtransport: Listen | None = None
+    page_origins: Annotated[tuple[PageOrigin, ...], BeforeValidator(_split)] = ()
+    page_secret: Path | None = None
+    page_targets: Annotated[tuple[PageTarget, ...], BeforeValidator(_split), Field(min_length=1)] = DEFAULT_TARGETS
+    max_page_answers: Annotated[int, Field(ge=1)] = 500
 
     @model_validator(mode="after")
     def _check_certificate(self) -> "OriginSettings":
@@ -129,6 +163,20 @@ class OriginSettings(RelaySettings):
     def _check_quic(self) -> "OriginSettings":
         if self.plaintext and self.quic is not None:
             raise ValueError("nothing is carried over QUIC in plaintext: name a key file")
+        return self
+
+    @model_validator(mode="after")
+    def _check_pages(self) -> "OriginSettings":
+        if self.webtransport is None and (self.page_origins or self.page_secret or self.certificate_hash):
+            raise ValueError(
+                "page-origins, page-secret and certificate-hash are of webtransport: say where pages come in"
+            )
+        if self.webtransport is not None and not self.page_origins:
+            raise ValueError(
+                "say with page-origins whose pages may ask over webtransport, such as https://chat.example, or * for all"
+            )
+        if self.listen in (self.quic, self.webtransport):
+            raise ValueError(f"edges over sealed UDP have {self.listen}: QUIC and WebTransport need another port")
         return self
 
 

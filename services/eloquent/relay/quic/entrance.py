@@ -1,106 +1,173 @@
-"""QUIC as an operator sets it: the origin relay's socket and certificate, and whom an edge takes for the origin relay.
+"""QUIC as an operator sets it: the origin relay's sockets and certificate, and whom an edge takes for the origin relay.
 
-Rule of this file: a certificate that the origin relay has made itself is replaced well before it ends; one from a file never is.
+Rule of this file: edges and pages that are awaited at one address share a socket; what they speak tells them apart.
 """
 
 import asyncio
-import datetime as dt
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from eloquent import schemes
-from eloquent.addresses import format_address
+from eloquent.addresses import format_address, reason_of
+from eloquent.errors import ConfigurationError
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import Tally
 from eloquent.relay.origin import Origin
-from eloquent.relay.quic import udp
+from eloquent.relay.quic import edges, udp, webtransport
+from eloquent.relay.quic.application import ApplicationFactory
 from eloquent.relay.quic.certificate import (
     Identity,
     PinnedKey,
-    ServerCertificate,
     TrustedAuthorities,
     derive_bearer,
     derive_identity,
-    load_certificate,
     load_certificates,
-    make_certificate,
 )
-from eloquent.relay.quic.edges import ALPN, Edges
+from eloquent.relay.quic.edges import Edges
+from eloquent.relay.quic.pages import ANY_ORIGIN, Pages, load_page_secret
+from eloquent.relay.quic.renewal import CertificateFiles, CertificateSource, OwnCertificate
 from eloquent.relay.quic.server import QuicServer
+from eloquent.relay.quic.webtransport import WebTransport
 from eloquent.relay.settings import OriginSettings
 
-RENEWAL = 24 * 3600.0  # seconds after which a self-made certificate, good for 13 days, is replaced
+LOOK = 60.0  # seconds between two looks whether the certificate is to be replaced
 
 _log = logging.getLogger(__name__)
 
 
 class QuicEntrance:
-    """Where edges come in over QUIC.
+    """Where edges come in over QUIC, and pages over WebTransport.
 
     Args:
         settings: The origin relay's.
-        key: 32 bytes, shared with the edges.
+        key: 32 bytes, shared with the edges; None where there are none over QUIC.
+
+    Attributes:
+        pages: The pages, if they are let in.
 
     Raises:
-        ConfigurationError: The certificate cannot be used.
+        ConfigurationError: The certificate or the pages' secret cannot be used.
     """
 
-    def __init__(self, settings: OriginSettings, key: bytes) -> None:
+    def __init__(self, settings: OriginSettings, key: bytes | None) -> None:
         self._settings = settings
         self._key = key
-        self._own = derive_identity(key)
-        self._certificate = self._load()
-        self._renewal: asyncio.TimerHandle | None = None
-        self._endpoint: QuicServer | None = None
+        self._source = _source_of(settings, key)
+        self._edges = None if key is None or settings.quic is None else Edges(self._bearer(key))
+        self.pages = None if settings.webtransport is None else WebTransport(pages_of(settings))
+        self._servers: list[QuicServer] = []
+        self._looking: asyncio.TimerHandle | None = None
 
-    async def open(self, origin: Origin, listen: str, *, limits: EndpointLimits, tally: Tally) -> None:
-        """Let edges in.
+    async def open(self, origin: Origin, *, limits: EndpointLimits, tally: Tally) -> None:
+        """Let them in.
 
         Args:
             origin: Answers them.
-            listen: HOST:PORT; port 0 takes a free one.
-            limits: What edges may take up.
+            limits: What they may take up.
             tally: Where datagrams are counted.
 
         Raises:
-            ConfigurationError: The address cannot be listened on.
+            ConfigurationError: An address cannot be listened on, or the file for the hash cannot be written.
         """
+        by_address: dict[str, dict[str, ApplicationFactory]] = {}
+        if self._settings.quic is not None and self._edges is not None:
+            by_address.setdefault(self._settings.quic, {})[edges.ALPN] = self._edges
+        if self._settings.webtransport is not None and self.pages is not None:
+            by_address.setdefault(self._settings.webtransport, {})[webtransport.ALPN] = self.pages
+        for listen, applications in by_address.items():
+            await self._listen(origin, listen, applications, limits, tally)
+        if self.pages is not None:
+            self._publish()
+            _warn_of_open_doors(self._settings)
+        self._look_later()
+
+    def close(self) -> None:
+        """Replace no more certificates; the origin relay closes the sockets."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _listen(
+        self,
+        origin: Origin,
+        listen: str,
+        applications: Mapping[str, ApplicationFactory],
+        limits: EndpointLimits,
+        tally: Tally,
+    ) -> None:
         bind = partial(
             udp.bind,
             scheme_of=schemes.only(self._settings.schemes),
-            applications={ALPN: Edges(derive_bearer(self._key, self._certificate.certificate))},
-            certificate=self._certificate,
+            applications=applications,
+            certificate=self._source.current,
             limits=limits,
             tally=tally,
         )
-        server = await origin.admit(listen, bind)
+        server = await origin.admit(listen, bind, guard=self.pages if webtransport.ALPN in applications else None)
         assert isinstance(server.endpoint, QuicServer), "as it was made"
-        self._endpoint = server.endpoint
-        _log.info("edges over QUIC are awaited at %s", format_address(server.address))
-        if self._settings.certificate is None:
-            self._renew_later()
+        self._servers.append(server.endpoint)
+        who = " and ".join({edges.ALPN: "edges", webtransport.ALPN: "pages"}[alpn] for alpn in applications)
+        _log.info("%s over QUIC are awaited at %s", who, format_address(server.address))
 
-    def close(self) -> None:
-        """Make no more certificates; the origin relay closes the socket."""
-        if self._renewal is not None:
-            self._renewal.cancel()
+    def _bearer(self, key: bytes) -> bytes:
+        return derive_bearer(key, self._source.current.certificate)
 
-    def _load(self) -> ServerCertificate:
-        file, key_file = self._settings.certificate, self._settings.certificate_key
-        if file is None or key_file is None:
-            return make_certificate(self._own, now=dt.datetime.now(dt.UTC))
-        return load_certificate(file, key_file)
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
 
-    def _renew_later(self) -> None:
-        self._renewal = asyncio.get_running_loop().call_later(RENEWAL, self._renew)
+    def _look(self) -> None:
+        if self._source.look():
+            for server in self._servers:
+                server.renew(self._source.current)
+            if self._edges is not None and self._key is not None:
+                self._edges.renew(self._bearer(self._key))
+            if self.pages is not None:
+                try:
+                    self._publish()
+                except ConfigurationError as error:
+                    _log.error("%s", error)
+        self._look_later()
 
-    def _renew(self) -> None:
-        self._certificate = self._load()
-        if self._endpoint is not None:
-            self._endpoint.renew(self._certificate)
-        self._renew_later()
+    def _publish(self) -> None:
+        """Tell the hash by which a page may know the certificate.
+
+        Raises:
+            ConfigurationError: The file cannot be written.
+        """
+        fingerprint = self._source.current.fingerprint.hex()
+        ends = self._source.current.certificate.not_valid_after_utc
+        _log.info("the certificate's SHA-256 is %s, until %s", fingerprint, ends.isoformat(timespec="minutes"))
+        if (file := self._settings.certificate_hash) is not None:
+            try:
+                file.write_text(fingerprint + "\n", encoding="ascii")
+            except OSError as error:
+                raise ConfigurationError(f"cannot write {file}: {reason_of(error)}") from None
+
+
+def _source_of(settings: OriginSettings, key: bytes | None) -> CertificateSource:
+    if settings.certificate is not None and settings.certificate_key is not None:
+        return CertificateFiles(settings.certificate, settings.certificate_key)
+    return OwnCertificate(ec.generate_private_key(ec.SECP256R1()) if key is None else derive_identity(key))
+
+
+def pages_of(settings: OriginSettings) -> Pages:
+    """Return which pages may ask, and what.
+
+    Raises:
+        ConfigurationError: The secret cannot be used.
+    """
+    secret = None if settings.page_secret is None else load_page_secret(settings.page_secret)
+    return Pages(settings.page_origins, secret, settings.page_targets)
+
+
+def _warn_of_open_doors(settings: OriginSettings) -> None:
+    if settings.page_secret is None:
+        whose = "of every origin" if ANY_ORIGIN in settings.page_origins else f"of {', '.join(settings.page_origins)}"
+        _log.warning("every page %s may ask, and every program that says it is one: there is no page secret", whose)
 
 
 def identity_of(certificate: Path | Literal["system"] | None, key: bytes, *, host: str) -> Identity:

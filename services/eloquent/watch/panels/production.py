@@ -315,6 +315,30 @@ PRODUCTION = Dashboard(
             ),
         ),
         Panel(
+            title="Pages",
+            description="Browsers that are connected, their sessions of WebTransport, and the answers that they have asked.",
+            unit="short",
+            kind="timeseries",
+            queries=tuple(
+                Query(f"sum by (instance) (eloquent_page_{what}{{{SITE}}})", f"{{{{instance}}}} {what}", sane=(0, 1e4))
+                for what in ("connections", "sessions", "answers")
+            ),
+        ),
+        Panel(
+            title="Pages refused",
+            description="By reason: origin and token of a page that wants to begin a session, path of its URL; target of a "
+            "request, or the request itself; full where there are as many sessions as may be.",
+            unit="cps",
+            kind="timeseries",
+            queries=(
+                Query(
+                    _rate("eloquent_page_refusals_total", by="instance, reason"),
+                    "{{instance}} {{reason}}",
+                    sane=(0, 1000),
+                ),
+            ),
+        ),
+        Panel(
             title="Kept out by the seal",
             description="Datagrams that were dropped without an answer, by reason: strangers, edges with another key, replays. "
             "Some of no association are left over from an edge that has moved.",
