@@ -194,7 +194,10 @@ def test_an_edge_may_be_told_to_use_tcp_alone(make_relays: Any, relaying: Any) -
             ["origin", "--upstream", "http://m", "--certificate", "c", "--certificate-key", "k"],
             "cannot use the certificate c",
         ),
-        (["edge", "--origin", "a:1", "--carrier", "pigeon"], "--carrier: Input should be 'auto', 'udp', 'tcp' or 'quic'"),
+        (
+            ["edge", "--origin", "a:1", "--carrier", "pigeon"],
+            "--carrier: Input should be 'auto', 'udp', 'tcp' or 'quic'",
+        ),
         (["edge", "--origin", "a:1", "--fallback", "http://a"], "--fallback: "),
     ],
 )
