@@ -4,7 +4,7 @@ Rules of this file
 - Nothing waits: a datagram that cannot be sent at once (a new path that is not validated has had its three times, the connection is
   closing) is dropped and counted, and the sessions send something newer.
 - A datagram of more than `QUIC_DATAGRAM` bytes is never given to aioquic, which would block all later ones for ever.
-- Datagrams are not paced here: the sessions' controllers do that (docs/congestion.md).
+- Datagrams are given room and are not paced: the sessions' controllers have done that (`congestion`, docs/quic.md).
 """
 
 import logging
@@ -12,12 +12,11 @@ from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import END_STATES, QuicConnection
-from aioquic.quic.recovery import QuicPacketPacer
 from cryptography.x509 import Certificate
 
 from eloquent.protocol.address_token import Address
 from eloquent.relay.quic.account import QuicAccount
-from eloquent.relay.quic.congestion import ALGORITHM
+from eloquent.relay.quic.congestion import ALGORITHM, QuicCongestion, RestPacer
 from eloquent.relay.quic.limits import QUIC_DATAGRAM, QuicLimits
 
 CONNECTION_ID_SIZE = 8  # bytes, of ours
@@ -68,7 +67,9 @@ class DatagramConnection(QuicConnection):
     def __init__(self, account: QuicAccount, **options: Any) -> None:
         super().__init__(**options)
         self._account = account
-        self._loss._pacer = _Unpaced(max_datagram_size=self._max_datagram_size)
+        assert isinstance(self._loss._cc, QuicCongestion), "the configuration is that of `configure`"
+        self._congestion = self._loss._cc
+        self._loss._pacer = RestPacer(self._congestion, max_datagram_size=self._max_datagram_size)
 
     @property
     def is_over(self) -> bool:
@@ -119,6 +120,9 @@ class DatagramConnection(QuicConnection):
 
         A timer of aioquic may leave another one due that was due before, so one call may take several.
         """
+        if self._congestion.is_deaf(now):
+            self._drop_pending()
+        self._congestion.promise(sum(map(wire_size, self._datagrams_pending)))
         datagrams = self.datagrams_to_send(now=now)
         for _ in range(_MAX_TIMERS):
             due = self.get_timer()
@@ -126,13 +130,10 @@ class DatagramConnection(QuicConnection):
                 break
             self.handle_timer(now=now)
             datagrams += self.datagrams_to_send(now=now)
-        self._account.unsent += len(self._datagrams_pending)
-        self._datagrams_pending.clear()
+        self._congestion.promise(0)
+        self._drop_pending()
         return datagrams
 
-
-class _Unpaced(QuicPacketPacer):
-    """Holds nothing back."""
-
-    def next_send_time(self, now: float) -> None:  # type: ignore[override]
-        """Let it go now."""
+    def _drop_pending(self) -> None:
+        self._account.unsent += len(self._datagrams_pending)
+        self._datagrams_pending.clear()
