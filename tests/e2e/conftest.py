@@ -80,7 +80,7 @@ class TestbedUnderTest:
 
     def kill_one(self, words: str) -> None:
         """Kill the lab's process whose command line has these words."""
-        found = [pid for pid in self.lab_pids() if words.encode() in command_line(pid)]
+        found = [pid for pid in self.lab_pids() if words in process_name(pid) or words.encode() in command_line(pid)]
         assert found, f"no process of the lab runs {words}"
         os.kill(found[0], signal.SIGKILL)
 
@@ -145,6 +145,14 @@ def pid_namespace(pid: int) -> str | None:
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:  # it ended meanwhile
         return None
+
+
+def process_name(pid: int) -> str:
+    """Give the name by which one finds a node, whose command line is that of the nursery."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def command_line(pid: int) -> bytes:

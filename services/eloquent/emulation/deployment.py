@@ -1,7 +1,6 @@
 """Which node runs where, with which flags: the token server, the relays, the probes and the viewers of a lab."""
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from eloquent import congestion
 from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
+from eloquent.emulation.nursery import NodeProcess, Nursery
 from eloquent.emulation.options import Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
@@ -38,14 +38,16 @@ class Deployment:
         network: Where they run.
         options: What was asked for.
         folder: The run directory.
+        nursery: Forks them.
 
     Attributes:
         nodes: Everything but the viewers.
         viewers: The viewers, by client, in the order of the clients.
     """
 
-    def __init__(self, network: Network, options: Options, folder: Path) -> None:
+    def __init__(self, network: Network, options: Options, folder: Path, nursery: Nursery) -> None:
         self._network = network
+        self._nursery = nursery
         self._options = options
         self._folder = folder
         self._server, self._origin = network.hosts["server"], network.hosts["origin"]
@@ -124,13 +126,11 @@ class Deployment:
         await asyncio.gather(self._start_planned(), *(start_ready(viewer) for viewer in self.viewers.values()))
 
     def _plan(self, host: LabHost, node: str, *flags: str, metrics: int | None = METRICS_PORT) -> None:
-        log = self._folder / "logs" / f"{host.name}-{node}-{flags[0].strip('-')}.log"
-        name = f"the {node.replace('_', ' ')} of {host.name}"
-        self.nodes.append(LabProcess(name, self._words(host, node, metrics, *flags), log=log))
+        self.nodes.append(self._make(host, node, metrics, *flags, log=f"{host.name}-{node}-{flags[0].strip('-')}"))
 
     def _make_viewer(self, client: LabHost) -> LabProcess:
         options = self._options
-        words = self._words(
+        return self._make(
             client,
             "viewer",
             METRICS_PORT,
@@ -143,13 +143,24 @@ class Deployment:
             *("--token-gap", str(options.token_gap_s)),
             *(("--model", options.model, "--words", options.prompt) if options.model else ()),
             "--background" if options.background and not options.model else "--stay",
+            log=f"{client.name}-viewer",
+            talks=True,
         )
-        log = self._folder / "logs" / f"{client.name}-viewer.log"
-        return LabProcess(f"the viewer of {client.name}", words, log=log, talks=True)
 
-    def _words(self, host: LabHost, node: str, metrics: int | None, *flags: str) -> list[str]:
+    def _make(
+        self, host: LabHost, node: str, metrics: int | None, *flags: str, log: str, talks: bool = False
+    ) -> NodeProcess:
         page = ["--metrics", f"{host.management}:{metrics}"] if metrics is not None else []
-        return host.command(sys.executable, "-m", f"eloquent.nodes.{node}", *flags, *page)
+        return NodeProcess(
+            f"the {node.replace('_', ' ')} of {host.name}",
+            node,
+            [*flags, *page],
+            nursery=self._nursery,
+            host=host.name,
+            pid=host.pid,
+            log=self._folder / "logs" / f"{log}.log",
+            talks=talks,
+        )
 
     async def _start_planned(self) -> None:
         await asyncio.gather(*(start_ready(node) for node in self.nodes if not node.was_started))

@@ -20,6 +20,7 @@ from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.loads import LoadTest, Place, next_number
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
 from eloquent.emulation.network import LAB_ADDRESS, OPENFLOW_PORT, Network
+from eloquent.emulation.nursery import Nursery
 from eloquent.emulation.options import REPOSITORY, Options, require_askable
 from eloquent.emulation.outbound_forwards import OutboundForward, Outside, start_outbound_forwards
 from eloquent.emulation.processes import LabProcess, run_command
@@ -87,6 +88,9 @@ class Lab:
         """
         self._ledger.note_machine()
         run_command("ip", "link", "set", "lo", "up")
+        nursery = Nursery(self._logs)
+        await nursery.start()  # it has imported the nodes by the time they are wanted
+        self._infrastructure.append(nursery.process)
         await self._start_outbound_forwards()
         self._ledger.stage("building the network")
         await self._build_network()
@@ -100,7 +104,7 @@ class Lab:
         )
         self._ledger.note_links(tests)
         self._ledger.stage("starting token server, relays and viewers")
-        self._deployment = Deployment(self._network, self._options, self._folder)
+        self._deployment = Deployment(self._network, self._options, self._folder, nursery)
         await self._forward("the way to the model server", self._deployment.upstream_forwards)
         await self._deployment.start()
         await self._start_prometheus()

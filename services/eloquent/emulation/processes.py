@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from eloquent.errors import EmulationError
 
@@ -34,6 +34,27 @@ def run_command(*words: str, given: str | None = None) -> str:
 def in_namespace(pid: int, *words: str) -> list[str]:
     """Return the command that runs `words` in the network namespace of process `pid`."""
     return ["nsenter", f"--net=/proc/{pid}/ns/net", "--", *words]
+
+
+class Spawned(Protocol):
+    """What the lab knows of a process that it has started; `asyncio.subprocess.Process` is one."""
+
+    stdin: asyncio.StreamWriter | None
+    stdout: asyncio.StreamReader | None
+    pid: int
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait for its end, and give its exit status."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
 
 
 class LabProcess:
@@ -66,10 +87,10 @@ class LabProcess:
         self._environment = environment or {}
         self._descriptors = descriptors
         self._log_start = 0  # where in its log the present start began
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Spawned | None = None
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Spawned:
         """The running process.
 
         Raises:
@@ -96,11 +117,14 @@ class LabProcess:
             self._log.close()
         self._log = self._log_path.open("ab")
         self._log_start = self._log_path.stat().st_size
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = await self._spawn(self._log)
+
+    async def _spawn(self, log: IO[bytes]) -> Spawned:
+        return await asyncio.create_subprocess_exec(
             *self.words,
             stdin=asyncio.subprocess.PIPE if self._talks else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE if self._talks else self._log,
-            stderr=self._log,
+            stdout=asyncio.subprocess.PIPE if self._talks else log,
+            stderr=log,
             env={**os.environ, **self._environment},
             limit=LINE_BYTES,
             pass_fds=self._descriptors,
