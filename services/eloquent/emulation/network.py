@@ -5,7 +5,6 @@ Metrics and control cross the second, so that a bad link never hides what it doe
 """
 
 import importlib.util
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from mininet.net import Mininet
 from mininet.node import RemoteController
 
 from eloquent.emulation.carriers.carrier import Carrier, clean_link
+from eloquent.emulation.hosts import BareHost, inside, silence_ipv6, turn_offloads_off
 from eloquent.emulation.processes import in_namespace, run_command
 from eloquent.emulation.switches import LabSwitch
 from eloquent.errors import ConfigurationError, EmulationError
@@ -26,7 +26,6 @@ LAB_ADDRESS = "10.255.0.1"
 MANAGEMENT_MASK = 16
 MANAGEMENT_INTERFACE = "mgmt0"
 CONNECT_TIMEOUT = 30.0  # seconds for the switches to reach the controller
-OFFLOADS = ("tx", "tso", "gso", "gro", "lro")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class LabHost:
         name: Its name in the topology.
         pid: A process in its network namespace.
         address: Its address on the data network.
+        prefix_length: Bits of that network's prefix.
         mac: The MAC address of that interface.
         interface: The name of that interface.
         management: Its address on the management network.
@@ -45,6 +45,7 @@ class LabHost:
     name: str
     pid: int
     address: str
+    prefix_length: int
     mac: str
     interface: str
     management: str
@@ -72,6 +73,7 @@ class Network:
     """
 
     def __init__(self, topology: Path, *, clients: int, carrier: Carrier, datapath: str) -> None:
+        silence_ipv6()  # of the switches' ports, too
         setLogLevel("error")
         Mininet.inited = True  # its start-up would raise limits of the whole machine (sysctl fs.*, net.core.*)
         self._carrier = carrier
@@ -81,6 +83,7 @@ class Network:
             topo=load_topology(topology)(clients),
             switch=lambda name, **options: LabSwitch(name, datapath=datapath, protocols="OpenFlow13", **options),
             controller=None,
+            host=BareHost,
             link=self._make_link,
         )
         self._mininet.addController("controller", controller=_Controller, ip="127.0.0.1", port=OPENFLOW_PORT)
@@ -113,17 +116,14 @@ class Network:
             raise EmulationError(f"the switches did not reach the controller within {CONNECT_TIMEOUT:g} s")
 
     def _set_up_hosts(self) -> None:
-        """Give the hosts their management interfaces and their neighbours."""
+        """Give the hosts their interfaces, their addresses and their neighbours."""
+        run_command("ip", "-batch", "-", given="\n".join(self._carrier.devices))
         _make_management_network(self.hosts.values())
         for host in self.hosts.values():
             run_command(*host.command("ip", "-batch", "-"), given="\n".join(self._host_setup(host)))
-            # Router solicitations and their like would be lost and counted; where it is refused they are merely noise.
-            subprocess.run(
-                host.command("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"), capture_output=True, check=False
-            )
-            # User-space Open vSwitch does not fill in checksums, and one packet is to be one packet (mininet issue 653).
-            words = [word for offload in OFFLOADS for word in (offload, "off")]
-            subprocess.run(host.command("ethtool", "-K", host.interface, *words), capture_output=True, check=False)
+            with inside(host.pid):
+                silence_ipv6()
+                turn_offloads_off(host.interface)
 
     def _host_setup(self, host: LabHost) -> list[str]:
         """Return the `ip` commands of one host: its management address, and its neighbours, so that no ARP is ever lost."""
@@ -135,6 +135,8 @@ class Network:
         )
         return [
             "link set lo up",
+            f"link set {host.interface} address {host.mac} up",
+            f"addr add {host.address}/{host.prefix_length} broadcast + dev {host.interface}",
             f"addr add {host.management}/{MANAGEMENT_MASK} dev {MANAGEMENT_INTERFACE}",
             f"link set {MANAGEMENT_INTERFACE} up",
             *(
@@ -149,6 +151,7 @@ def _describe(node: Any, number: int) -> LabHost:
         name=node.name,
         pid=node.pid,
         address=node.IP(),
+        prefix_length=int(node.defaultIntf().prefixLen),
         mac=node.MAC(),
         interface=node.defaultIntf().name,
         management=f"10.255.{number // 256}.{number % 256}",

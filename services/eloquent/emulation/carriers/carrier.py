@@ -15,17 +15,29 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mininet.link import Link, OVSLink
+from mininet.node import Host
 
 from eloquent.emulation.carriers.impairment import ImpairedLink
-from eloquent.emulation.processes import LabProcess, run_command
+from eloquent.emulation.hosts import Port
+from eloquent.emulation.processes import LabProcess
 from eloquent.errors import EmulationError
 
 CONTROL_TIMEOUT = 20.0  # seconds a carrier may take to obey
 
 
-def clean_link(*args: Any, **params: Any) -> Link:
-    """Make an un-impaired link: a veth pair, or between two switches a patch, which costs no copy of each packet."""
-    return OVSLink(*args, **params)
+def clean_link(node1: Any, node2: Any, **params: Any) -> Link:
+    """Make an un-impaired link: a veth pair, or between two switches a patch, which costs no copy of each packet.
+
+    Where its first end is a host, that one is set up later.
+    """
+    return OVSLink(node1, node2, **params, **({"cls1": Port} if isinstance(node1, Host) else {}))
+
+
+class _AccessLink(Link):  # type: ignore[misc]  # Mininet has no annotations
+    """A link whose devices are made later, all at once."""
+
+    def makeIntfPair(self, *_names: str, **_params: Any) -> None:  # noqa: N802  # Mininet's name
+        """Make nothing yet."""
 
 
 class Carrier(ABC):
@@ -37,6 +49,7 @@ class Carrier(ABC):
 
     Attributes:
         links: The same links.
+        devices: The `ip` commands that make the devices of the links that Mininet has made so far.
         process: The process that impairs them; with it end the devices that it made.
         schedule: File that says which schedule the links follow now; there is none before they follow one.
     """
@@ -48,6 +61,7 @@ class Carrier(ABC):
 
     def __init__(self, links: Sequence[ImpairedLink], *, logs: Path) -> None:
         self.links = list(links)
+        self.devices: list[str] = []
         self.schedule = logs / "schedule.json"
         self._conversation = asyncio.Lock()  # one question at a time
         self._asked = 0
@@ -60,9 +74,16 @@ class Carrier(ABC):
     def probe() -> str | None:
         """Return why this machine cannot have the carrier, or None where it can. Tried, never guessed from a version."""
 
-    @abstractmethod
     def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
-        """Make the access link between a client (`node1`) and its switch; called by Mininet."""
+        """Make the access link between a client (`node1`) and its switch; called by Mininet. Its devices follow (`devices`)."""
+        link = next(link for link in self.links if link.name == node1.name)
+        made = _AccessLink(node1, node2, cls1=Port, cls2=Port, **params)
+        self.devices += self._commands(link, made.intf1.name, made.intf2.name, node1.pid)
+        return made
+
+    @abstractmethod
+    def _commands(self, link: ImpairedLink, client_name: str, switch_name: str, pid: int) -> list[str]:
+        """Return the `ip` commands that make a link's devices: one in the network of a process, and one here."""
 
     async def start(self) -> None:
         """Start the process that impairs the links, at their best state."""
@@ -127,19 +148,12 @@ class WireCarrier(Carrier):
         """Make a TAP device in a network namespace of its own, which takes it away again."""
         return _try_in_new_namespace("no TAP devices", "ip", "tuntap", "add", "dev", "probe", "mode", "tap")
 
-    def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
+    def _commands(self, link: ImpairedLink, client_name: str, switch_name: str, pid: int) -> list[str]:
         """Give the carrier's two devices to the client and to the switch."""
-        link = next(link for link in self.links if link.name == node1.name)
-
-        class TapLink(Link):  # type: ignore[misc]  # Mininet has no annotations
-            @classmethod
-            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802  # Mininet's name
-                run_command(
-                    "ip", "link", "set", "dev", link.client_device, "netns", str(node1.pid), "name", client_name
-                )
-                run_command("ip", "link", "set", "dev", link.network_device, "name", switch_name)
-
-        return TapLink(node1, node2, **params)
+        return [
+            f"link set dev {link.client_device} netns {pid} name {client_name}",
+            f"link set dev {link.network_device} name {switch_name} up",
+        ]
 
 
 class NetemCarrier(Carrier):
@@ -156,32 +170,19 @@ class NetemCarrier(Carrier):
             "no sch_netem", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms", "loss", "1%"
         )
 
-    def make_link(self, node1: Any, node2: Any, **params: Any) -> Link:
+    def _commands(self, link: ImpairedLink, client_name: str, switch_name: str, pid: int) -> list[str]:
         """Make client - veth - bridge - veth - switch; netem will sit on the bridge's two ports."""
-        link = next(link for link in self.links if link.name == node1.name)
-
-        class BridgedLink(Link):  # type: ignore[misc]  # Mininet has no annotations
-            @classmethod
-            def makeIntfPair(cls, client_name: str, switch_name: str, *_args: Any, **_kwargs: Any) -> None:  # noqa: N802  # Mininet's name
-                bridge = f"br-{link.name}"
-                run_command(
-                    "ip",
-                    "-batch",
-                    "-",
-                    given="\n".join(
-                        (
-                            f"link add {link.client_device} type veth peer name {client_name} netns {node1.pid}",
-                            f"link add {link.network_device} type veth peer name {switch_name}",
-                            # A bridge of two ports needs no learning or spanning tree: whatever comes in goes out at the other.
-                            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-                            f"link set {link.client_device} master {bridge} up",
-                            f"link set {link.network_device} master {bridge} up",
-                            f"link set {bridge} up",
-                        )
-                    ),
-                )
-
-        return BridgedLink(node1, node2, **params)
+        bridge = f"br-{link.name}"
+        return [
+            f"link add {link.client_device} type veth peer name {client_name} netns {pid}",
+            f"link add {link.network_device} type veth peer name {switch_name}",
+            # A bridge of two ports needs no learning or spanning tree: whatever comes in goes out at the other.
+            f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link set {link.client_device} master {bridge} up",
+            f"link set {link.network_device} master {bridge} up",
+            f"link set {bridge} up",
+            f"link set {switch_name} up",
+        ]
 
 
 CARRIERS: dict[str, type[Carrier]] = {carrier.name: carrier for carrier in (NetemCarrier, WireCarrier)}
