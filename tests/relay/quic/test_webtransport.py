@@ -1,8 +1,10 @@
 """Pages over WebTransport, with aioquic's own HTTP/3 as the browser, in virtual time."""
 
 import datetime as dt
+import gc
 import random
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -481,3 +483,22 @@ def test_streams_inside_a_session_are_not_taken(world: World) -> None:
     ask(world, chat)
     world.run()
     assert chat.text == b"hello world"
+
+
+@pytest.mark.parametrize("is_let_in", [True, False])
+def test_the_memory_of_a_connection_is_free_as_soon_as_it_is_over(world: World, is_let_in: bool) -> None:
+    """And not when the interpreter next looks for circles: strangers would come faster than that."""
+    browser = world.browser()
+    browser.begin(None if is_let_in else "/eloquent")
+    world.run(1.0)
+    gc.collect()
+    gc.disable()
+    try:
+        (peer,) = world.server._connections
+        connection = weakref.ref(peer.connection)
+        del peer
+        browser.quic.close()
+        world.run(1.0)
+        assert connection() is None
+    finally:
+        gc.enable()

@@ -1,17 +1,26 @@
 """A page in headless Chromium and an origin relay as a process: the protocol's own client endpoint, through WebTransport."""
 
+import asyncio
 import base64
 import random
 import signal
+import socket
 import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aioquic.h3.connection import H3Connection
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import HandshakeCompleted
 from playwright.sync_api import Browser, Page, sync_playwright
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,6 +37,7 @@ pytestmark = pytest.mark.browser
 CHROMIUM = "/usr/bin/chromium"
 SECRET = b"a secret that is long enough, of 41 bytes"
 PATIENCE = 60.0  # seconds
+GROWTH = 64 << 20  # bytes by which the origin's memory may grow: 128 strangers at once, and new code paths
 EVENTS = [b'data: {"choices":[{"delta":{"content":"word %d"}}]}\n\n' % i for i in range(40)] + [b"data: [DONE]\n\n"]
 PAGE = """<!doctype html><script>
 const sessions = [];
@@ -97,10 +107,16 @@ class OriginProcess:
         hash: Of its certificate, in hexadecimal.
         metrics: HOST:PORT of its metrics.
         here: Where the pages are that may ask.
+        where: HOST:PORT of QUIC.
+        sealed: URL of an edge over sealed UDP.
+        quic: URL of one over QUIC, once that is started.
     """
 
     def __init__(self, folder: Path, relays: Any, where: str, metrics: str, here: str) -> None:
         self.relays = relays
+        self.where = where
+        self.sealed = relays.url
+        self.quic = relays.add_edge("quic", where)
         self.metrics = metrics
         self.here = here
         self.url = f"https://{where}/eloquent"
@@ -125,7 +141,9 @@ def origin(tmp_path: Path, relaying: Any, make_relays: Any, model: Any) -> Origi
     (tmp_path / "secret").write_bytes(SECRET + b"\n")
     words = ["--webtransport", where, "--page-origins", model[0], "--page-secret", str(tmp_path / "secret")]
     words += ["--certificate-hash", str(tmp_path / "hash"), "--quic", where, "--metrics", metrics]
-    return OriginProcess(tmp_path, make_relays(model[0], origin=words), where, metrics, model[0])
+    return OriginProcess(
+        tmp_path, make_relays(model[0], origin=words, **{"edge-quic": ["--carrier", "quic"]}), where, metrics, model[0]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +191,10 @@ class Chats:
             assert page.evaluate("([url, hash]) => begin(url, hash)", [url, fingerprint]) == {"number": number}
             endpoint.take_token(bytes(22), now=time.monotonic())
 
-    def ask(self, number: int = 0, target: str = "/v1/chat/completions", **fields: str) -> None:
+    def ask(self, number: int = 0, *, seed: int = 0, target: str = "/v1/chat/completions", **fields: str) -> None:
         said = [HttpField(name=name.replace("_", "-"), value=value.encode()) for name, value in fields.items()]
         request = HttpRequest(method="POST", target=target, fields=said, body=b'{"stream": true}')
-        asked = encode_begin(random.Random(number).randbytes(16), request)
+        asked = encode_begin(random.Random(100 * seed + number).randbytes(16), request)
         self.endpoints[number].open_stream(asked, scheme="eloquent-packed", now=time.monotonic())
 
     def turn(self) -> None:
@@ -294,3 +312,142 @@ def test_a_page_is_told_that_the_relay_stops_when_its_answer_is_whole(origin: Or
     stopping.join(PATIENCE)
     assert status == [0]
     assert chats.ends == [{"closeCode": 0, "reason": "the relay stops", "error": None}]
+
+
+class Stranger(asyncio.DatagramProtocol):
+    """Somebody who speaks QUIC and HTTP/3 well, and asks for a session with a token of his own making."""
+
+    def __init__(self, origin: tuple[str, int], draw: random.Random) -> None:
+        self.origin = origin
+        self.draw = draw
+        self.has_asked = False
+        configuration = QuicConfiguration(alpn_protocols=["h3"], max_datagram_frame_size=65536, server_name="eloquent")
+        configuration.verify_mode = 0
+        self.quic = QuicConnection(configuration=configuration)
+        self.http = H3Connection(self.quic, enable_webtransport=True)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.quic.connect(self.origin, now=time.monotonic())
+        self.turn()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.quic.receive_datagram(data, self.origin, now=time.monotonic())
+        while (event := self.quic.next_event()) is not None:
+            self.has_asked |= isinstance(event, HandshakeCompleted) and self.ask()
+        self.turn()
+
+    def ask(self) -> bool:
+        path = b"/eloquent?token=" + base64.urlsafe_b64encode(self.draw.randbytes(60))
+        fields = [(b":method", b"CONNECT"), (b":protocol", b"webtransport"), (b":scheme", b"https")]
+        stream_id = self.quic.get_next_available_stream_id()
+        self.http.send_headers(stream_id, [*fields, (b":authority", b"a"), (b":path", path), (b"origin", b"null")])
+        for _ in range(20):
+            self.http.send_datagram(stream_id, self.draw.randbytes(self.draw.randrange(1, 1100)))
+        return True
+
+    def turn(self) -> None:
+        for data, _ in self.quic.datagrams_to_send(now=time.monotonic()):
+            self.transport.sendto(data)
+
+
+class Flood(threading.Thread):
+    """Strangers from many addresses who say garbage, begin handshakes and leave, or finish them and have no good token.
+
+    Attributes:
+        sent: Datagrams of garbage, and of handshakes that are only begun.
+        asked: How many strangers have asked for a session.
+    """
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(daemon=True)
+        host, _, port = origin.rpartition(":")
+        self.origin = host, int(port)
+        self.draw = random.Random(1)
+        self.is_over = threading.Event()
+        self.sent = self.asked = 0
+
+    def run(self) -> None:
+        asyncio.run(self.flood())
+
+    def end(self) -> None:
+        self.is_over.set()
+        self.join(PATIENCE)
+
+    async def flood(self) -> None:
+        loop = asyncio.get_running_loop()
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]
+        for number, each in enumerate(sockets):
+            each.bind((f"127.0.1.{number + 1}", 0))
+            each.connect(self.origin)
+            each.setblocking(False)
+        strangers: deque[Stranger] = deque()
+        number = 0
+        while not self.is_over.is_set():
+            number += 1
+            stranger = Stranger(self.origin, self.draw)
+            await loop.create_datagram_endpoint(
+                lambda stranger=stranger: stranger,
+                remote_addr=self.origin,
+                local_addr=(f"127.0.2.{number % 50 + 1}", 0),
+            )
+            first = self.first_packet()
+            for each in self.draw.choices(sockets, k=20):
+                garbage = self.draw.randbytes(self.draw.randrange(1, 1400))
+                with suppress(BlockingIOError, ConnectionRefusedError):
+                    each.send(self.draw.choice([garbage, first, b"\xc0\0\0\0\1" + garbage, b"\x40" + garbage]))
+                    self.sent += 1
+            strangers.append(stranger)
+            if len(strangers) > 100:
+                self.leave(strangers.popleft())
+            await asyncio.sleep(0.01)
+        for stranger in strangers:
+            self.leave(stranger)
+        await asyncio.sleep(0.1)  # the transports close
+        for each in sockets:
+            each.close()
+
+    def leave(self, stranger: Stranger) -> None:
+        self.asked += stranger.has_asked
+        stranger.transport.close()
+
+    def first_packet(self) -> bytes:
+        quic = Stranger(self.origin, self.draw).quic
+        quic.connect(self.origin, now=0.0)
+        return quic.datagrams_to_send(now=0.0)[0][0]
+
+
+def ask_edge(url: str) -> bytes:
+    request = urllib.request.Request(url, data=b"{}", method="POST")
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        return bytes(response.read())
+
+
+def test_a_flood_of_strangers_harms_neither_pages_nor_edges(origin: OriginProcess, open_page: Any) -> None:
+    """One origin: a page over WebTransport, an edge over QUIC on the same port, and one over sealed UDP, all at once."""
+    page = open_page(origin.here)
+    chats = Chats(page, f"{origin.url}?token={origin.token()}", origin.hash, count=2)
+    origin.relays.start("edge-quic")
+    before = origin.relays.memory("origin")
+    flood = Flood(origin.where)
+    flood.start()
+    rounds = 5
+    with ThreadPoolExecutor() as pool:
+        edges = [
+            pool.submit(lambda url=url: [ask_edge(url) for _ in range(rounds)]) for url in (origin.sealed, origin.quic)
+        ]
+        for count in range(rounds):
+            for number in range(2):
+                chats.ask(number, seed=count)
+            chats.run_to_the_end()
+            for number in range(2):
+                assert chats.answer(number) == b"".join(EVENTS)
+                chats.events[number].clear()
+        assert [each.result() for each in edges] == [[b"".join(EVENTS)] * rounds] * 2
+    flood.end()
+    growth = origin.relays.memory("origin") - before
+    assert growth < GROWTH
+    eventually(lambda: origin.metric("page_refusals_total", reason="origin") > 0)
+    assert flood.sent > 1000
+    print(f"{flood.sent} datagrams beside {flood.asked} strangers who asked; {growth:+} bytes")
+    eventually(lambda: begin(page, f"{origin.url}?token={origin.token()}", origin.hash) == {"number": 2})

@@ -500,6 +500,8 @@ class QuicServer:
             self._acquaint(peer)
         if peer.application is not None:
             peer.application.end(now=now)
+            peer.application = None
+        peer.connection.release()
 
     def _reply(self, reply: bytes, source: Address) -> None:
         self._replies.append((reply, source))
