@@ -102,7 +102,12 @@ LANES = (
     Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel"), is_alone=False),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
-    Lane("browser", "the board, in headless Chromium", (*PYTEST, "-m", "browser"), _no_browser),
+    Lane(
+        "browser",
+        "the board, and pages over WebTransport, in headless Chromium",
+        (*PYTEST, "-m", "browser"),
+        _no_browser,
+    ),
     Lane(
         "clients",
         "OpenAI's clients and Vercel's, unmodified, ask the token server",

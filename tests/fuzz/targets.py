@@ -4,10 +4,17 @@ A parser may refuse what it reads by the error that its contract names. Whatever
 one encoding of what was read, or the same however the bytes were cut, or within its bound.
 """
 
+import datetime as dt
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 from zlib import crc32
+
+from aioquic.h3.connection import H3Connection, ProtocolError
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 
 from eloquent import schemes
 from eloquent.api.v1.exchange_pb2 import Ask, HttpHead, Outcome
@@ -26,6 +33,11 @@ from eloquent.protocol.packed_receiver import PackedReceiver
 from eloquent.protocol.receiver import MAX_UNREAD_BYTES, MAX_WAITING_BYTES
 from eloquent.protocol.session import StreamRequested
 from eloquent.relay.exchange import decode_ask, decode_head, decode_outcome
+from eloquent.relay.quic.certificate import derive_identity, make_certificate
+from eloquent.relay.quic.limits import QUIC_DATAGRAM
+from eloquent.relay.quic.pages import PageRefused, Pages
+from eloquent.relay.quic.server import QuicServer
+from eloquent.relay.quic.webtransport import WebTransport
 from eloquent.relay.sealed.association import Association
 from eloquent.relay.sealed.client import SealedClient
 from eloquent.relay.sealed.noise import KEY_SIZE, HandshakeFailed, Initiator, Psk, Responder
@@ -44,7 +56,11 @@ from eloquent.relay.sealed.transport import Opener, Sealer
 from eloquent.relay.upstreams.http import MAX_EVENT, EventSplitter
 
 KEY = bytes(range(32))
-CLIENT = ("10.0.0.1", 1000)
+CLIENT, SERVER = ("10.0.0.1", 1000), ("10.0.0.2", 443)
+ORIGIN = "https://chat.example"
+PAGES = Pages([ORIGIN], bytes(range(64)))
+CERTIFICATE = make_certificate(derive_identity(KEY), now=dt.datetime.now(dt.UTC))
+CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"webtransport"), (b":scheme", b"https"), (b":authority", b"a")]
 HEAD = bytes.fromhex("3101020304")
 LIMITS = EndpointLimits(sessions_per_source=16, requests_per_session=1 << 16)
 
@@ -146,6 +162,35 @@ def client(data: bytes) -> None:
         client.datagrams_to_send(now=now)
 
 
+def page(data: bytes) -> None:
+    """A browser's address as a page uses it, its token, and the fields of its request."""
+    with suppress(PageRefused):
+        PAGES.admit(f"/eloquent?token={data.decode('latin-1')}", ORIGIN)
+        raise AssertionError("a token is taken that was not made with the secret")
+    with suppress(PageRefused):
+        assert PAGES.admit(data.decode("latin-1"), ORIGIN) is None
+    with suppress(RemoteProtocolError):
+        ask = decode_ask(data)
+        PAGES.restrict(ask, inf)
+        assert ask.http.target.partition("?")[0] in {"", *(target.split(" ")[1] for target in PAGES.targets)}
+        assert all(field.value.isascii() or b"\n" not in field.value for field in ask.http.fields)
+
+
+def webtransport(data: bytes) -> None:
+    """A server of pages, to which somebody with a session says anything on streams and in datagrams, inside his connection."""
+    server, browser, session = _browsing()
+    now = 1.0
+    for message in _messages(data):
+        now += 0.5
+        _say(browser, session, message)
+        if not message[:1] or message[0] & 8:  # else with what comes next
+            _carry(server, browser, now)
+    browser._quic.close()
+    _carry(server, browser, now + 1.0)
+    assert not server.connections
+    assert not server.channels
+
+
 def exchange(data: bytes) -> None:
     """The messages that relays say to each other inside streams."""
     with suppress(RemoteProtocolError):
@@ -192,6 +237,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         noise,
         server,
         client,
+        page,
+        webtransport,
         exchange,
         splitter,
         event_reader,
@@ -199,6 +246,71 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         chat,
     )
 }
+
+
+def _browsing() -> tuple[QuicServer, H3Connection, int]:
+    """Return a server of pages, and a browser's side of a connection with a session, with the stream of that."""
+    server = QuicServer(
+        schemes.get,
+        applications={"h3": WebTransport(Pages(["*"]))},
+        certificate=CERTIFICATE,
+        draw=random.Random(1).randbytes,
+        limits=LIMITS,
+    )
+    configuration = QuicConfiguration(alpn_protocols=["h3"], max_datagram_frame_size=65536, server_name="eloquent")
+    configuration.verify_mode = ssl.CERT_NONE
+    quic = QuicConnection(configuration=configuration)
+    quic.connect(SERVER, now=0.0)
+    browser = H3Connection(quic, enable_webtransport=True)
+    session = quic.get_next_available_stream_id()
+    browser.send_headers(session, [*CONNECT, (b":path", b"/eloquent")])
+    _carry(server, browser, 0.0)
+    assert server.channels == 1
+    return server, browser, session
+
+
+def _say(browser: H3Connection, session: int, message: bytes) -> None:
+    """Say what the first byte of a message tells: which kind of thing, and on which stream."""
+    kind, content, quic = message[0] if message else 0, message[1:], browser._quic
+    stream_id = kind // 16 * 2 % 64
+    with suppress(AssertionError, RuntimeError, ValueError, ProtocolError):  # what aioquic itself refuses to say
+        match kind % 8:
+            case 0:
+                quic.send_datagram_frame(content[:QUIC_DATAGRAM])
+            case 1:
+                browser.send_datagram(session, content[:QUIC_DATAGRAM])
+            case 2 | 3:
+                quic.send_stream_data(stream_id, content, end_stream=kind % 8 == 3)
+            case 4:
+                quic.reset_stream(stream_id, len(content))
+            case 5:
+                quic.stop_stream(stream_id, len(content))
+            case 6:
+                browser.send_headers(quic.get_next_available_stream_id(), [*CONNECT, (b":path", content)], kind >= 128)
+            case 7:
+                browser.send_data(session, content, end_stream=kind >= 128)
+
+
+def _carry(server: QuicServer, browser: H3Connection, now: float) -> None:
+    """Carry datagrams until both sides are quiet, each way in 10 ms."""
+    for step in range(20):
+        at = now + 0.02 * step
+        asked = browser._quic.datagrams_to_send(now=at)
+        for data, _ in asked:
+            with suppress(RemoteProtocolError):
+                server.receive_datagram(data, CLIENT, now=at)
+        due = server.get_timer()
+        if due is not None and due <= at:
+            server.handle_timer(now=at)
+        said = server.datagrams_to_send(now=at)
+        while server.next_event() is not None:
+            pass
+        for data, _ in said:
+            browser._quic.receive_datagram(data, SERVER, now=at)
+        while (event := browser._quic.next_event()) is not None:
+            browser.handle_event(event)
+        if not asked and not said and step:
+            break
 
 
 def _messages(data: bytes) -> Iterator[bytes]:

@@ -345,6 +345,24 @@ def test_a_page_that_leaves_ends_what_it_began_and_the_others_go_on(world: World
     assert elsewhere.text == b"hello world"
 
 
+@pytest.mark.parametrize("target", [None, "/eloquent", "/"])
+def test_who_wants_no_answer_gets_none(world: World, target: str | None) -> None:
+    """A request and STOP_SENDING in one packet: the answer cannot be said, and a session is over as it begins."""
+    browser = world.browser()
+    is_get = target == "/"
+    stream_id = browser.ask("/", method="GET", end=True) if is_get else browser.begin(target).stream_id
+    browser.quic.stop_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+    world.run()
+    assert stream_id not in browser.answers
+    assert world.pages.account.sessions == world.server.channels == 0
+    assert browser.end is None
+    chat = browser.begin()
+    world.run()
+    ask(world, chat)
+    world.run()
+    assert chat.text == b"hello world"
+
+
 def test_a_server_that_stops_says_so_in_each_session(world: World) -> None:
     browser = world.browser()
     chats = [browser.begin() for _ in range(2)]

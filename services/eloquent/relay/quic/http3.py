@@ -7,9 +7,11 @@ Rules of this file
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pylsqpack
-from aioquic.h3.connection import ErrorCode, H3Connection, Setting
+from aioquic.h3.connection import ErrorCode, H3Connection, ProtocolError, Setting
 from aioquic.h3.events import H3Event
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import StreamDataReceived
@@ -20,6 +22,8 @@ MAX_REQUESTS = 128  # that a connection may begin in its life, sessions included
 MAX_OTHER_STREAMS = 32  # of one direction, which a client opens for HTTP/3 itself and to probe what servers ignore
 MAX_REQUEST = 8192  # bytes of a stream that begins with a request
 MAX_ALL = 256 * 1024  # bytes of all streams in the life of a connection
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 _CODE_SIZE = 4  # bytes of an application's code
 _CLOSE_SESSION = 0x2843  # a capsule (draft-ietf-webtrans-http3 §6)
@@ -61,6 +65,29 @@ class Http3(H3Connection):
         self._is_done = True
         self._quic.close(error_code=ErrorCode.H3_EXCESSIVE_LOAD, reason_phrase="more than a page has to say on streams")
         return []
+
+    def respond(self, stream_id: int, fields: Headers = (), content: bytes = b"", *, end: bool) -> bool:
+        """Say something on a request's stream, unless the client has said that it does not want it; return whether it was said.
+
+        Args:
+            stream_id: The stream.
+            fields: To begin with, if any.
+            content: What follows, if anything.
+            end: Whether that is all.
+        """
+        try:
+            if fields:
+                self.send_headers(stream_id, list(fields), end_stream=end and not content)
+            if content or (end and not fields):
+                self.send_data(stream_id, content, end_stream=end)
+        except (RuntimeError, ValueError, ProtocolError):  # of a stream that was stopped, or is over
+            return False
+        return True
+
+    def abandon(self, stream_id: int) -> None:
+        """Say no more on a request's stream."""
+        with suppress(ValueError):  # it is over
+            self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
 
     def _init_connection(self) -> None:
         self._max_table_capacity = self._blocked_streams = 0

@@ -174,7 +174,7 @@ class PageConnection(Application):
     def leave(self) -> None:
         """See `Application`."""
         for stream_id in self._sessions:
-            self._http.send_data(stream_id, close_capsule(SERVER_ENDS, "the relay stops"), end_stream=True)
+            self._http.respond(stream_id, content=close_capsule(SERVER_ENDS, "the relay stops"), end=True)
 
     def reconnect(self) -> None:
         """See `Application`."""
@@ -198,33 +198,31 @@ class PageConnection(Application):
             case WebTransportStreamDataReceived(_, stream_id):
                 self._connection.stop_stream(stream_id, ErrorCode.H3_REQUEST_REJECTED)
             case HeadersReceived(headers, stream_id, stream_ended):
-                if stream_id not in self._sessions:
-                    self._take_request(dict(headers), stream_id)
-                if stream_ended:
+                is_wanted = stream_id in self._sessions or self._take_request(dict(headers), stream_id)
+                if stream_ended or not is_wanted:
                     self._end(stream_id, "closed by the page", now)
             case DataReceived(_, stream_id, stream_ended) if stream_ended:
                 self._end(stream_id, "closed by the page", now)
 
-    def _take_request(self, fields: dict[bytes, bytes], stream_id: int) -> None:
+    def _take_request(self, fields: dict[bytes, bytes], stream_id: int) -> bool:
+        """Answer a request, and return whether the answer is wanted."""
         method, target = fields[b":method"], fields.get(b":path", b"").decode("latin-1")
         if method == b"CONNECT" and fields.get(b":protocol") == b"webtransport":
-            self._take_connect(target, fields.get(b"origin"), stream_id)
-        elif method in {b"GET", b"HEAD"} and target == "/":
-            self._answer(stream_id, HTTPStatus.OK, b"" if method == b"HEAD" else _HOME)
-        else:
-            self._answer(stream_id, HTTPStatus.NOT_FOUND, b"There is nothing here: pages ask by WebTransport.\n")
+            return self._take_connect(target, fields.get(b"origin"), stream_id)
+        if method in {b"GET", b"HEAD"} and target == "/":
+            return self._answer(stream_id, HTTPStatus.OK, b"" if method == b"HEAD" else _HOME)
+        return self._answer(stream_id, HTTPStatus.NOT_FOUND, b"There is nothing here: pages ask by WebTransport.\n")
 
-    def _take_connect(self, target: str, origin: bytes | None, stream_id: int) -> None:
+    def _take_connect(self, target: str, origin: bytes | None, stream_id: int) -> bool:
         try:
             said = None if origin is None else origin.decode("latin-1")
             channel = self._owner.begin(target, said, partial(self._open, stream_id))
         except PageRefused as refused:
             _log.debug("a page of %s is not let in: %s", origin, refused)
-            self._answer(stream_id, refused.status, f"{refused}\n".encode())
-            return
+            return self._answer(stream_id, refused.status, f"{refused}\n".encode())
         self.is_stranger = False
         self._sessions[stream_id] = _Session(channel)
-        self._http.send_headers(stream_id, [(b":status", b"200")])
+        return self._http.respond(stream_id, [(b":status", b"200")], end=False)
 
     def _open(self, stream_id: int) -> Channel | None:
         if len(self._sessions) >= self._owner.limits.sessions_per_connection:
@@ -236,15 +234,13 @@ class PageConnection(Application):
 
         return self._channels.open(carry, partial(self._note_end, stream_id), narrow=self._owner.limits.narrow)
 
-    def _answer(self, stream_id: int, status: HTTPStatus, content: bytes) -> None:
+    def _answer(self, stream_id: int, status: HTTPStatus, content: bytes) -> bool:
         fields = [
             (b":status", str(status.value).encode()),
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", str(len(content)).encode()),
         ]
-        self._http.send_headers(stream_id, fields, end_stream=not content)
-        if content:
-            self._http.send_data(stream_id, content, end_stream=True)
+        return self._http.respond(stream_id, fields, content, end=True)
 
     def _end(self, stream_id: int, reason: str, now: float, *, is_reset: bool = False) -> None:
         """End a session because the page's side of it is over."""
@@ -257,7 +253,7 @@ class PageConnection(Application):
         session = self._sessions.pop(stream_id)
         self._owner.end(session.channel)
         if session.is_reset:
-            self._connection.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+            self._http.abandon(stream_id)
         elif not self._connection.is_over:
             farewell = b"" if session.is_left else close_capsule(SERVER_ENDS, "the relay has ended the session")
-            self._http.send_data(stream_id, farewell, end_stream=True)
+            self._http.respond(stream_id, content=farewell, end=True)
