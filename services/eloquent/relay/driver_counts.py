@@ -31,14 +31,13 @@ class DriverCounts:
         metrics.datagram_bytes.labels("in").inc(self._more("in", driver.bytes_in))
         metrics.datagram_bytes.labels("out").inc(self._more("out", driver.bytes_out))
         endpoint = driver.endpoint
-        if isinstance(endpoint, SealedClient | SealedServer):
-            metrics.path_packets.inc(self._more("expected", endpoint.account.expected))
-            metrics.path_lost_packets.inc(self._more("lost", endpoint.account.expected - endpoint.account.opened))
         if isinstance(endpoint, SealedClient | SealedServer | QuicClient | QuicServer):
-            dropped = endpoint.account.dropped
-            for reason, count in (dropped - self._dropped).items():
+            account = endpoint.account
+            metrics.path_packets.inc(self._more("expected", account.expected))
+            metrics.path_lost_packets.inc(self._more("lost", account.expected - account.opened))
+            for reason, count in (account.dropped - self._dropped).items():
                 metrics.dropped_datagrams.labels(reason).inc(count)
-            self._dropped = dropped.copy()
+            self._dropped = account.dropped.copy()
 
     def _more(self, name: str, count: int) -> int:
         """Return by how much a count has grown; what shrinks, as losses do by a datagram that is late, waits until it grows."""

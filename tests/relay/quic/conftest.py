@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import importlib.util
 import random
+import ssl
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from eloquent import schemes
 from eloquent.errors import RemoteProtocolError
+from eloquent.relay.quic.account import QuicAccount
 from eloquent.relay.quic.certificate import (
     PinnedKey,
     ServerCertificate,
@@ -20,6 +22,7 @@ from eloquent.relay.quic.certificate import (
     make_certificate,
 )
 from eloquent.relay.quic.client import QuicClient
+from eloquent.relay.quic.connection import DatagramConnection, configure
 from eloquent.relay.quic.edges import ALPN, Edges
 from eloquent.relay.quic.limits import QuicLimits
 from eloquent.relay.quic.server import QuicServer
@@ -32,6 +35,7 @@ network: Any = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(network)
 
 KEY = bytes(range(32))
+PACE = 0.01  # seconds in which what QUIC paces has gone, where there is no delay
 
 
 def certificate(key: bytes = KEY) -> ServerCertificate:
@@ -85,6 +89,7 @@ class Peer:
     def __init__(self, server: QuicServer, *, seed: int = 3, source: Any = network.CLIENT, own: Any = None) -> None:
         self.server = server
         self.source = source
+        self.now = 0.0
         self.client = client(seed) if own is None else own
 
     def say(self, data: bytes, *, now: float, source: Any = None) -> list[tuple[bytes, Any]]:
@@ -95,6 +100,16 @@ class Peer:
 
     def exchange(self, now: float = 0.0) -> list[bytes]:
         """Carry datagrams without delay until both sides are quiet, and return what the client said."""
+        said: list[bytes] = []
+        self.now = max(now, self.now)
+        for _ in range(2):
+            instant = self.now = self.now + PACE
+            self.client.handle_timer(now=instant)
+            self.server.handle_timer(now=instant)
+            said += self._exchange(instant)
+        return said
+
+    def _exchange(self, now: float) -> list[bytes]:
         said = []
         while datagrams := self.client.datagrams_to_send(now=now):
             said += datagrams
@@ -111,6 +126,57 @@ class Peer:
         return self.exchange(now)
 
 
+class Stranger:
+    """A client's connection by hand, without an endpoint inside; it can say anything once its handshake is complete."""
+
+    def __init__(self, server: QuicServer, *, source: Any = network.CLIENT, protocol: str = ALPN) -> None:
+        configuration = configure(is_client=True, protocols=[protocol])
+        configuration.verify_mode = ssl.CERT_NONE
+        self.server = server
+        self.source = source
+        self.connection = DatagramConnection(QuicAccount(), configuration=configuration)
+        self.events: list[Any] = []
+        self.now = 0.0
+        self.connection.connect(("server", 0), now=0.0)
+
+    def exchange(self, now: float = 0.0) -> list[bytes]:
+        """Carry datagrams without delay until both sides are quiet, and return what the client said."""
+        said = []
+        self.now = max(now, self.now)
+        for _ in range(2):
+            instant = self.now = self.now + PACE
+            self.server.handle_timer(now=instant)
+            self.hear(instant)
+            while datagrams := self.connection.flush(now=instant):
+                for data, _ in datagrams:
+                    said.append(data)
+                    with contextlib.suppress(RemoteProtocolError):
+                        self.server.receive_datagram(data, self.source, now=instant)
+                    self.hear(instant)
+        return said
+
+    def hear(self, now: float) -> None:
+        """Take what the server says now."""
+        for data, to in self.server.datagrams_to_send(now=now):
+            if to == self.source:
+                self.connection.receive_datagram(data, ("server", 0), now)
+        self.events += iter(self.connection.next_event, None)
+
+    def say_on_stream(self, data: bytes, *, stream: int = 0, end: bool = True, now: float = 0.0) -> None:
+        self.connection.send_stream_data(stream, data, end_stream=end)
+        self.exchange(now)
+
+    def say(self, datagram: bytes, *, now: float = 0.0) -> None:
+        self.connection.carry(datagram)
+        self.exchange(now)
+
+    def bearer(self, key: bytes = KEY) -> bytes:
+        """What an edge shows to this server."""
+        certificate = self.connection.peer_certificate
+        assert certificate is not None
+        return derive_bearer(key, certificate)
+
+
 @pytest.fixture(scope="session")
 def quic() -> Any:
     """The helpers of this file, for tests that cannot import them."""
@@ -121,6 +187,7 @@ def quic() -> Any:
         CLIENT=network.CLIENT,
         Talk=QuicTalk,
         Peer=Peer,
+        Stranger=Stranger,
         client=client,
         server=server,
         certificate=certificate,

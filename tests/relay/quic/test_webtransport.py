@@ -397,9 +397,9 @@ def test_datagrams_of_full_size_get_through_in_every_session() -> None:
     world.run(20.0)
     assert words[0] in chat.text
     del browser.chats[chat.stream_id]
-    (channel,) = [each for each in world.server._channels.values() if each.address == session.address]
+    (channel,) = [each for each in world.server._channels._channels.values() if each.address == session.address]
     channel.carry(bytes(QUIC_DATAGRAM))
-    world.server._touched[channel.peer] = None
+    world.server._touched[channel.connection] = None
     world.run(3.0)
     assert (chat.stream_id, bytes(QUIC_DATAGRAM)) in browser.datagrams
     assert world.server.account.oversized == world.server.account.unsent == 0
@@ -512,8 +512,8 @@ def test_the_memory_of_a_connection_is_free_as_soon_as_it_is_over(world: World, 
     gc.collect()
     gc.disable()
     try:
-        (peer,) = world.server._connections
-        connection = weakref.ref(peer.connection)
+        (peer,) = world.server._peers  # by connection
+        connection = weakref.ref(peer)
         del peer
         browser.quic.close()
         world.run(1.0)

@@ -2,14 +2,14 @@
 
 Rules of this file
 - Once the handshake is complete and the server is known to be who it should be, the client shows the key on a stream, and the
-  datagrams of its sessions follow at once.
+  datagrams of its sessions follow at once, unless there was a connection before.
 - Liveness is what the endpoint inside makes sure of: while it awaits something it asks for a sign of life after a second of
   silence, which also shows the server where the client is now. When nothing has come for 2 s after something went, or the network
   says that nobody listens, or the connection has rested for longer than servers keep it, this layer begins another connection,
   and goes on meanwhile.
-- A datagram on the old one ends the attempt. A new one, when its handshake is complete, replaces the old one and takes over its
-  sessions, by the name of the client's channel; where the server does not know that name any more, what it had begun is lost,
-  and what was asked in vain is asked again at once.
+- A datagram on the old one ends the attempt, until the key is shown on the new one: that takes over the sessions, by the name of
+  the client's channel, and replaces the old one when the server says so. Where it does not know that name any more, what it had
+  begun is lost, and what was asked in vain is asked again at once.
 - While nothing is awaited nothing is sent.
 """
 
@@ -56,11 +56,13 @@ class _Link:
         connection: The connection.
         began_at: Seconds.
         ids: By which the server names it.
+        has_asked: Whether the key was shown on it.
     """
 
     connection: DatagramConnection
     began_at: float
     ids: set[bytes] = field(default_factory=set)
+    has_asked: bool = False
 
 
 class QuicClient:
@@ -251,8 +253,8 @@ class QuicClient:
         elif datagrams and self._silent_since is None:
             self._silent_since = now
 
-    def _flush(self, link: _Link, now: float) -> list[bytes]:
-        return [data for data, _ in link.connection.flush(now=now)]
+    def _flush(self, link: _Link, now: float, *, urgent: int = 0) -> list[bytes]:
+        return [data for data, _ in link.connection.flush(now=now, urgent=urgent)]
 
     def _attempt_due(self) -> float | None:
         """Return the instant at which an attempt is to begin, perhaps in place of one, or None."""
@@ -301,16 +303,17 @@ class QuicClient:
                 case events.HandshakeCompleted():
                     self._take_server(link, now)
                 case events.StreamDataReceived(data, _, stream_id) if stream_id == ASK_STREAM and data:
-                    self._take_status(data[0], now)
+                    self._take_status(link, data[0], now)
                 case events.DatagramFrameReceived(data) if link is self._current:
                     self._heard_at, self._silent_since = now, None
-                    self._give_up_attempt(now)
+                    if self._attempt is not None and not self._attempt.has_asked:
+                        self._give_up_attempt(now)
                     self._inside.receive_datagram(data, now=now)
         if link.connection.is_over:
             self._lose(link, now)
 
     def _take_server(self, link: _Link, now: float) -> None:
-        """Make sure of the server, show it the key, and have the connection replace the one before."""
+        """Make sure of the server, and show it the key."""
         if link is not self._attempt:
             return
         certificate = link.connection.peer_certificate
@@ -323,22 +326,31 @@ class QuicClient:
             )  # bad_certificate
             self._refuse(str(error), now)
             return
+        ask = edges.encode_ask(derive_bearer(self._key, certificate), self._channel)
+        link.connection.send_stream_data(ASK_STREAM, ask, end_stream=True)
+        link.has_asked = True
+        self._farewells += self._flush(link, now, urgent=len(ask))  # before any datagram
+        if not self._is_known:
+            self._adopt(link, now)
+
+    def _take_status(self, link: _Link, status: int, now: float) -> None:
+        if status == Welcome.FULL:
+            self._refuse("the origin relay has as many edges as it allows", now)
+            return
+        if status == Welcome.BEGUN and self._is_known:
+            self._inside.lose_sessions("the origin relay does not have the sessions any more", renew=True)
+        self._is_known = True
+        if link is self._attempt:
+            self._adopt(link, now)
+
+    def _adopt(self, link: _Link, now: float) -> None:
+        """Have a connection carry the sessions from now on, in place of the one before."""
         if self._current is not None:
             self._current.connection.close(EndCode.MOVED)
             self._farewells += self._flush(self._current, now)
         self._current, self._attempt = link, None
         self._heard_at, self._silent_since = now, None
-        ask = edges.encode_ask(derive_bearer(self._key, certificate), self._channel)
-        link.connection.send_stream_data(ASK_STREAM, ask, end_stream=True)
-        self._farewells += self._flush(link, now)  # before any datagram
         self._inside.take_token(NO_TOKEN, now=now)
-
-    def _take_status(self, status: int, now: float) -> None:
-        if status == Welcome.FULL:
-            self._refuse("the origin relay has as many edges as it allows", now)
-        elif status == Welcome.BEGUN and self._is_known:
-            self._inside.lose_sessions("the origin relay does not have the sessions any more", renew=True)
-        self._is_known = True
 
     def _lose(self, link: _Link, now: float) -> None:
         """Take note that a connection is over."""

@@ -11,7 +11,8 @@ import logging
 from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import END_STATES, QuicConnection
+from aioquic.quic.connection import END_STATES, QuicConnection, QuicReceiveContext
+from aioquic.tls import Epoch
 from cryptography.x509 import Certificate
 
 from eloquent.protocol.address_token import Address
@@ -68,6 +69,7 @@ class DatagramConnection(QuicConnection):
     def __init__(self, account: QuicAccount, **options: Any) -> None:
         super().__init__(**options)
         self._account = account
+        self._newest: int | None = None  # number of the newest packet that came after the handshake
         assert isinstance(self._loss._cc, QuicCongestion), "the configuration is that of `configure`"
         self._congestion = self._loss._cc
         self._loss._pacer = RestPacer(self._congestion, max_datagram_size=self._max_datagram_size)
@@ -108,6 +110,22 @@ class DatagramConnection(QuicConnection):
         due = super().get_timer()
         return None if due is None else due + _ROUNDING
 
+    def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
+        """See `QuicConnection`; packets are counted."""
+        super().receive_datagram(data, addr, now)
+        if (space := self._spaces.get(Epoch.ONE_RTT)) is not None and space.largest_received_packet >= 0:
+            before, self._newest = self._newest, space.largest_received_packet
+            self._account.expected += 1 if before is None else self._newest - before
+
+    def _payload_received(  # of each packet that opens and has not come before
+        self,
+        context: QuicReceiveContext,
+        plain: bytes,
+        crypto_frame_required: bool = False,  # noqa: FBT001, FBT002 - aioquic's signature
+    ) -> tuple[bool, bool]:
+        self._account.opened += context.epoch is Epoch.ONE_RTT
+        return super()._payload_received(context, plain, crypto_frame_required)
+
     def carry(self, datagram: bytes) -> None:
         """Have a datagram sent by the next `flush`."""
         if len(datagram) > MAX_FRAME:
@@ -116,14 +134,18 @@ class DatagramConnection(QuicConnection):
             self._account.carried += 1
             self.send_datagram_frame(datagram)
 
-    def flush(self, *, now: float) -> list[tuple[bytes, Address]]:
+    def flush(self, *, now: float, urgent: int = 0) -> list[tuple[bytes, Address]]:
         """Do what is due, return the datagrams of UDP that are to be sent now, and where to, and drop what waits.
 
         A timer of aioquic may leave another one due that was due before, so one call may take several.
+
+        Args:
+            now: Seconds.
+            urgent: Bytes of streams that are not to wait for the pace either.
         """
         if self._congestion.is_deaf(now):
             self._drop_pending()
-        self._congestion.promise(sum(map(wire_size, self._datagrams_pending)))
+        self._congestion.promise(sum(map(wire_size, self._datagrams_pending)) + urgent)
         datagrams = self.datagrams_to_send(now=now)
         for _ in range(_MAX_TIMERS):
             due = self.get_timer()
