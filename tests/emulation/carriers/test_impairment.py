@@ -68,24 +68,33 @@ def test_lateness_is_summarised_by_order_statistics():
     assert summarise_lateness(samples) == {"changes": 101, "p50_s": 0.05, "p99_s": 0.099, "max_s": 0.1}
 
 
-def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(monkeypatch, capsys):
-    """The ride of a load test: the scenario's schedule, then two other models, judged together."""
+@pytest.fixture
+def steering(monkeypatch, capsys):
+    """The steering of two links, to be ordered as the lab does; gives it, the losses that it set, and what orders."""
     losses: dict[int, float] = {}
-    link = ImpairedLink("c1", "a", "b", "rtt=0ms", 3)
-    steering = Steering([link], set_loss=losses.__setitem__, count=lambda: [{}, {}])
+    links = [ImpairedLink(name, "a", "b", "rtt=0ms", 3) for name in ("c1", "c2")]
+    made = Steering(links, set_loss=losses.__setitem__, count=lambda: [{}, {}, {}, {}])
     reader, writer = os.pipe()
     monkeypatch.setattr("eloquent.emulation.carriers.impairment.STDIN", reader)
 
     def order(**command: object) -> dict[str, object]:
         os.write(writer, json.dumps({"id": 7, **command}).encode() + b"\n")
-        assert steering.read_commands()
+        assert made.read_commands()
         answer: dict[str, object] = json.loads(capsys.readouterr().out)
         assert answer.pop("id") == 7
         return answer
 
+    yield made, losses, order
+    os.close(reader)
+    os.close(writer)
+
+
+def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(steering):
+    """The ride of a load test: the scenario's schedule, then two other models, judged together."""
+    steering, losses, order = steering
     often = "markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=10ms)"
     order(schedule=time.monotonic(), loss=None)
-    assert losses == {0: 0.0, 1: 0.0}
+    assert losses == dict.fromkeys(range(4), 0.0)
     for stage in (1, 2):
         order(schedule=time.monotonic() - 0.25, loss=often)
         order(schedule=time.monotonic(), loss=often)
@@ -96,5 +105,24 @@ def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(monkey
         assert order(lateness=True)["changes"] >= 5 * stage
     order(schedule=time.monotonic(), loss=None)
     assert order(lateness=True)["changes"] == 0
-    os.close(reader)
-    os.close(writer)
+
+
+def test_an_outage_loses_everything_on_one_link_and_then_the_schedule_is_back(steering):
+    """What the schedule changes meanwhile comes into force at the end; a new schedule does not end the outage."""
+    steering, losses, order = steering
+
+    def told() -> list[object]:
+        return [direction["loss"] for direction in order(count=True)["directions"]]
+
+    half = "independent(probability=0.5)"
+    order(outage="c1", until=time.monotonic() + 0.3)
+    assert losses == {0: 1.0, 1: 1.0, 2: 0.0, 3: 0.0}
+    order(schedule=time.monotonic(), loss=half)
+    assert losses == {0: 1.0, 1: 1.0, 2: 0.5, 3: 0.0}
+    assert told() == [1.0, 1.0, 0.5, 0.0]
+    while (wait := steering.deadline - time.monotonic()) > 0:
+        time.sleep(wait)
+    steering.apply_due()
+    assert losses == {0: 0.5, 1: 0.0, 2: 0.5, 3: 0.0}
+    assert told() == [0.5, 0.0, 0.5, 0.0]
+    assert steering.deadline == float("inf")

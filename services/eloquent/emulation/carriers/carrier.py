@@ -106,6 +106,15 @@ class Carrier(ABC):
         unfinished.write_text(json.dumps({"epoch_s": epoch, "loss": loss}), encoding="utf-8")
         unfinished.replace(self.schedule)  # at once: nobody reads half a file
 
+    async def cut(self, link: str, *, until: float) -> None:
+        """Lose everything on a link, whatever the schedules say.
+
+        Args:
+            link: Its client.
+            until: End of the outage, in seconds of CLOCK_MONOTONIC; that of an earlier one is forgotten.
+        """
+        await self._ask({"outage": link, "until": until})
+
     async def count(self) -> list[dict[str, Any]]:
         """Return the loss in force and the counters of each direction."""
         directions: list[dict[str, Any]] = (await self._ask({"count": True}))["directions"]

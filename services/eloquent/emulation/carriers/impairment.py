@@ -8,6 +8,7 @@ their answer repeats, so that one who gave up waiting for an answer does not tak
     {"force": "worst"}        every direction at its highest loss (for the self-test)
     {"schedule": EPOCH}       from now on as the schedules say; slot 0 begins at EPOCH, a second of CLOCK_MONOTONIC
     {"schedule": EPOCH, "loss": "markov(...)"}    likewise, but with another loss model towards the clients
+    {"outage": LINK, "until": INSTANT}            both directions of a link lose everything until then, in the same seconds
     {"count": true}           the loss in force and the counters of each direction
     {"lateness": true}        how late the changes of state were applied since the scenario's own schedule began
 
@@ -172,7 +173,8 @@ class Steering:
         self._script = LossScript([link.schedule(direction) for link in links for direction in Direction])
         self._set_loss = set_loss
         self._count = count
-        self._loss = [0.0] * len(self._directions)
+        self._loss = [0.0] * len(self._directions)  # but for an outage
+        self._outage_ends: dict[int, float] = {}  # by direction, while one lasts
         self._lateness: deque[float] = deque(maxlen=LATENESS_KEPT)
         self._received = bytearray()
         self._apply(self._script.force(worst=False))
@@ -180,14 +182,23 @@ class Steering:
     @property
     def deadline(self) -> float:
         """When `apply_due` wants to be called next, in seconds of CLOCK_MONOTONIC."""
-        return self._script.deadline
+        return min((self._script.deadline, *self._outage_ends.values()))
 
     def apply_due(self) -> None:
         """Apply the changes of state that are due, and note how late each was."""
-        for planned, index, loss in self._script.due(time.monotonic()):
-            self._set_loss(index, loss)
-            self._loss[index] = loss
+        now = time.monotonic()
+        for index in [index for index, end in self._outage_ends.items() if end <= now]:
+            del self._outage_ends[index]
+            self._set_loss(index, self._loss[index])
+        for planned, index, loss in self._script.due(now):
+            self._change(index, loss)
             self._lateness.append(time.monotonic() - planned)
+
+    def _change(self, index: int, loss: float) -> None:
+        """Give a direction another loss, in an outage from its end on."""
+        self._loss[index] = loss
+        if index not in self._outage_ends:
+            self._set_loss(index, loss)
 
     def read_commands(self) -> bool:
         """Read what standard input holds and obey it.
@@ -213,6 +224,10 @@ class Steering:
                 if loss is None:  # another model is a stage of what goes on
                     self._lateness.clear()
                 self._apply(self._script.start(epoch=epoch, now=time.monotonic(), schedules=schedules))
+            case {"outage": str(name), "until": float(until)}:
+                for index in (index for index, (link, _) in enumerate(self._directions) if link == name):
+                    self._outage_ends[index] = until
+                    self._set_loss(index, 1.0)
             case {"count": True}:
                 answer = {"directions": self._describe()}
             case {"lateness": True}:  # sorts its samples, so it is asked once, when the rounds are over
@@ -223,13 +238,13 @@ class Steering:
 
     def _apply(self, losses: Iterable[float]) -> None:
         for index, loss in enumerate(losses):
-            self._set_loss(index, loss)
-            self._loss[index] = loss
+            self._change(index, loss)
 
     def _describe(self) -> list[dict[str, Any]]:
+        in_force = (1.0 if index in self._outage_ends else loss for index, loss in enumerate(self._loss))
         return [
             {"link": link, "direction": direction.value, "loss": loss, **counters}
-            for (link, direction), loss, counters in zip(self._directions, self._loss, self._count(), strict=True)
+            for (link, direction), loss, counters in zip(self._directions, in_force, self._count(), strict=True)
         ]
 
 
