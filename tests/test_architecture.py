@@ -77,6 +77,7 @@ MAY_IMPORT = {
         "channel",
         "scenarios",
         "telemetry",
+        "process",
         "records",
         "report",
         "nodes",
@@ -86,7 +87,7 @@ MAY_IMPORT = {
     },
     "sim": BASE
     | {"schemes", "content", "protocol", "baselines", "channel", "drivers", "qoe", "scenarios", "records", "report"},
-    "watch": BASE | {"schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses", "process"},
+    "watch": BASE | {"calls", "schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses", "process"},
     "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE
     | {

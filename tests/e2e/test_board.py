@@ -18,7 +18,7 @@ QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 QUIET += ("--disable-background-networking", "--disable-component-update")
 DESK, PHONE = (1360, 900), (390, 844)
 PATIENCE = 60_000  # milliseconds; only a test that fails waits so long
-VIEWS = ("chat", "stalls", "network", "relays", "load")
+VIEWS = ("chat", "browser", "stalls", "network", "relays", "load")
 # How many different colours a canvas has: none was drawn on one that has one.
 COLOURS = """canvas => new Set(new Uint32Array(
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
@@ -137,14 +137,15 @@ def test_a_description_is_there_for_who_asks(open_board):
 def test_two_answers_stream_side_by_side(open_board, keep, watched):
     """Ten seconds of the default link without a stall over TCP have odds below one in ten thousand."""
     with open_board("chat", size=(1360, 1200)) as page:
-        page.get_by_label("Answer of").select_option("10")
-        page.get_by_role("button", name="Ask").click()
-        panes = {scheme: page.locator(f'.pane[data-scheme="{scheme}"]') for scheme in ("grpc", "eloquent")}
-        page.locator('.pane[data-scheme="grpc"][data-state="stalled"] .status', has_text="stalled").wait_for()
+        chat = page.locator("#chat")
+        chat.get_by_label("Answer of").select_option("10")
+        chat.get_by_role("button", name="Ask").click()
+        panes = {scheme: chat.locator(f'.pane[data-scheme="{scheme}"]') for scheme in ("grpc", "eloquent")}
+        chat.locator('.pane[data-scheme="grpc"][data-state="stalled"] .status', has_text="stalled").wait_for()
         keep(page, "chat-stalled")
-        page.locator(".verdict:not(:empty)").wait_for()
+        chat.locator(".verdict:not(:empty)").wait_for()
         keep(page, "chat")
-        assert "the same link in the same seconds" in page.locator(".verdict").inner_text()
+        assert "the same link in the same seconds" in chat.locator(".verdict").inner_text()
         assert panes["grpc"].locator(".gap").count() > 0
         for pane in panes.values():
             assert pane.locator('[data-key="tokens"] b').inner_text() == "100"
@@ -153,20 +154,21 @@ def test_two_answers_stream_side_by_side(open_board, keep, watched):
         texts = [pane.locator(".text").evaluate(plain) for pane in panes.values()]
         assert texts[0] == texts[1]
         assert len(texts[0].split()) == 100
-        assert page.locator(".strip canvas").evaluate(COLOURS) > 2
+        assert chat.locator(".strip canvas").evaluate(COLOURS) > 2
     counted = 'eloquent_rendered_tokens_total{role="board",client="c1",scheme="grpc"} >= 100'
     wait_until(lambda: bool(watched.prometheus(counted)))
 
 
 def test_an_answer_may_come_at_the_rate_of_todays_models(open_board):
     with open_board("chat") as page:
-        page.get_by_label("Answer of").select_option("10")
-        rate = page.locator('select[name="token_rate"]')
+        chat = page.locator("#chat")
+        chat.get_by_label("Answer of").select_option("10")
+        rate = chat.locator('select[name="token_rate"]')
         assert rate.input_value() == "10"  # the run's
         rate.select_option("50")
-        page.get_by_role("button", name="Ask").click()
-        page.locator(".verdict:not(:empty)").wait_for()
-        assert page.locator('.pane[data-scheme="eloquent"] [data-key="tokens"] b').inner_text() == "500"
+        chat.get_by_role("button", name="Ask").click()
+        chat.locator(".verdict:not(:empty)").wait_for()
+        assert chat.locator('.pane[data-scheme="eloquent"] [data-key="tokens"] b').inner_text() == "500"
 
 
 def test_who_stops_reading_ends_the_asking(open_board, watched):
@@ -174,15 +176,38 @@ def test_who_stops_reading_ends_the_asking(open_board, watched):
         return sum(b"eloquent.nodes.asker" in watched.command_line(pid) for pid in watched.lab_pids())
 
     with open_board("chat") as page:
-        page.get_by_label("Answer of").select_option("40")
-        page.get_by_role("button", name="Ask").click()
-        page.locator('.pane[data-state="streaming"]').first.wait_for()
+        chat = page.locator("#chat")
+        chat.get_by_label("Answer of").select_option("40")
+        chat.get_by_role("button", name="Ask").click()
+        chat.locator('.pane[data-state="streaming"]').first.wait_for()
         assert askers() == 1
-        page.get_by_role("button", name="Stop").click()
+        chat.get_by_role("button", name="Stop").click()
         wait_until(lambda: askers() == 0)
-        page.get_by_role("button", name="Ask again").click()
-        page.locator('.pane[data-state="streaming"]').first.wait_for()
+        chat.get_by_role("button", name="Ask again").click()
+        chat.locator('.pane[data-state="streaming"]').first.wait_for()
     wait_until(lambda: askers() == 0)  # the page was closed in the middle of an answer
+
+
+def test_the_readers_own_browser_is_a_client_whose_link_can_be_cut(open_board, keep):
+    """What is under way when the link is cut arrives within its delay of 200 ms, so that a cut of 3 s is a stall of 2.8 s."""
+    with open_board("browser", size=(1360, 1000)) as page:
+        box = page.locator("#browser")
+        box.get_by_label("Answer of").select_option("10")
+        box.get_by_role("button", name="Ask").click()
+        panes = box.locator(".pane")
+        box.locator('.pane[data-state="streaming"]').first.wait_for()
+        box.get_by_role("button", name="Cut the link").click()
+        box.locator(".strip span", has_text="loses 100 %").wait_for()
+        keep(page, "browser-cut")
+        box.get_by_role("button", name="Ask again").wait_for()
+        keep(page, "browser")
+        for pane in panes.all():
+            assert pane.locator('[data-key="tokens"] b').inner_text() == "100"
+            longest = pane.locator('[data-key="longest_stall_s"] b').inner_text()
+            assert longest.endswith(" s")
+            assert float(longest.removesuffix(" s")) > 2.5
+            assert pane.locator("canvas").evaluate(COLOURS) > 3
+        assert box.locator(".strip canvas").evaluate(COLOURS) > 2
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -190,7 +215,7 @@ def test_it_fits_a_phone(open_board, keep, theme):
     with open_board("chat", size=PHONE, theme=theme) as page:
         for view in VIEWS:
             page.locator(f"#tab-{view}").click()
-            page.locator(".panel .body:visible").first.wait_for()
+            page.locator(".panel .body:visible, .pane:visible").first.wait_for()
             assert not page.evaluate(SCROLLS), view
         page.locator("#tab-stalls").click()
         wait_until(lambda: is_drawn(page.locator("#dashboard .panel").first))

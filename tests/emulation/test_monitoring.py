@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from eloquent.emulation.monitoring import Target, Targets, make_board, make_prometheus
-from eloquent.watch.facts import RunFacts
+from eloquent.watch.facts import BrowserAccess, RunFacts
 
 TARGETS = [Target("viewer", "c1", "10.255.0.4:9100"), Target("carrier", "lab", "10.255.0.1:9100")]
 
@@ -62,6 +62,8 @@ def test_the_board_reads_what_the_lab_wrote(tmp_path):
         edge="127.0.0.1:50051",
         edge_http="127.0.0.1:8000",
         model=None,
+        browser=BrowserAccess(client="c1", requests="10.255.0.4:8000", scheme="sse-cubic"),
+        control=tmp_path / "control",
         schedule=tmp_path / "schedule.json",
         urls={"the board": "http://127.0.0.1:8080"},
     )

@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 
 from eloquent import telemetry
 from eloquent.watch.board.selection import Selection
-from eloquent.watch.facts import RunFacts
+from eloquent.watch.facts import BrowserAccess, RunFacts
 
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
 STEP = Selection.parse(
@@ -133,6 +133,8 @@ def facts(tmp_path: Path) -> RunFacts:
         edge="127.0.0.1:1",
         edge_http="127.0.0.1:1",
         model=None,
+        browser=BrowserAccess(client="c1", requests="127.0.0.1:1", scheme="sse-cubic"),
+        control=tmp_path / "control",
         schedule=tmp_path / "schedule.json",
         urls={"Prometheus": "http://127.0.0.1:9090"},
     )

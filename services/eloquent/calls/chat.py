@@ -11,6 +11,7 @@ from typing import Any
 from eloquent.calls import sse
 
 PATH = "/v1/chat/completions"
+MODEL = "eloquent"  # of the testbed's own token server
 MEDIA_TYPE = "text/event-stream; charset=utf-8"
 KEY_VARIABLE = "UPSTREAM_KEY"  # of the environment, so that no command line and no record of a run shows it
 DONE = sse.write_event(b"[DONE]")
@@ -21,7 +22,7 @@ _AMBIGUOUS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "\x85\u2028\u20
 def question(prompt: str, *, token_gap_s: float, max_tokens: int = 0, first_token_delay_s: float = 0.0) -> bytes:
     """Write the body of a request for a streamed answer; `max_tokens` 0 sets no limit."""
     body: dict[str, Any] = {
-        "model": "eloquent",
+        "model": MODEL,
         "stream": True,
         "messages": [{"role": "user", "content": prompt}],
         "eloquent": {"token_gap_s": token_gap_s, "first_token_delay_s": first_token_delay_s},

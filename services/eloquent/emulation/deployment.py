@@ -1,6 +1,8 @@
 """Which node runs where, with which flags: the token server, the relays, the probes and the viewers of a lab."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +15,15 @@ from eloquent.emulation.options import Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
 from eloquent.relay.sealed.key import make_key
+from eloquent.watch.facts import BrowserAccess
 
 TOKEN_SERVER_PORT = 50051
 CHAT_PORT = 8000  # of the token server, for HTTP
 EDGE_RELAY = "127.0.0.1:50051"
 EDGE_HTTP = "127.0.0.1:8000"  # of the edge relay, for what the token server speaks over HTTP
 ORIGIN_RELAY_PORT = 7000
+PAGES_PORT = 4434  # of the origin relay, for WebTransport
+REQUESTS_PORT = 8000  # of the browser's access, on the management network
 SEALED_PORT = 4433  # of the origin relay, for those who have the run's key
 PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
@@ -54,6 +59,7 @@ class Deployment:
         self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
         self._chat_address = f"{self._server.address}:{CHAT_PORT}"
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
+        self._pages_address = f"{self._origin.address}:{PAGES_PORT}"
         self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
         self.nodes: list[LabProcess] = []
         self.viewers: dict[str, LabProcess] = {}
@@ -84,6 +90,26 @@ class Deployment:
             "edge_http": EDGE_HTTP,
             "origin_relay": self._origin_address,
         }
+
+    def make_browser_access(self, datagrams: socket.socket) -> tuple[LabProcess, BrowserAccess]:
+        """Return the process by which the user's browser is the first client, not yet started, and what the board is told of it.
+
+        Args:
+            datagrams: What the browser's datagrams come to.
+        """
+        client = self._network.clients[0]
+        control = next(iter(congestion.offered()), "")
+        requests = format_address((client.management, REQUESTS_PORT))
+        words = client.command(
+            *(sys.executable, "-m", "eloquent.emulation.browser_access"),
+            *("--requests", requests, "--server", congestion.address_of(self._chat_address, control)),
+            *("--datagrams", str(datagrams.fileno()), "--origin", self._pages_address),
+        )
+        log = self._folder / "logs" / "browser-access.log"
+        process = LabProcess("the browser's access", words, log=log, descriptors=(datagrams.fileno(),))
+        return process, BrowserAccess(
+            client=client.name, requests=requests, scheme="-".join(("sse", *filter(None, (control,))))
+        )
 
     async def start(self) -> None:
         """Start all nodes and wait until each is ready.

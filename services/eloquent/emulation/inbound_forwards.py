@@ -19,6 +19,7 @@ from eloquent.errors import ConfigurationError
 LISTEN_ADDRESS = os.environ.get("ELOQUENT_LISTEN", "127.0.0.1")
 """Where the forwards listen; only a container, whose own network nobody else shares, sets another address."""
 CHUNK = 65536
+_TRIES = 20  # for a port that is free for TCP and UDP: each fails where another's UDP socket happens to have its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,41 @@ class InboundForward:
             outside.bind((LISTEN_ADDRESS, port))
         except OSError as error:
             outside.close()
-            raise ConfigurationError(
-                f"port {port} of {LISTEN_ADDRESS} cannot be used for {self.name} ({reason_of(error)}):"
-                f" choose another, as in {self.option}={port + 1}"
-            ) from None
+            raise self._refusal(f"port {port}", error, port + 1) from None
         outside.listen()
         return outside
+
+    def listen_for_datagrams(self, port: int) -> tuple[socket.socket, socket.socket]:
+        """Listen outside, and at the port of the same number for datagrams, as servers of HTTP/3 do.
+
+        Args:
+            port: The port; 0 takes a free one.
+
+        Returns:
+            The socket for connections, and that for datagrams.
+
+        Raises:
+            ConfigurationError: The port is in use, for TCP or for UDP.
+        """
+        for _ in range(_TRIES if port == 0 else 1):
+            outside = self.listen_outside(port)
+            number = outside.getsockname()[1]
+            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                datagrams.bind((LISTEN_ADDRESS, number))
+            except OSError as error:
+                outside.close()
+                datagrams.close()
+                refusal = self._refusal(f"UDP port {number}", error, number + 1)
+            else:
+                return outside, datagrams
+        raise refusal
+
+    def _refusal(self, what: str, error: OSError, another: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"{what} of {LISTEN_ADDRESS} cannot be used for {self.name} ({reason_of(error)}):"
+            f" choose another, as in {self.option}={another}"
+        )
 
     async def serve(self, outside: socket.socket) -> asyncio.Server:
         """Forward each connection to the service; called inside the lab.

@@ -6,6 +6,8 @@ interface of it.
 """
 
 import asyncio
+import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,14 @@ from eloquent.emulation.processes import LabProcess, run_command
 from eloquent.emulation.rounds import Rounds
 from eloquent.emulation.selftest import check_links
 from eloquent.emulation.switches import start_open_vswitch
-from eloquent.errors import EmulationError
+from eloquent.errors import ConfigurationError, EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.records.run_directory import RunDirectory
 from eloquent.watch.facts import RunFacts
 
 FIRST_RESTART = 1.0  # seconds until the first restart; doubled for each one after
 LONGEST_RESTART = 60.0  # seconds
+LONGEST_OUTAGE = 30.0  # seconds
 EXPORT_INTERVAL = 1.0  # seconds between two looks at the carrier's counters
 
 
@@ -46,6 +49,8 @@ class Lab:
         ledger: Where everything is noted.
         folder: The run directory, which exists.
         urls: Where the services of the lab are reached, by name.
+        control: Path of the control socket.
+        datagrams: Where datagrams of the user's browser come in.
         outside: The namespaces that the lab was started from.
 
     Attributes:
@@ -60,6 +65,8 @@ class Lab:
         folder: Path,
         *,
         urls: dict[str, str],
+        control: Path,
+        datagrams: socket.socket,
         outside: Outside,
     ) -> None:
         self._options = options
@@ -68,6 +75,8 @@ class Lab:
         self._folder = folder
         self._logs = folder / "logs"
         self._urls = urls
+        self._control = control
+        self._datagrams = datagrams
         self._outside = outside
         self.targets = Targets(folder / "prometheus", scenario.name)
         self._tasks: list[asyncio.Task[None]] = []
@@ -204,6 +213,9 @@ class Lab:
         self._watch("the export of the carrier's counters", self._export_carrier())
 
     async def _start_board(self) -> None:
+        access, browser = self._deployment.make_browser_access(self._datagrams)
+        await start_ready(access)
+        self._keep(access, start_ready)
         addresses = self._deployment.addresses
         facts = RunFacts(
             folder=self._folder,
@@ -220,6 +232,8 @@ class Lab:
             edge=addresses["edge_relay"],
             edge_http=addresses["edge_http"],
             model=self._options.model,
+            browser=browser,
+            control=self._control,
             schedule=self._carrier.schedule,
             urls=self._urls,
         )
@@ -298,6 +312,25 @@ class Lab:
         """End the load test that runs, if one does; what it has so far becomes its results."""
         if self._load is not None:
             self._load.interrupt()
+
+    async def cut(self, client: str, seconds: float) -> None:
+        """Lose everything on the link of a client, whatever the schedules say.
+
+        Args:
+            client: Its name.
+            seconds: For how long, `LONGEST_OUTAGE` at most.
+
+        Raises:
+            ConfigurationError: There is no such client, or the outage is too long.
+            EmulationError: A load test runs, whose results it would spoil.
+        """
+        if client not in (link.name for link in self._carrier.links):
+            raise ConfigurationError(f"there is no client '{client}'")
+        if not 0 < seconds <= LONGEST_OUTAGE:
+            raise ConfigurationError(f"an outage lasts up to {LONGEST_OUTAGE:g} s, not {seconds:g} s")
+        if self._load is not None:
+            raise EmulationError("a load test is running, which an outage would spoil: wait for it, or interrupt it")
+        await self._carrier.cut(client, until=time.monotonic() + seconds)
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, for `make status`."""

@@ -20,7 +20,7 @@ from pydantic import (
 from eloquent import congestion, scenarios, schemes
 from eloquent.addresses import parse_address
 from eloquent.channel.scenario import Scenario
-from eloquent.emulation.inbound_forwards import BOARD, LOCUST, METRICS, PROMETHEUS, InboundForward
+from eloquent.emulation.inbound_forwards import LOCUST, METRICS, PROMETHEUS, InboundForward
 from eloquent.errors import ConfigurationError
 from eloquent.settings import check_settings
 
@@ -158,9 +158,9 @@ class Options(BaseModel):
 
     @property
     def forwarded_ports(self) -> dict[InboundForward, int]:
-        """The port outside of each inbound forward."""
+        """The port outside of each inbound forward but the board's."""
         watched = {PROMETHEUS: self.prometheus_port} if self.prometheus is None else {METRICS: METRICS.inner_port}
-        return {**watched, BOARD: self.board_port, LOCUST: self.locust_port}
+        return {**watched, LOCUST: self.locust_port}
 
 
 def parse_options(**values: object) -> Options:

@@ -41,6 +41,7 @@ class Orders:
         control: Path of the control socket.
         urls: Where the user reaches the services of the lab, by name.
         inbound: Descriptors of the listening sockets of the inbound forwards, by name.
+        datagrams: Descriptor of the socket for datagrams of the user's browser (browser_access.py).
         outside: The namespaces that the lab is started from.
     """
 
@@ -50,12 +51,13 @@ class Orders:
     control: Path
     urls: dict[str, str]
     inbound: dict[str, int]
+    datagrams: int
     outside: Outside
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The open files that the lab needs."""
-        return (*self.inbound.values(), self.outside.network, self.outside.mount)
+        return (*self.inbound.values(), self.datagrams, self.outside.network, self.outside.mount)
 
     def to_json(self) -> str:
         """Write the orders on one line."""
@@ -72,6 +74,7 @@ class Orders:
                 "control": str(self.control),
                 "urls": self.urls,
                 "inbound": self.inbound,
+                "datagrams": self.datagrams,
                 "outside": [self.outside.network, self.outside.mount],
             }
         )
@@ -87,6 +90,7 @@ class Orders:
             control=Path(values["control"]),
             urls=values["urls"],
             inbound=values["inbound"],
+            datagrams=values["datagrams"],
             outside=Outside(*values["outside"]),
         )
 
@@ -100,7 +104,16 @@ class Supervisor:
         ledger = Ledger(orders.folder, orders.options, scenario, orders.choice, self._tell)
         by_name = {forward.name: forward for forward in INBOUND_FORWARDS}
         self._inbound = [(by_name[name], socket.socket(fileno=number)) for name, number in orders.inbound.items()]
-        self._lab = Lab(orders.options, scenario, ledger, orders.folder, urls=orders.urls, outside=orders.outside)
+        self._lab = Lab(
+            orders.options,
+            scenario,
+            ledger,
+            orders.folder,
+            urls=orders.urls,
+            control=orders.control,
+            datagrams=socket.socket(fileno=orders.datagrams),
+            outside=orders.outside,
+        )
         self._stop = asyncio.Event()
         self._events: EventWriter  # to the one who started the lab
         self._stage = "starting"
@@ -166,10 +179,24 @@ class Supervisor:
                     _say(writer, {"stopping": True})
                 case {"do": "load", "options": dict(options)}:
                     await self._load(LoadOptions.model_validate(options), reader, writer)
+                case {"do": "cut", "client": str(client), "seconds": float(seconds)}:
+                    _say(writer, await self._cut(client, seconds))
                 case _:
                     is_built = self._stage != "starting"
                     _say(writer, {"stage": self._stage, **(self._lab.describe() if is_built else {})})
             await writer.drain()
+
+    async def _cut(self, client: str, seconds: float) -> dict[str, str]:
+        """Cut a client's link for a while; give an error, or nothing."""
+        if self._stage != "up":
+            return {
+                "error": "the testbed's rounds are still running, which an outage would spoil: try again when it is up"
+            }
+        try:
+            await self._lab.cut(client, seconds)
+        except EloquentError as error:
+            return {"error": str(error)}
+        return {}
 
     async def _load(self, options: LoadOptions, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Run a load test and tell of it; it ends when the one who asked hangs up."""

@@ -20,7 +20,7 @@ from typing import IO, Any
 from eloquent import congestion
 from eloquent.addresses import parse_address, reason_of
 from eloquent.emulation import capabilities
-from eloquent.emulation.inbound_forwards import METRICS, PROMETHEUS
+from eloquent.emulation.inbound_forwards import BOARD, METRICS, PROMETHEUS
 from eloquent.emulation.options import Options
 from eloquent.emulation.outbound_forwards import Outside
 from eloquent.emulation.processes import in_namespace
@@ -70,7 +70,8 @@ class Testbed:
         lock = self._take_lock()
         with contextlib.ExitStack() as open_files:
             open_files.callback(lock.close)
-            forwards = {
+            board, datagrams = (open_files.enter_context(one) for one in BOARD.listen_for_datagrams(options.board_port))
+            forwards = {BOARD: board} | {
                 forward: open_files.enter_context(forward.listen_outside(port))
                 for forward, port in options.forwarded_ports.items()
             }
@@ -92,6 +93,7 @@ class Testbed:
                 self._control,
                 urls,
                 {forward.name: outside.fileno() for forward, outside in forwards.items()},
+                datagrams.fileno(),
                 Outside(*(namespace.fileno() for namespace in namespaces)),
             )
             yield from self._start(orders, keep_open=(lock.fileno(), *orders.descriptors))

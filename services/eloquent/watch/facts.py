@@ -12,6 +12,22 @@ from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import ConfigurationError
 
 
+class BrowserAccess(BaseModel):
+    """How the user's own browser takes the place of a client.
+
+    Attributes:
+        client: Whose link it uses.
+        requests: HOST:PORT where HTTP enters that link, on the lab's management network.
+        scheme: What carries the answers of these requests, which is the server's TCP.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    client: str
+    requests: str
+    scheme: str
+
+
 class RunFacts(BaseModel):
     """One run, as those see it who watch.
 
@@ -30,6 +46,8 @@ class RunFacts(BaseModel):
         edge: HOST:PORT of the edge relay, in each client's network.
         edge_http: HOST:PORT of HTTP there.
         model: Which model is asked, of a server that is not the testbed's own; None for that.
+        browser: How the user's own browser takes the place of a client.
+        control: Path of the lab's control socket.
         schedule: File in which the carrier tells which schedule it follows.
         urls: Where the user reaches what the testbed serves, by name.
     """
@@ -50,6 +68,8 @@ class RunFacts(BaseModel):
     edge: str
     edge_http: str
     model: str | None
+    browser: BrowserAccess
+    control: Path
     schedule: Path
     urls: dict[str, str]
 

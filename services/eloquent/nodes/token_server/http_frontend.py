@@ -27,7 +27,6 @@ from eloquent.nodes.token_server.http_connection import ABORT, HttpConnection
 from eloquent.nodes.token_server.model import Caller, Generation, GenerationParameters, InvalidParameter, Model
 from eloquent.serving.admission import Admission, Refused
 
-MODEL = "eloquent"
 USUAL_TOKENS = 200  # of an answer whose request sets no limit: 20 s at the usual pace
 
 _IDLE_TIME = 3600  # seconds that a connection may wait for its next request: a viewer keeps its own open
@@ -249,7 +248,7 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
     return response
 
 
-_DESCRIPTION = {"id": MODEL, "object": "model", "created": 0, "owned_by": "eloquent"}
+_DESCRIPTION = {"id": chat.MODEL, "object": "model", "created": 0, "owned_by": "eloquent"}
 
 
 async def _models(_: Request) -> Response:
@@ -257,9 +256,9 @@ async def _models(_: Request) -> Response:
 
 
 async def _one_model(request: Request) -> Response:
-    if (name := request.path_params["name"]) == MODEL:
+    if (name := request.path_params["name"]) == chat.MODEL:
         return JSONResponse(_DESCRIPTION)
-    return _refusal(404, f"there is no model '{name}', only '{MODEL}'", grpc.StatusCode.NOT_FOUND, "model")
+    return _refusal(404, f"there is no model '{name}', only '{chat.MODEL}'", grpc.StatusCode.NOT_FOUND, "model")
 
 
 class _Server(uvicorn.Server):

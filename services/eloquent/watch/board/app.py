@@ -1,4 +1,4 @@
-"""What the board serves: the page, the definitions of its panels, their values, what runs, and the chat.
+"""What the board serves: the page, the definitions of its panels, their values, what runs, and what asks for answers.
 
 Rules of this file: nothing that comes in is trusted. Only the names of this machine's loopback are a host (a foreign name that
 resolves to 127.0.0.1 is refused), a question has to come from the board's own page, and that page may load nothing but what
@@ -12,8 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -23,7 +25,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eloquent import telemetry
+from eloquent.calls import chat
 from eloquent.errors import ConfigurationError
+from eloquent.watch.board.browser import Browser, LinkOutage, OutageError
 from eloquent.watch.board.chat import BoardQuestion, Chats
 from eloquent.watch.board.selection import SPANS, WINDOWS, Selection
 from eloquent.watch.board.values import read_values
@@ -34,6 +38,7 @@ from eloquent.watch.prometheus import Prometheus, PrometheusError
 
 STATIC = Path(__file__).with_name("static")
 LONGEST_QUESTION = 4096  # bytes
+LONGEST_LOOK = 600  # seconds that the states of a link are told of
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -55,12 +60,14 @@ def make_app(facts: RunFacts, prometheus: Prometheus, metrics: telemetry.ViewerM
         prometheus: Where values come from; closed with the board.
         metrics: Where the tokens of chats are counted.
     """
-    board = _Board(facts, prometheus, Chats(facts, metrics))
+    browser = Browser(facts)
+    board = _Board(facts, prometheus, Chats(facts, metrics), browser)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await prometheus.close()
+        await browser.close()
 
     return Starlette(
         routes=[
@@ -69,6 +76,10 @@ def make_app(facts: RunFacts, prometheus: Prometheus, metrics: telemetry.ViewerM
             Route("/api/values", board.values),
             Route("/api/run", board.run),
             Route("/api/ask", board.ask, methods=["POST"]),
+            Route("/api/browser", board.browser),
+            Route("/api/link", board.link),
+            Route("/api/outage", board.cut, methods=["POST"]),
+            Route(chat.PATH, board.complete, methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -76,9 +87,12 @@ def make_app(facts: RunFacts, prometheus: Prometheus, metrics: telemetry.ViewerM
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False),
         ],
         exception_handlers={
+            HTTPException: _explain(400),
             ConfigurationError: _explain(400),
             ValidationError: _explain(400),
             PrometheusError: _explain(502),
+            OutageError: _explain(409),
+            httpx.TransportError: _explain(502),
         },
         lifespan=lifespan,
     )
@@ -87,10 +101,11 @@ def make_app(facts: RunFacts, prometheus: Prometheus, metrics: telemetry.ViewerM
 class _Board:
     """The board's answers."""
 
-    def __init__(self, facts: RunFacts, prometheus: Prometheus, chats: Chats) -> None:
+    def __init__(self, facts: RunFacts, prometheus: Prometheus, chats: Chats, browser: Browser) -> None:
         self._facts = facts
         self._prometheus = prometheus
         self._chats = chats
+        self._browser = browser
 
     async def page(self, _: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -144,15 +159,34 @@ class _Board:
 
     async def ask(self, request: Request) -> Response:
         """Stream a chat as server-sent events."""
-        _require_own_page(request)
-        length = request.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > LONGEST_QUESTION:
-            return _refuse(413, f"a question has {LONGEST_QUESTION} bytes at most")
-        question = BoardQuestion.model_validate_json(await request.body())
+        question = BoardQuestion.model_validate_json(await _own_body(request))
         self._chats.check(question)
         if not self._chats.enter():
             return _refuse(429, "enough chats are running: wait until one of them ends")
         return _ChatResponse(self._chats, question)
+
+    async def browser(self, _: Request) -> Response:
+        """Return how the reader's own browser takes the place of a client."""
+        return JSONResponse(self._browser.describe())
+
+    async def link(self, request: Request) -> Response:
+        """Return the states of the browser's link from now on."""
+        text = request.query_params.get("seconds", "")
+        if not text.isdecimal() or int(text) > LONGEST_LOOK:
+            raise ConfigurationError(f"seconds is a whole number up to {LONGEST_LOOK}")
+        return JSONResponse(self._browser.links(float(text)))
+
+    async def cut(self, request: Request) -> Response:
+        """Cut the browser's link for a while."""
+        await self._browser.cut(LinkOutage.model_validate_json(await _own_body(request)))
+        return JSONResponse({})
+
+    async def complete(self, request: Request) -> Response:
+        """Ask the model server over the browser's link, by TCP."""
+        body = await _own_body(request)
+        if not self._browser.enter():
+            return _refuse(429, "enough answers are under way: wait until one of them ends")
+        return self._browser.pass_on(request, body)
 
 
 class _ChatResponse(StreamingResponse):
@@ -173,6 +207,20 @@ class _ChatResponse(StreamingResponse):
     async def _lines(self) -> AsyncIterator[bytes]:
         async for event in self._events:
             yield b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+async def _own_body(request: Request) -> bytes:
+    """Read the body of a request of the board's own page.
+
+    Raises:
+        ConfigurationError: The request does not come from the board's page.
+        HTTPException: It is too long.
+    """
+    _require_own_page(request)
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > LONGEST_QUESTION:
+        raise HTTPException(413, f"a question has {LONGEST_QUESTION} bytes at most")
+    return await request.body()
 
 
 def _require_own_page(request: Request) -> None:
@@ -196,6 +244,10 @@ def _explain(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
             return _refuse(status, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
+        if isinstance(error, HTTPException):
+            return _refuse(error.status_code, error.detail)
+        if isinstance(error, httpx.TransportError):
+            return _refuse(status, f"the model server is out of reach ({error or type(error).__name__})")
         return _refuse(status, str(error))
 
     return explain

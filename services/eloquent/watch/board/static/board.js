@@ -1,5 +1,6 @@
 // The page: views, what is shown in them, and what runs.
 
+import { BrowserChat } from "./browser.js";
 import { Chat } from "./chat.js";
 import { element, getJson } from "./dom.js";
 import { Panels } from "./panels.js";
@@ -116,13 +117,14 @@ function showPickers(dashboard, definitions, panels) {
 
 // --- views
 
-function setUpViews(definitions) {
+function setUpViews(definitions, browser) {
   const panels = new Panels(find("panels"), { choice: words, onError: report("panels") });
   const beside = element("div", { className: "panels" });
   const besides = new Panels(beside, { choice: () => [["window", "30s"], ["span", "5m"]], onError: report("panels") });
   const chat = new Chat(run, beside);
   find("chat").append(chat.box);
-  const views = [{ key: "chat", title: "Live chat" }, ...definitions.dashboards.map((one) => ({ key: one.title.toLowerCase(), title: one.title, dashboard: one }))];
+  find("browser").append(new BrowserChat(run, browser).box);
+  const views = [{ key: "chat", title: "Live chat" }, { key: "browser", title: "Through your browser" }, ...definitions.dashboards.map((one) => ({ key: one.title.toLowerCase(), title: one.title, dashboard: one }))];
 
   function show() {
     const view = views.find((one) => `#${one.key}` === location.hash) ?? views[0];
@@ -131,7 +133,7 @@ function setUpViews(definitions) {
       tab.ariaSelected = String(isChosen);
       if (isChosen) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
-    find("chat").hidden = Boolean(view.dashboard);
+    for (const key of ["chat", "browser"]) find(key).hidden = view.key !== key;
     find("dashboard").hidden = !view.dashboard;
     if (view.dashboard) {
       besides.stop();
@@ -139,6 +141,9 @@ function setUpViews(definitions) {
       find("about").textContent = view.dashboard.description;
       showPickers(view.dashboard, definitions, panels);
       panels.show(view.dashboard);
+    } else if (view.key === "browser") {
+      panels.stop();
+      besides.stop();
     } else {
       panels.stop();
       besides.show(definitions.dashboards[0], [0, 1]);
@@ -159,7 +164,7 @@ async function start() {
     const definitions = await getJson("api/panels");
     run = await getJson("api/run");
     showRun();
-    setUpViews(definitions);
+    setUpViews(definitions, await getJson("api/browser"));
     setTimeout(refreshRun, RUN_REFRESH);
   } catch (error) {
     report("run")(error);

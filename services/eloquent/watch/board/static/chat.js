@@ -3,16 +3,9 @@
 import { element } from "./dom.js";
 import { format } from "./format.js";
 import { Pane, Strip } from "./pane.js";
+import { Question } from "./question.js";
 import { onTheme, shade } from "./theme.js";
 
-const PROMPTS = [
-  "Tell me a story that I can read on the train.",
-  "Explain in simple words why the sky is blue.",
-  "What is the difference between TCP and UDP?",
-  "Give me a plan to learn to play the guitar in six months.",
-];
-const LENGTHS = [["10", "10 s"], ["20", "20 s"], ["40", "40 s"]];
-const RATES = [10, 25, 50, 100, 200];
 const LEAST = 2;
 const MOST = 4;
 
@@ -23,14 +16,14 @@ export class Chat {
     this.panes = new Map();
     this.frame = 0;
     this.abort = null;
-    this.form = this.makeForm();
+    this.question = this.makeQuestion();
     this.strip = new Strip();
     this.paneBox = element("div", { className: "panes" });
     this.verdict = element("p", { className: "verdict", role: "status" });
     this.box = element(
       "div", { className: "chat" },
       element("p", { className: "about" }, "The same question, asked at the same instant through one client's link. Each pane shows the answer as one scheme brings it; whatever differs, the scheme does."),
-      this.form, this.strip.box, this.paneBox, this.verdict,
+      this.question.form, this.strip.box, this.paneBox, this.verdict,
       element("p", { className: "quiet" }, "The testbed's model recites a novel, whatever it is asked. A stall is a gap of more than 200 ms between two tokens."),
       element("h2", {}, "Meanwhile on this testbed"), beside,
     );
@@ -43,32 +36,13 @@ export class Chat {
     for (const pane of this.panes.values()) pane.recolour();
   }
 
-  makeForm() {
-    this.words = element("input", { type: "text", name: "words", maxLength: 500, value: PROMPTS[0], ariaLabel: "Question", autocomplete: "off" });
-    this.words.setAttribute("list", "prompts");
+  makeQuestion() {
     this.client = element("select", { name: "client" }, ...this.run.clients.map((name) => element("option", { value: name }, name)));
-    this.length = element("select", { name: "seconds" }, ...LENGTHS.map(([value, text]) => element("option", { value, selected: value === "20" }, text)));
-    this.rate = element("select", { name: "token_rate" }, ...rates(this.run).map((rate) => element("option", { value: String(rate), selected: rate === this.run.token_rate }, `${rate} tokens/s`)));
-    this.button = element("button", { type: "submit", className: "primary" }, "Ask");
     this.chips = this.run.schemes.map((scheme) => this.makeChip(scheme));
-    const form = element(
-      "form", { className: "ask" },
-      element("div", { className: "question" }, this.words, this.button),
-      element("datalist", { id: "prompts" }, ...PROMPTS.map((text) => element("option", { value: text }))),
-      element(
-        "div", { className: "pickers" },
-        element("div", { className: "chips", role: "group", ariaLabel: "Schemes" }, ...this.chips),
-        element("label", {}, element("span", {}, "Link of"), this.client),
-        element("label", {}, element("span", {}, "Answer of"), this.length),
-        element("label", {}, element("span", {}, "at"), this.rate),
-      ),
-    );
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (this.abort) this.abort.abort();
-      else this.ask();
+    return new Question(this.run, "chat", {
+      before: [element("div", { className: "chips", role: "group", ariaLabel: "Schemes" }, ...this.chips), element("label", {}, element("span", {}, "Link of"), this.client)],
+      onAsk: () => (this.abort ? this.abort.abort() : this.ask()),
     });
-    return form;
   }
 
   makeChip(scheme) {
@@ -94,16 +68,13 @@ export class Chat {
   }
 
   async ask() {
-    const words = this.words.value.trim();
-    if (!words) {
-      this.words.focus();
-      return;
-    }
+    const words = this.question.words;
+    if (!words) return;
     this.showPanes();
     this.abort = new AbortController();
-    this.button.textContent = "Stop";
+    this.question.button.textContent = "Stop";
     for (const pane of this.panes.values()) pane.connect();
-    const question = { client: this.client.value, schemes: [...this.panes.keys()], words, seconds: Number(this.length.value), token_rate: Number(this.rate.value) };
+    const question = { client: this.client.value, schemes: [...this.panes.keys()], words, seconds: this.question.seconds, token_rate: this.question.tokenRate };
     try {
       await this.follow(question);
       this.judge();
@@ -114,7 +85,7 @@ export class Chat {
     } finally {
       cancelAnimationFrame(this.frame);
       this.abort = null;
-      this.button.textContent = "Ask again";
+      this.question.button.textContent = "Ask again";
     }
   }
 
@@ -167,11 +138,6 @@ export class Chat {
     });
     if (ended.length > 1) this.verdict.textContent = `${ended.join(", ")}: the same link in the same seconds.`;
   }
-}
-
-// What models stream today, the paper's ten tokens a second, and the run's own rate.
-function rates(run) {
-  return [...new Set([...RATES, run.token_rate])].sort((one, other) => one - other);
 }
 
 // The kernel's TCP against the project's own, if the run has them.

@@ -2,9 +2,9 @@
 
 import { element } from "./dom.js";
 import { format } from "./format.js";
+import { Meter, STALL } from "./measures.js";
 import { css, onTheme, shade } from "./theme.js";
 
-const STALL = 0.2; // seconds without a token; a longer gap is a stall
 const LINK = 6; // height of the link's states above the tokens
 const NUMBERS = [
   ["stall_ratio", "of the time in stalls", "percentunit"],
@@ -32,6 +32,7 @@ export class Pane {
   constructor(scheme) {
     this.scheme = scheme;
     this.status = element("span", { className: "status" });
+    this.carrier = element("span", { className: "carrier" }); // which one brings the answer, where that is not its scheme
     this.text = element("div", { className: "text", tabIndex: 0, ariaLabel: `Answer by ${scheme.label}` }, element("span", { className: "hint" }, `The answer by ${scheme.label} will stand here.`));
     this.caret = element("span", { className: "caret", ariaHidden: "true" });
     this.canvas = element("canvas", { className: "timeline", ariaLabel: "Tokens and stalls over time", role: "img" });
@@ -39,9 +40,10 @@ export class Pane {
     const numbers = NUMBERS.map(([key, title]) => element("div", { dataset: { key } }, this.cells.get(key), element("span", {}, title)));
     this.box = element(
       "article", { className: "pane", "--colour": shade(scheme.colour), dataset: { scheme: scheme.name, state: "idle" } },
-      element("header", {}, element("h2", {}, element("i", { className: "dot" }), scheme.label), this.status),
+      element("header", {}, element("h2", {}, element("i", { className: "dot" }), scheme.label, this.carrier), this.status),
       this.text, this.canvas, element("div", { className: "numbers" }, ...numbers),
     );
+    this.meter = new Meter();
     this.tokens = []; // [instant, length of the stall before it]
     this.numbers = null;
     this.isDone = false;
@@ -69,22 +71,15 @@ export class Pane {
     this.latest = null;
   }
 
-  token({ text, at_s, stall_s }, now) {
+  token({ text, at_s, stall_s: known }, now) {
+    const stall_s = this.meter.add(at_s, known);
     if (stall_s > 0) this.caret.before(element("span", { className: "gap", title: `Here the text stood still for ${format(stall_s, "s")}.` }, format(stall_s, "s")));
     const isFollowed = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 40;
     this.caret.before(this.tokens.length === 0 ? text.trimStart() : text);
     if (isFollowed) this.text.scrollTop = this.text.scrollHeight;
     this.tokens.push([at_s, stall_s]);
     this.latest = now;
-    this.count();
-  }
-
-  // What is known before the end; then the testbed's own numbers take its place.
-  count() {
-    const stalls = this.tokens.filter(([, stall]) => stall > 0);
-    const total = stalls.reduce((sum, [, stall]) => sum + stall, 0);
-    const length = this.tokens.at(-1)[0] - this.tokens[0][0];
-    this.tell({ stall_ratio: length > 0 ? total / length : 0, longest_stall_s: Math.max(0, ...stalls.map(([, stall]) => stall)), stalls: stalls.length, first_token_s: this.tokens[0][0], tokens: this.tokens.length });
+    this.tell(this.meter.numbers()); // until the end, when the testbed's own take their place where it has some
   }
 
   tell(numbers) {
