@@ -201,6 +201,21 @@ def test_no_datagram_waits_whatever_is_lost(quic: Any):
         assert arrived - (3.0 + (int.from_bytes(data[:2]) - 1) / 300) < 0.21
 
 
+def test_datagrams_of_one_instant_leave_together(quic: Any):
+    """The sessions' controllers have paced them; aioquic's pacer would let some go and keep the others."""
+    pair = Pair(quic.certificate())
+    pair.run(3.0)
+    for number in range(20):
+        pair.server.carry(bytes(QUIC_DATAGRAM))
+        pair.run(3.0 + number / 10)  # so that it knows round trips
+    before = len(pair.came)
+    for _ in range(40):
+        pair.server.carry(bytes(QUIC_DATAGRAM))
+    pair.run(10.0)
+    assert pair.account.unsent == 0
+    assert len(pair.came) >= before + 40
+
+
 def test_a_packet_takes_on_the_wire_what_is_counted_for_it(quic: Any):
     pair = Pair(quic.certificate())
     pair.run(5.0)
