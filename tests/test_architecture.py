@@ -86,7 +86,19 @@ MAY_IMPORT = {
         "watch",
     },
     "sim": BASE
-    | {"schemes", "content", "protocol", "baselines", "channel", "drivers", "qoe", "scenarios", "records", "report"},
+    | {
+        "schemes",
+        "content",
+        "protocol",
+        "baselines",
+        "channel",
+        "drivers",
+        "qoe",
+        "relay",
+        "scenarios",
+        "records",
+        "report",
+    },
     "watch": BASE | {"calls", "schemes", "report", "channel", "telemetry", "screen", "nodes", "addresses", "process"},
     "measure": BASE | {"addresses", "api", "calls", "protocol", "channel", "qoe", "records"},
     "commands": BASE

@@ -119,7 +119,7 @@ def reproduce(
     ] = None,
     targets: Annotated[
         str | None,
-        typer.Option(help="Only the targets of eloquent-adaptive or eloquent-packed, as targets.md and CSV."),
+        typer.Option(help="Only the targets of eloquent-adaptive, eloquent-packed or quic, as targets.md and CSV."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
@@ -162,9 +162,16 @@ def reproduce(
 
 
 def _targets(scheme: str, *, sessions: int, seed: int, workers: int | None, dask: str | None) -> "list[Figures]":
-    """Simulate the targets of one of our schemes."""
+    """Simulate the targets of one of our schemes, or of the carrier QUIC."""
     from eloquent.sim.paper import readers, targets, targets_packed
+    from eloquent.sim.quic import comparison, fairness
 
+    if scheme == comparison.CARRIER:
+        total = comparison.count_runs(sessions) + len(fairness.CASES)
+        with _working(total, workers=workers, dask=dask) as (executor, tick):
+            lines = fairness.table(executor=executor, progress=tick)
+            runs = comparison.simulate(runs=sessions, seed=seed, executor=executor, progress=tick)
+            return [comparison.table(runs), lines]
     if scheme == targets_packed.PACKED:
         total = targets_packed.count_sessions(sessions)
         with _working(total, workers=workers, dask=dask) as (executor, tick):
@@ -174,7 +181,8 @@ def _targets(scheme: str, *, sessions: int, seed: int, workers: int | None, dask
         with _working(cases * sessions, workers=workers, dask=dask) as (executor, tick):
             found = targets.tables(sessions=sessions, seed=seed, executor=executor, progress=tick)
             return [*found, readers.table(sessions=sessions, seed=seed, executor=executor, progress=tick)]
-    raise ConfigurationError(f"'{scheme}' has no targets: choose {targets.ADAPTIVE} or {targets_packed.PACKED}")
+    names = f"{targets.ADAPTIVE}, {targets_packed.PACKED} or {comparison.CARRIER}"
+    raise ConfigurationError(f"'{scheme}' has no targets: choose {names}")
 
 
 def _draw_session(out: Path) -> None:

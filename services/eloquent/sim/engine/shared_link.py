@@ -14,6 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from random import Random
 from typing import Any
 
@@ -142,14 +143,14 @@ class SharedLink:
         self.at(arrives, arrive)
 
     def rate(self, name: str, since: float) -> float:
-        """Return how many bytes a second were carried towards the clients.
+        """Return how many bytes a second were carried towards a client, or towards all of them.
 
         Args:
-            name: With which the names of the pairs begin.
+            name: Of the pair; one that ends with `*` is of all that begin so.
             since: Seconds.
         """
-        named = (carried for key, carried in self.carried.items() if key.startswith(name))
-        return sum(size for carried in named for when, size in carried if when >= since) / (self.now - since)
+        names = [key for key in self.carried if fnmatchcase(key, name)]
+        return sum(size for key in names for when, size in self.carried[key] if when >= since) / (self.now - since)
 
     def wait(self, since: float, share: float = 0.5) -> float:
         """Return how long packets towards the clients waited for the link, in seconds.
