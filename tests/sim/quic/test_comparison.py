@@ -27,6 +27,13 @@ def test_our_carriers_are_as_good_as_datagrams_that_nothing_controls(load: TextL
     assert ours.stall_ratio <= min(sealed.stall_ratio, free.stall_ratio) + ALLOWED
 
 
+@pytest.mark.parametrize("way", [OURS, REFERENCE])
+def test_ten_answers_need_more_than_one_of_what_bursts_leave_to_a_window(way: str):
+    """Losses by which a window of twenty datagrams for all of them once had their tokens wait, 20 points of stalls and more."""
+    found, free = (run(Run(name, PAPER, 10, seed=5)) for name in (way, "udp"))
+    assert found.stall_s / found.stream_s <= free.stall_s / free.stream_s + ALLOWED
+
+
 def test_what_one_gets_who_leaves_the_control_to_quic():
     """Thirty answers at the paper's rate: what a window has no room for waits."""
     names = (OURS, "quic-datagram-reno", "quic-datagram-cubic", "quic-stream-reno", "quic-stream-cubic")
