@@ -15,6 +15,7 @@ from zlib import crc32
 from aioquic.h3.connection import H3Connection, ProtocolError
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
+from aioquic.tls import Epoch
 
 from eloquent import schemes
 from eloquent.api.v1.exchange_pb2 import Ask, HttpHead, Outcome
@@ -33,7 +34,10 @@ from eloquent.protocol.packed_receiver import PackedReceiver
 from eloquent.protocol.receiver import MAX_UNREAD_BYTES, MAX_WAITING_BYTES
 from eloquent.protocol.session import StreamRequested
 from eloquent.relay.exchange import decode_ask, decode_head, decode_outcome
-from eloquent.relay.quic.certificate import derive_identity, make_certificate
+from eloquent.relay.quic import edges
+from eloquent.relay.quic.account import QuicAccount
+from eloquent.relay.quic.certificate import derive_bearer, derive_identity, make_certificate
+from eloquent.relay.quic.connection import DatagramConnection, configure
 from eloquent.relay.quic.limits import QUIC_DATAGRAM
 from eloquent.relay.quic.pages import PageRefused, Pages
 from eloquent.relay.quic.server import QuicServer
@@ -176,6 +180,36 @@ def page(data: bytes) -> None:
         assert all(field.value.isascii() or b"\n" not in field.value for field in ask.http.fields)
 
 
+def quic(data: bytes) -> None:
+    """A server of edges over QUIC, to which a stranger says anything on the wire, in frames of his connection, and as an edge."""
+    server, edge = _connected()
+    now = 1.0
+    for message in _messages(data):
+        now += 0.25
+        kind, content = message[0] % 4 if message else 0, message[1:]
+        said = content
+        if kind == 1:  # what begins a connection, with anything after the version
+            said = (bytes([message[0] | 0xC0]) + (1).to_bytes(4) + content).ljust(1200, b"\0")
+        elif kind == 2 and not edge.is_over:
+            said = _frames(edge, content)
+        elif kind == 3 and not edge.is_over:
+            edge.carry(content)
+            said = b"".join(data for data, _ in edge.flush(now=now))
+        with suppress(RemoteProtocolError):
+            server.receive_datagram(said, CLIENT, now=now)
+        due = server.get_timer()
+        if due is not None and due <= now:
+            server.handle_timer(now=now)
+        while server.next_event() is not None:
+            pass
+        for answer, _ in server.datagrams_to_send(now=now):
+            edge.receive_datagram(answer, SERVER, now=now)
+        while edge.next_event() is not None:
+            pass
+    assert server.connections <= 1
+    assert server.channels <= 1
+
+
 def webtransport(data: bytes) -> None:
     """A server of pages, to which somebody with a session says anything on streams and in datagrams, inside his connection."""
     server, browser, session = _browsing()
@@ -238,6 +272,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         server,
         client,
         page,
+        quic,
         webtransport,
         exchange,
         splitter,
@@ -246,6 +281,38 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         chat,
     )
 }
+
+
+def _connected() -> tuple[QuicServer, DatagramConnection]:
+    """Return a server of edges, and the connection of one that has shown the key."""
+    server = QuicServer(
+        schemes.get,
+        applications={edges.ALPN: edges.Edges(derive_bearer(KEY, CERTIFICATE.certificate))},
+        certificate=CERTIFICATE,
+        draw=random.Random(1).randbytes,
+        limits=LIMITS,
+    )
+    configuration = configure(is_client=True, protocols=[edges.ALPN])
+    configuration.verify_mode = ssl.CERT_NONE
+    edge = DatagramConnection(QuicAccount(), configuration=configuration)
+    edge.connect(SERVER, now=0.0)
+    ask = edges.encode_ask(derive_bearer(KEY, CERTIFICATE.certificate), bytes(edges.CHANNEL_NAME_SIZE))
+    edge.send_stream_data(edge.get_next_available_stream_id(), ask, end_stream=True)
+    for step in range(20):
+        now = 0.02 * step
+        for data, _ in edge.flush(now=now):
+            server.receive_datagram(data, CLIENT, now=now)
+            for answer, _ in server.datagrams_to_send(now=now):
+                edge.receive_datagram(answer, SERVER, now=now)
+    assert server.channels == 1
+    return server, edge
+
+
+def _frames(edge: DatagramConnection, content: bytes) -> bytes:
+    """Return a packet of an edge with any frames."""
+    edge._packet_number = number = edge._packet_number + 1
+    head = bytes([0x41]) + edge._peer_cid.cid + (number & 0xFFFF).to_bytes(2)
+    return edge._cryptos[Epoch.ONE_RTT].encrypt_packet(head, content.ljust(4, b"\0"), number)
 
 
 def _browsing() -> tuple[QuicServer, H3Connection, int]:

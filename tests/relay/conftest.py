@@ -216,22 +216,25 @@ def event_stream(*events: bytes, gap: float = 0.0) -> Handler:
 class Relays:
     """An origin and an edge as processes, sealed, each of which a test may kill, stop and start again; and more edges."""
 
-    def __init__(self, folder: FilePath, model: str, **more: list[str]) -> None:
+    def __init__(self, folder: FilePath, model: str, *, carrier: str = "auto", **more: list[str]) -> None:
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.key_file = key = folder / "key"
         subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PROCESS_PATIENCE)
         self.between, front = free_address(), free_address()
         self.url = f"http://{front}/v1/chat/completions"
+        listen = ("--listen", free_address(), "--quic") if carrier == "quic" else ("--listen",)
+        self._carrier = "--carrier", carrier
         self._words = {
-            "origin": ("--key-file", str(key), "--upstream", model, "--listen", self.between),
-            "edge": ("--key-file", str(key), "--origin", self.between, "--listen", front),
+            "origin": ("--key-file", str(key), "--upstream", model, *listen, self.between),
+            "edge": ("--key-file", str(key), "--origin", self.between, "--listen", front, *self._carrier),
         }
         self._more = more
 
     def add_edge(self, name: str, origin: str) -> str:
         """Have another edge, and return the URL that it is asked at; the role is `edge-` and its name."""
         front = free_address()
-        self._words[f"edge-{name}"] = ("--key-file", str(self.key_file), "--origin", origin, "--listen", front)
+        words = ("--key-file", str(self.key_file), "--origin", origin, "--listen", front)
+        self._words[f"edge-{name}"] = (*words, *self._carrier)
         return f"http://{front}/v1/chat/completions"
 
     def start(self, *roles: str) -> None:
@@ -273,8 +276,8 @@ def free_address() -> str:
 def make_relays(tmp_path: FilePath) -> Iterator[Any]:
     made: list[Relays] = []
 
-    def make(model: str, **more: list[str]) -> Relays:
-        made.append(Relays(tmp_path, model, **more))
+    def make(model: str, *, carrier: str = "auto", **more: list[str]) -> Relays:
+        made.append(Relays(tmp_path, model, carrier=carrier, **more))
         made[-1].start("origin", "edge")
         return made[-1]
 

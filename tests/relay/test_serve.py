@@ -76,14 +76,24 @@ async def ask_at_random(client: aiohttp.ClientSession, url: str, headers: dict[s
     return asking
 
 
-@pytest.mark.parametrize("who", ["nobody", "origin", "edge", "model"])
+@pytest.mark.parametrize(
+    ("who", "carrier"),
+    [
+        ("nobody", "auto"),
+        ("origin", "auto"),
+        ("edge", "auto"),
+        ("model", "auto"),
+        ("nobody", "quic"),
+        ("origin", "quic"),
+    ],
+)
 def test_ten_answers_are_whole_or_end_with_an_error_whoever_is_killed(
-    make_relays: Any, relaying: Any, who: str
+    make_relays: Any, relaying: Any, who: str, carrier: str
 ) -> None:
     async def main() -> None:
         model = Model()
         async with relaying.serving(model.stream) as url, aiohttp.ClientSession() as client:
-            relays = await asyncio.to_thread(make_relays, url)
+            relays = await asyncio.to_thread(make_relays, url, carrier=carrier)
             asking = await ask_at_random(client, relays.url, {})
             if who == "model":
                 model.is_dead = True

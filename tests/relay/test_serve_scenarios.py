@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from eloquent.channel.link import LinkModel
@@ -106,7 +107,8 @@ def scenarios() -> dict[str, Scenario]:
     }
 
 
-def test_every_event_comes_once_and_in_order(make_relays: Any, relaying: Any) -> None:
+@pytest.mark.parametrize("carrier", ["udp", "quic"])
+def test_every_event_comes_once_and_in_order(make_relays: Any, relaying: Any, carrier: str) -> None:
     asked: list[str] = []
 
     async def model(request: web.BaseRequest) -> web.StreamResponse:
@@ -115,7 +117,7 @@ def test_every_event_comes_once_and_in_order(make_relays: Any, relaying: Any) ->
 
     async def main() -> None:
         async with relaying.serving(model) as url, aiohttp.ClientSession() as client:
-            relays = await asyncio.to_thread(make_relays, url)
+            relays = await asyncio.to_thread(make_relays, url, carrier=carrier)
             host, port = relays.between.split(":")
             paths, urls = {}, {}
             for name, scenario in scenarios().items():

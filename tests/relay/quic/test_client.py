@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from eloquent.protocol.session import StreamEnded, StreamFailed, StreamToken
 from eloquent.relay.quic.certificate import ServerCertificate, TrustedAuthorities
+from eloquent.relay.quic.connection import DatagramConnection
 
 
 def first_token_at(talk: Any) -> list[float]:
@@ -105,6 +106,21 @@ def test_a_server_that_was_restarted_is_asked_again_within_seconds(quic: Any) ->
     assert failures(talk) == ["the origin relay does not have the sessions any more"]
     at = next(when for when, data in talk.pair.sent["b"] if when > 3.0)
     assert at < 3.0 + 2.0 + 1.0  # it is noticed by its silence of 2 s
+
+
+def test_keys_are_replaced_on_the_way(quic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eloquent.relay.quic.connection.KEY_PACKETS", 50)
+    talk = quic.Talk(quic.terrible(3, until=1e9), answers={b"q": WORDS})
+    replaced = []
+    update = DatagramConnection.request_key_update
+    monkeypatch.setattr(
+        DatagramConnection, "request_key_update", lambda self: (replaced.append(talk.now), update(self))
+    )
+    talk.ask(b"q")
+    talk.pair.run(until=60.0)
+    assert talk.text(0) == b"".join(WORDS)
+    assert len(replaced) > 3
+    assert talk.server.connections == 1
 
 
 def test_an_outage_of_ten_seconds_is_outlived(quic: Any) -> None:

@@ -4,6 +4,7 @@ Rules of this file
 - Nothing waits: a datagram that cannot be sent at once (a new path that is not validated has had its three times, the connection is
   closing) is dropped and counted, and the sessions send something newer.
 - A datagram of more than `QUIC_DATAGRAM` bytes is never given to aioquic, which would block all later ones for ever.
+- A key protects 2^20 packets, an eighth of what AES-GCM may (RFC 9001 §6.6): then this side updates both (§6.1).
 - Datagrams are given room and are not paced: the sessions' controllers have done that (`congestion`, docs/quic.md).
 """
 
@@ -24,6 +25,7 @@ CONNECTION_ID_SIZE = 8  # bytes, of ours
 PACKET_OVERHEAD = 1 + CONNECTION_ID_SIZE + 2 + 16  # bytes: flags, connection id, packet number as aioquic sends it, tag
 FRAME_OVERHEAD = 1 + 2  # bytes: type and length
 MAX_FRAME = QUIC_DATAGRAM + 2  # bytes; WebTransport needs two more, to name its session
+KEY_PACKETS = 1 << 20  # sent under one key
 _FRAME_HANDLERS = "_QuicConnection__frame_handlers"
 _MAX_TIMERS = 4  # that are due at one instant: of acknowledgements, loss, probes and path validation
 _ROUNDING = 1e-6  # seconds
@@ -69,6 +71,7 @@ class DatagramConnection(QuicConnection):
     def __init__(self, account: QuicAccount, **options: Any) -> None:
         super().__init__(**options)
         self._account = account
+        self._left_of_key = KEY_PACKETS
         self._newest: int | None = None  # number of the newest packet that came after the handshake
         assert isinstance(self._loss._cc, QuicCongestion), "the configuration is that of `configure`"
         self._congestion = self._loss._cc
@@ -155,6 +158,10 @@ class DatagramConnection(QuicConnection):
             datagrams += self.datagrams_to_send(now=now)
         self._congestion.promise(0)
         self._drop_pending()
+        self._left_of_key -= len(datagrams)
+        if self._left_of_key <= 0 and not self.is_over:
+            self._left_of_key = KEY_PACKETS
+            self.request_key_update()
         return datagrams
 
     def _drop_pending(self) -> None:
