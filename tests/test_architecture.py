@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "drivers": BASE | {"protocol"},
     "calls": BASE | {"api"},
     "content": BASE | {"api"},
+    "http3": BASE | {"addresses", "calls", "protocol"},
     "telemetry": BASE | {"addresses"},
     "process": BASE,
     "relay": BASE
@@ -51,6 +52,7 @@ MAY_IMPORT = {
         "process",
         "relay",
         "serving",
+        "http3",
     },
     "load": BASE
     | {
@@ -67,6 +69,7 @@ MAY_IMPORT = {
         "records",
         "screen",
         "relay",
+        "http3",
     },
     "emulation": BASE
     | {

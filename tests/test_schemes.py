@@ -63,7 +63,7 @@ def test_the_relay_pair_is_a_scheme_with_one_of_datagrams_between() -> None:
 
 @pytest.mark.parametrize("name", ["openai-grpc", "openai-bound", "openai-openai"])
 def test_relays_carry_nothing_but_datagrams(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"'{name}' is not a scheme: relays do not carry '{name[7:]}'"):
+    with pytest.raises(ConfigurationError, match=f"'{name}' is not a scheme: datagrams do not carry '{name[7:]}'"):
         schemes.get(name)
     with pytest.raises(ConfigurationError, match="not carried by datagrams"):
         schemes.only(["openai"])

@@ -68,7 +68,8 @@ def require(names: tuple[str, ...]) -> None:
         ConfigurationError: It lacks one.
     """
     for name in names:
-        control = schemes.get(name).congestion_control
+        scheme = schemes.get(name)
+        control = scheme.congestion_control if scheme.kind == "kernel" else ""
         if control and (refusal := probe(control)) is not None:
             raise ConfigurationError(f"'{name}' cannot run here: {refusal}")
 

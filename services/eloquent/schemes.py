@@ -6,7 +6,7 @@ To add a scheme, write one file with a `Family` and add that to `FAMILIES`.
 import re
 from collections.abc import Callable, Collection
 
-from eloquent.baselines import bound, fec, kcp, kernel, red, ssp, tcp
+from eloquent.baselines import bound, fec, kcp, kernel, quic, red, ssp, tcp
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.scheme import Family, Scheme
 from eloquent.protocol.senders import adaptive, eloquent, packed, retransmit
@@ -18,14 +18,28 @@ BETWEEN_RELAYS = packed.FAMILY.default
 """What carries the answers of a relay pair that is told nothing else."""
 
 
-def _build_pair(match: re.Match[str]) -> Scheme:
+def _between(match: re.Match[str]) -> str:
     between = get(match["between"] or BETWEEN_RELAYS)
     if between.kind != "datagram":
-        raise ConfigurationError(f"'{match[0]}' is not a scheme: relays do not carry '{between.name}'")
-    return Scheme(match[0], "pair", between=between.name)
+        raise ConfigurationError(f"'{match[0]}' is not a scheme: datagrams do not carry '{between.name}'")
+    return between.name
+
+
+def _build_pair(match: re.Match[str]) -> Scheme:
+    return Scheme(match[0], "pair", between=_between(match))
+
+
+def _build_stock(match: re.Match[str]) -> Scheme:
+    return Scheme(match[0], "quic", congestion_control="reno", between=_between(match))
 
 
 _PAIR = Family("openai[-SCHEME]", re.compile("openai(?:-(?P<between>.+))?"), _build_pair, default="openai")
+_STOCK = Family(
+    "quic-datagram-stock[-SCHEME]",
+    re.compile("quic-datagram-stock(?:-(?P<between>.+))?"),
+    _build_stock,
+    default="quic-datagram-stock",
+)
 
 FAMILIES: tuple[Family, ...] = (
     kernel.GRPC,
@@ -36,6 +50,8 @@ FAMILIES: tuple[Family, ...] = (
     adaptive.FAMILY,
     packed.FAMILY,
     _PAIR,
+    quic.STREAM,
+    _STOCK,
     tcp.FAMILY,
     red.FAMILY,
     fec.FAMILY,

@@ -59,6 +59,7 @@ def test_the_board_reads_what_the_lab_wrote(tmp_path):
         clients={"c1": ("nsenter", "--net=/proc/12/ns/net", "--")},
         server="10.0.0.1:50051",
         http="10.0.0.1:8000",
+        quic="10.0.0.1:8443",
         edge="127.0.0.1:50051",
         edge_http="127.0.0.1:8000",
         model=None,

@@ -19,7 +19,13 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 FOUND = Path(__file__).parents[2] / ".build" / "fuzz"
-INSTRUMENTED = ["eloquent.calls", "eloquent.protocol", "eloquent.relay"]
+INSTRUMENTED = [
+    "eloquent.calls",
+    "eloquent.http3",
+    "eloquent.nodes.token_server",
+    "eloquent.protocol",
+    "eloquent.relay",
+]
 OPTIONS = (
     "-max_len=4096",  # bytes of an input
     "-timeout=5",  # seconds for one, beyond which it counts as a hang

@@ -4,6 +4,7 @@ A parser may refuse what it reads by the error that its contract names. Whatever
 one encoding of what was read, or the same however the bytes were cut, or within its bound.
 """
 
+import asyncio
 import datetime as dt
 import random
 import ssl
@@ -16,6 +17,7 @@ from aioquic.h3.connection import H3Connection, ProtocolError
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
+from starlette.types import Receive, Scope, Send
 
 from eloquent import schemes
 from eloquent.api.v1.exchange_pb2 import Ask, HttpHead, Outcome
@@ -24,6 +26,9 @@ from eloquent.calls.answer import AnswerFailed
 from eloquent.calls.chat_stream import DeltaReader
 from eloquent.calls.sse import EventReader
 from eloquent.errors import MalformedPacket, RemoteProtocolError
+from eloquent.http3.settings import client_configuration, server_configuration
+from eloquent.nodes.token_server.quic_account import PacketLogger
+from eloquent.nodes.token_server.quic_frontend import Http3Connection
 from eloquent.protocol.contract import TokenReceived
 from eloquent.protocol.datagram import MAX_DATAGRAM, decode_datagram, encode_datagram
 from eloquent.protocol.frames import MAX_TOKEN, Fragment, decode_payload, encode_payload
@@ -261,6 +266,11 @@ def chat(data: bytes) -> None:
         assert request.words >= len(request.prompt.split())
 
 
+def http3(data: bytes) -> None:
+    """A client of the token server over HTTP/3 that says anything: on a request's stream, on another, and in datagrams."""
+    asyncio.run(_speak_http3(list(_messages(data))))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -279,6 +289,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         event_reader,
         answer,
         chat,
+        http3,
     )
 }
 
@@ -378,6 +389,65 @@ def _carry(server: QuicServer, browser: H3Connection, now: float) -> None:
             browser.handle_event(event)
         if not asked and not said and step:
             break
+
+
+_SETTINGS = server_configuration("reno")
+_SETTINGS.certificate, _SETTINGS.private_key = CERTIFICATE.certificate, CERTIFICATE.private_key
+_SETTINGS.quic_logger = PacketLogger()
+
+
+async def _echo(_: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with itself."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    is_more = True
+    while is_more and (came := await receive())["type"] == "http.request":
+        is_more = came["more_body"]
+        await send({"type": "http.response.body", "body": came["body"], "more_body": is_more})
+
+
+async def _speak_http3(messages: list[bytes]) -> None:
+    """Say messages to a server; the first byte of each tells where, with the end of it or without."""
+    client = QuicConnection(configuration=client_configuration())
+    client.connect(CLIENT, 0.0)
+    logger = _SETTINGS.quic_logger
+    assert isinstance(logger, PacketLogger)
+    quic = QuicConnection(
+        configuration=_SETTINGS, original_destination_connection_id=client.original_destination_connection_id
+    )
+    server = Http3Connection(quic, app=_echo, logger=logger)
+    server.connection_made(_Wire(client))
+    _deliver(client, server)
+    streams = client.get_next_available_stream_id(), client.get_next_available_stream_id(is_unidirectional=True)
+    for message in messages:
+        where, content = message[0] if message else 0, message[1:]
+        with suppress(AssertionError, RuntimeError, ValueError):  # what aioquic itself refuses to say
+            if where % 3 == 2:
+                client.send_datagram_frame(content[:QUIC_DATAGRAM])
+            else:
+                client.send_stream_data(streams[where % 3], content, end_stream=where > 0xF0)
+        _deliver(client, server)
+        await asyncio.sleep(0)
+    server.close()
+    _deliver(client, server)
+    await asyncio.sleep(0)
+
+
+class _Wire(asyncio.DatagramTransport):
+    """Carries what the server sends to a client."""
+
+    def __init__(self, client: QuicConnection) -> None:
+        super().__init__({"sockname": ("10.0.0.2", 443)})
+        self._client = client
+
+    def sendto(self, data: bytes, addr: object = None) -> None:
+        assert addr == CLIENT
+        self._client.receive_datagram(data, CLIENT, now=asyncio.get_running_loop().time())
+
+
+def _deliver(client: QuicConnection, server: Http3Connection) -> None:
+    while said := client.datagrams_to_send(now=asyncio.get_running_loop().time()):
+        for data, _ in said:
+            server.datagram_received(data, CLIENT)
 
 
 def _messages(data: bytes) -> Iterator[bytes]:

@@ -49,10 +49,11 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Addresses of a token server for 20 streams, its metrics, and of the relays in front of it."""
-    names = ("grpc", "http", "metrics", "origin", "edge", "sealed", "edge_http")
+    names = ("grpc", "http", "quic", "metrics", "origin", "edge", "sealed", "edge_http")
     addresses = SimpleNamespace(**{name: f"127.0.0.1:{_free_port()}" for name in names})
     with ExitStack() as nodes:
-        listeners = ("--listen", addresses.grpc, "--http", addresses.http, "--metrics", addresses.metrics)
+        listeners = ("--listen", addresses.grpc, "--http", addresses.http, "--quic", addresses.quic)
+        listeners += ("--metrics", addresses.metrics)
         nodes.enter_context(_node("token_server", *listeners, "--max-streams", 20))
         make_key(key_file := tmp_path_factory.mktemp("relays") / "key")
         origin = ("--http-upstream", f"http://{addresses.http}", "--sealed", addresses.sealed, "--key-file", key_file)
@@ -73,6 +74,7 @@ def make_job(tmp_path: Path) -> Callable[..., LoadJob]:
             folder=tmp_path,
             token_server="10.0.0.1:50051",
             http_server="10.0.0.1:8000",
+            quic_server="10.0.0.1:8443",
             edge_relay="127.0.0.1:50051",
             edge_http="127.0.0.1:8000",
             origin_relay="10.0.0.2:7000",

@@ -17,7 +17,7 @@ from eloquent import telemetry
 from eloquent.addresses import format_address, listen_on
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
-from eloquent.nodes.common.stream_record import StreamRecorder
+from eloquent.nodes.common.stream_record import DEFAULT_SCHEMES, StreamRecorder
 from eloquent.nodes.edge_relay.relay import chat_front, connect, scheme_of_call
 from eloquent.nodes.origin_relay.accounts import StreamAccounts, StreamGauges
 from eloquent.nodes.origin_relay.relay import origin_of_calls
@@ -82,20 +82,25 @@ async def _client(port):
 
 
 class Port(int):
-    """The port of a token server's gRPC; `http` is the other one, if it is open."""
+    """The port of a token server's gRPC; `http` and `quic` are the others, if they are open."""
 
     http: int
+    quic: int
 
 
 @asynccontextmanager
-async def _server(*, limits=None, library=None, log=None, clients=(), http=False):
+async def _server(
+    *, limits=None, library=None, log=None, clients=(), http=False, quic="", known_schemes=DEFAULT_SCHEMES
+):
     counts = Counts()
     metrics = telemetry.ServerMetrics(counts.registry)
-    recorder = StreamRecorder(metrics, clients, log=RowWriter(log, StreamRow) if log else None)
+    recorder = StreamRecorder(metrics, clients, known_schemes, log=RowWriter(log, StreamRow) if log else None)
     server = TokenServer(library or Library(), limits or Limits(), metrics, recorder)
     port = Port(await server.open_grpc("127.0.0.1:0"))
     if http:
         port.http = await server.http_frontend.open("127.0.0.1:0")
+    if quic:
+        port.quic = await server.quic_frontend.open("127.0.0.1:0", congestion_control=quic)
     try:
         yield port, counts
     finally:

@@ -130,6 +130,7 @@ def facts(tmp_path: Path) -> RunFacts:
         clients={"c1": (), "c2": ()},
         server="127.0.0.1:1",
         http="127.0.0.1:1",
+        quic="127.0.0.1:1",
         edge="127.0.0.1:1",
         edge_http="127.0.0.1:1",
         model=None,

@@ -19,6 +19,7 @@ from eloquent.watch.facts import BrowserAccess
 
 TOKEN_SERVER_PORT = 50051
 CHAT_PORT = 8000  # of the token server, for HTTP
+QUIC_PORT = 8443  # of the token server, for HTTP/3
 EDGE_RELAY = "127.0.0.1:50051"
 EDGE_HTTP = "127.0.0.1:8000"  # of the edge relay, for what the token server speaks over HTTP
 ORIGIN_RELAY_PORT = 7000
@@ -58,6 +59,7 @@ class Deployment:
         self._server, self._origin = network.hosts["server"], network.hosts["origin"]
         self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
         self._chat_address = f"{self._server.address}:{CHAT_PORT}"
+        self._quic_address = f"{self._server.address}:{QUIC_PORT}"
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
         self._pages_address = f"{self._origin.address}:{PAGES_PORT}"
         self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
@@ -86,6 +88,7 @@ class Deployment:
         return {
             "token_server": self._server_address,
             "http_server": self._chat_address,
+            "quic_server": self._quic_address,
             "edge_relay": EDGE_RELAY,
             "edge_http": EDGE_HTTP,
             "origin_relay": self._origin_address,
@@ -124,7 +127,7 @@ class Deployment:
         offered = ",".join(congestion.offered())  # all of them: a load test may ask for others than the run
         listeners: tuple[str, ...] = ("--listen", self._server_address, "--congestion-controls", offered)
         if self._options.upstream is None:  # else whoever asks by HTTP reaches that (`upstream_listeners`)
-            listeners += ("--http", self._chat_address)
+            listeners += ("--http", self._chat_address, "--quic", self._quic_address)
         self._plan(self._server, "token_server", *listeners, *labels, *logs, *grace)
         await self._start_planned()
         upstream = ("--upstream", self._server_address)
@@ -161,7 +164,7 @@ class Deployment:
             "viewer",
             METRICS_PORT,
             *("--client", client.name, "--schemes", ",".join(options.schemes)),
-            *("--server", self._server_address, "--http", self._chat_address),
+            *("--server", self._server_address, "--http", self._chat_address, "--quic", self._quic_address),
             *("--edge", EDGE_RELAY, "--edge-http", EDGE_HTTP),
             *("--run-dir", str(self._folder)),
             *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),

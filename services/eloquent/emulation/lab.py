@@ -229,6 +229,7 @@ class Lab:
             clients={client.name: tuple(client.command()) for client in self._network.clients},
             server=addresses["token_server"],
             http=addresses["http_server"],
+            quic=addresses["quic_server"],
             edge=addresses["edge_relay"],
             edge_http=addresses["edge_http"],
             model=self._options.model,

@@ -22,6 +22,7 @@ class LoadJob(BaseModel):
         folder: Where sessions, tokens and lag are logged.
         token_server: HOST:PORT of gRPC at the token server.
         http_server: HOST:PORT of HTTP at the token server.
+        quic_server: HOST:PORT of HTTP/3 at the token server.
         edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
         edge_http: HOST:PORT of HTTP there.
         origin_relay: HOST:PORT of UDP at the origin relay.
@@ -37,6 +38,7 @@ class LoadJob(BaseModel):
     folder: Path
     token_server: str
     http_server: str
+    quic_server: str
     edge_relay: str
     edge_http: str
     origin_relay: str

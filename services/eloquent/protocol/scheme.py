@@ -37,19 +37,20 @@ class Scheme:
 
     Attributes:
         name: What the command line, the protocol and the metrics call it.
-        kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints), `pair` (the relay
-            pair before an HTTP server, between which another scheme carries it; no endpoints of its own) or `bound`
-            (endpoints for the simulator alone, whose sender is told what arrives).
-        sender: Makes a sender; None for the kinds `kernel` and `pair`.
+        kind: `datagram` (a pair of endpoints of ours), `kernel` (the kernel's TCP carries it; no endpoints), `quic` (a QUIC
+            library as it is carries it; likewise), `pair` (the relay pair before an HTTP server, between which another scheme
+            carries it; no endpoints of its own) or `bound` (endpoints for the simulator alone, whose sender is told what arrives).
+        sender: Makes a sender; None for the kinds `kernel`, `quic` and `pair`.
         receiver: Makes a receiver that speaks the sender's language.
         reader: Makes what an onlooker reads the sender's datagrams with; schemes with packets of their own name theirs.
         transport: What the kernel's TCP carries, of kind `kernel`: `grpc` or `sse`.
-        congestion_control: Of that TCP; empty for the machine's own.
-        between: Name of the scheme between the relays, of kind `pair`.
+        congestion_control: Of that TCP, empty for the machine's own; or of QUIC, of kind `quic`.
+        between: Name of the scheme between the relays, of kind `pair`, or whose packets are in QUIC's datagrams, of kind `quic`;
+            empty there for a QUIC stream.
     """
 
     name: str
-    kind: Literal["datagram", "kernel", "pair", "bound"]
+    kind: Literal["datagram", "kernel", "quic", "pair", "bound"]
     sender: SenderFactory | None = None
     receiver: ReceiverFactory = Receiver
     reader: Callable[[], PacketReader] = lambda: read_indices

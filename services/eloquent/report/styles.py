@@ -1,7 +1,8 @@
 """How each scheme is labelled and coloured, in every table, figure and page.
 
 A scheme that is not listed here is called by its name and takes a colour of the palette, so that a new one needs no line of this
-file. The colours are from the palettes of Okabe and Ito and of Tol (muted), which colour-blind readers can tell apart.
+file. The colours are from the palettes of Okabe and Ito and of Tol (muted, and light for QUIC), which
+colour-blind readers can tell apart.
 """
 
 import re
@@ -15,6 +16,10 @@ _LABELS = (
     ("grpc-bbr", "TCP BBR (gRPC)"),
     ("sse-cubic", "TCP CUBIC (HTTP SSE)"),
     ("sse-bbr", "TCP BBR (HTTP SSE)"),
+    ("quic-stream", "QUIC stream, Reno"),
+    ("quic-stream-cubic", "QUIC stream, CUBIC"),
+    ("quic-datagram-stock", "QUIC datagrams, Reno"),
+    (r"quic-datagram-stock-(.+)", r"QUIC datagrams, Reno (\1)"),
     ("retransmit", "Retransmit"),
     ("tcp-simple", "Simple TCP"),
     (r"duplicate-0*(\d+)", r"Duplicate ×\1"),
@@ -55,6 +60,9 @@ _COLOURS = (
     ("tcp-bbr|grpc-bbr", "#661100"),
     ("red-.+", "#332288"),
     ("fec-.+", "#44aa99"),
+    ("quic-stream", "#bbcc33"),
+    ("quic-stream-cubic", "#ee8866"),
+    ("quic-datagram-stock(-.+)?", "#aaaa00"),
     ("ssp", "#117733"),
     ("kcp", "#aa4499"),
     ("bound(-.+)?", "#888888"),

@@ -43,6 +43,7 @@ class RunFacts(BaseModel):
         clients: The words before a command that let it run in a client's network, by client.
         server: HOST:PORT of gRPC at the token server.
         http: HOST:PORT of HTTP at the token server.
+        quic: HOST:PORT of HTTP/3 at the token server.
         edge: HOST:PORT of the edge relay, in each client's network.
         edge_http: HOST:PORT of HTTP there.
         model: Which model is asked, of a server that is not the testbed's own; None for that.
@@ -65,6 +66,7 @@ class RunFacts(BaseModel):
     clients: dict[str, tuple[str, ...]]
     server: str
     http: str
+    quic: str
     edge: str
     edge_http: str
     model: str | None

@@ -22,7 +22,16 @@ from eloquent.load.clients.library import LibraryClient
 from eloquent.load.clients.sse import SseClient
 
 COUNT_TO_3 = ["1", ",", " 2", ",", " 3"]
-WAYS = ["grpc", "sse", "openai", "eloquent/edge", "eloquent/library", "duplicate-2/library"]
+WAYS = [
+    "grpc",
+    "sse",
+    "quic-stream",
+    "quic-datagram-stock",
+    "openai",
+    "eloquent/edge",
+    "eloquent/library",
+    "duplicate-2/library",
+]
 
 
 def job(addresses: Any, via: str = "edge") -> Any:
@@ -30,6 +39,7 @@ def job(addresses: Any, via: str = "edge") -> Any:
         options=SimpleNamespace(via=via),
         token_server=addresses.grpc,
         http_server=addresses.http,
+        quic_server=addresses.quic,
         edge_relay=addresses.edge,
         edge_http=addresses.edge_http,
         origin_relay=addresses.origin,

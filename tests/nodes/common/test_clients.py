@@ -6,13 +6,33 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from eloquent import schemes
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed
-from eloquent.nodes.common.clients import Ask, AsyncGrpcClient, AsyncSseClient
+from eloquent.nodes.common.clients import Ask, AsyncGrpcClient, AsyncQuicClient, AsyncSseClient
 from eloquent.nodes.token_server.model import Limits
 
 METADATA = names.owner_metadata(client="c1", scheme="sse", session="c1.sse.r1")
 ASK = Ask(0.05, 0.01)
+
+
+def by_grpc(port):
+    return AsyncGrpcClient(f"127.0.0.1:{port}")
+
+
+def by_sse(port):
+    return AsyncSseClient(f"127.0.0.1:{port.http}")
+
+
+def by_quic_stream(port):
+    return AsyncQuicClient(f"127.0.0.1:{port.quic}", schemes.get("quic-stream"))
+
+
+def by_quic_datagrams(port):
+    return AsyncQuicClient(f"127.0.0.1:{port.quic}", schemes.get("quic-datagram-stock"))
+
+
+WAYS = [by_grpc, by_sse, by_quic_stream, by_quic_datagrams]
 
 
 async def read(client, ask=ASK):
@@ -42,10 +62,11 @@ async def script(data, *, end=b""):
         server.close()
 
 
-def test_sessions_one_after_the_other_share_a_connection_and_no_two_at_once(server):
+@pytest.mark.parametrize("make", WAYS)
+def test_sessions_one_after_the_other_share_a_connection_and_no_two_at_once(server, make):
     async def run():
-        async with server(http=True) as (port, _):
-            client = AsyncSseClient(f"127.0.0.1:{port.http}")
+        async with server(http=True, quic="reno") as (port, _):
+            client = make(port)
             await client.connect()
             answers = [await read(client), await read(client)]
             after_two = len(client._all)
@@ -59,11 +80,11 @@ def test_sessions_one_after_the_other_share_a_connection_and_no_two_at_once(serv
     assert (after_two, connections) == (1, 2)
 
 
-@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
-def test_a_refusal_has_the_same_outcome_by_every_lane(server, client_class):
+@pytest.mark.parametrize("make", WAYS)
+def test_a_refusal_has_the_same_outcome_by_every_lane(server, make):
     async def run():
-        async with server(http=True, limits=Limits(streams=0)) as (port, _):
-            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
+        async with server(http=True, quic="reno", limits=Limits(streams=0)) as (port, _):
+            client = make(port)
             with pytest.raises(AnswerFailed) as caught:
                 await read(client)
             await client.close()
@@ -72,11 +93,11 @@ def test_a_refusal_has_the_same_outcome_by_every_lane(server, client_class):
     assert asyncio.run(run()) == "resource_exhausted"
 
 
-@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
-def test_an_answer_without_a_token_has_not_come(server, client_class):
+@pytest.mark.parametrize("make", WAYS)
+def test_an_answer_without_a_token_has_not_come(server, make):
     async def run():
-        async with server(http=True) as (port, _):
-            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
+        async with server(http=True, quic="reno") as (port, _):
+            client = make(port)
             with pytest.raises(AnswerFailed) as caught:
                 await read(client, Ask(60, 0.05, "Count to 0"))
             await client.close()
@@ -85,11 +106,11 @@ def test_an_answer_without_a_token_has_not_come(server, client_class):
     assert asyncio.run(run()) == "data_loss"
 
 
-@pytest.mark.parametrize("client_class", [AsyncSseClient, AsyncGrpcClient])
-def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, client_class):
+@pytest.mark.parametrize("make", WAYS)
+def test_an_answer_closed_early_is_cancelled_at_the_server(server, until, make):
     async def run():
-        async with server(http=True) as (port, counts):
-            client = client_class(f"127.0.0.1:{port.http if client_class is AsyncSseClient else port}")
+        async with server(http=True, quic="reno") as (port, counts):
+            client = make(port)
             async with aclosing(client.answer(Ask(60, 0.05), METADATA)) as answer:
                 await anext(answer)
             await until(lambda: counts("active_generations") == 0)

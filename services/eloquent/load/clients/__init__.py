@@ -5,8 +5,10 @@
 
 from eloquent import congestion, schemes
 from eloquent.addresses import parse_address
+from eloquent.http3.settings import address_of
 from eloquent.load.clients.base import CancellationToken, LoadClient, LoadRequest
 from eloquent.load.clients.grpc import GrpcClient
+from eloquent.load.clients.http3 import SharedHttp3Client
 from eloquent.load.clients.library import LibraryClient
 from eloquent.load.clients.sse import SseClient
 from eloquent.load.job import LoadJob
@@ -25,6 +27,8 @@ def connect(scheme: str, job: LoadJob) -> LoadClient:
         ConfigurationError: There is no such scheme, or an address is malformed.
     """
     chosen = schemes.get(scheme)
+    if chosen.kind == "quic":
+        return SharedHttp3Client(address_of(job.quic_server, chosen.congestion_control), scheme)
     if chosen.transport == "sse":
         address = parse_address(congestion.address_of(job.http_server, chosen.congestion_control))
         return SseClient(address, scheme, model=job.model)

@@ -23,8 +23,12 @@ from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, chat_stream, names
 from eloquent.calls.answer import AnswerCheck, AnswerFailed, AnswerToken
 from eloquent.errors import ConfigurationError
+from eloquent.http3 import settings as http3
+from eloquent.http3.chat import ask_chat
+from eloquent.http3.client import Http3Client
 from eloquent.nodes.common import runtime
 from eloquent.nodes.sources.counting import counting_prompt
+from eloquent.protocol.scheme import Scheme
 
 _CONNECT_TIME = 15.0  # seconds for a connection before the first round
 _MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
@@ -91,7 +95,7 @@ class AsyncClient(ABC, Generic[Connection]):
         async with self._connection() as connection:
             try:
                 await asyncio.wait_for(self._warm(connection), _CONNECT_TIME)
-            except (TimeoutError, httpx.TransportError):
+            except (TimeoutError, httpx.TransportError, ConnectionError):
                 _logger.warning("no connection to %s; going on", self._target)
 
     async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
@@ -214,6 +218,41 @@ class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
         await connection.aclose()
 
 
+class AsyncQuicClient(AsyncClient[Http3Client]):
+    """Asks over HTTP/3, and reads the same events from a QUIC stream or from its datagrams.
+
+    Args:
+        target: `HOST:PORT`.
+        scheme: What carries the answers, of kind `quic`.
+    """
+
+    def __init__(self, target: str, scheme: Scheme) -> None:
+        super().__init__(target)
+        self._between = schemes.get(scheme.between) if scheme.between else None
+
+    async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
+        question = chat.question(ask.prompt, token_gap_s=ask.token_gap, max_tokens=ask.max_tokens)
+        async with self._connection() as client:
+            try:
+                async with (
+                    asyncio.timeout(ask.deadline),
+                    aclosing(ask_chat(client, question, dict(metadata), self._between)) as tokens,
+                ):
+                    async for token in tokens:
+                        yield token
+            except TimeoutError as error:
+                raise AnswerFailed("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
+
+    def _make(self) -> Http3Client:
+        return Http3Client(self._target)
+
+    async def _warm(self, connection: Http3Client) -> None:
+        await connection.connect()
+
+    async def _close(self, connection: Http3Client) -> None:
+        await connection.close()
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say by which schemes to ask, and where."""
     add = parser.add_argument
@@ -221,6 +260,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
     add("--server", metavar="HOST:PORT", help="token server, for the schemes grpc and grpc-…")
     add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
+    add("--quic", metavar="HOST:PORT", help="HTTP/3 endpoint of the token server, for the schemes quic-…")
     add("--edge-http", metavar="HOST:PORT", help="HTTP at the edge relay, for the schemes openai and openai-…")
     add("--model", metavar="NAME", help="of a server at --http that is not the testbed's own: which model to ask")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
@@ -240,7 +280,9 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
     ask_http = partial(AsyncSseClient, model=flags.model)
     for name in flags.schemes:
         scheme = schemes.get(name)
-        if scheme.transport == "sse":
+        if scheme.kind == "quic":
+            flag, target, make = "--quic", flags.quic, partial(AsyncQuicClient, scheme=scheme)
+        elif scheme.transport == "sse":
             flag, target, make = "--http", flags.http, ask_http
         elif scheme.kind == "pair":
             flag, target, make = "--edge-http", flags.edge_http, ask_http
@@ -251,7 +293,8 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
         if not target:
             raise ConfigurationError(f"the scheme '{name}' needs {flag}")
         parse_address(target)
-        clients[name] = make(congestion.address_of(target, scheme.congestion_control))
+        address_of = http3.address_of if scheme.kind == "quic" else congestion.address_of
+        clients[name] = make(address_of(target, scheme.congestion_control))
     if not clients:
         raise ConfigurationError("name at least one scheme with --schemes")
     return clients

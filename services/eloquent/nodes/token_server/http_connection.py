@@ -15,7 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from eloquent.calls import chat
 
-ABORT = "abort"  # key in a request's state: ends its connection in the middle of the answer
+ABORT = "abort"  # key in a request's state: ends its connection, or its stream, in the middle of the answer
+ACCOUNT = "account"  # likewise, of a connection that is not the kernel's: has what it sends accounted (`model.Caller`)
 _TRIAL_INTERVAL = 1.0  # seconds between two trials whether a client is still there
 _COMMENT = b":\n\n"  # of an event stream (WHATWG HTML, 9.2.6)
 

@@ -90,11 +90,14 @@ class Caller:
         peer: The other end of the connection, as gRPC writes it: `ipv4:10.0.0.1:50000`.
         local: This end; of gRPC, which does not tell it, what the server listens on.
         metadata: What the call says of itself.
+        account: Has what its connection sends accounted, where the kernel cannot tell: takes what to call with the account in bytes
+            of the connection, and what to call with the reason where there will be none.
     """
 
     peer: str
     local: Address
     metadata: Mapping[str, str]
+    account: Callable[[Callable[[Spent], None], Callable[[str], None]], None] | None = None
 
 
 @dataclass(slots=True)
@@ -147,7 +150,7 @@ class Model:
         self._metrics = metrics
         self._recorder = recorder
         self._steps: dict[int, asyncio.Event] = {}  # those that somebody waits for, by number
-        self._tcp = TcpAccountant(lambda reason: metrics.unaccounted_streams.labels(reason).inc())
+        self._tcp = TcpAccountant(self._note_unaccounted)
 
     def answer(self, parameters: GenerationParameters) -> Generation:
         """Begin an answer; nothing runs yet.
@@ -226,7 +229,7 @@ class Model:
         self._steps.pop(step).set()
 
     def _account(self, answer: Generation, caller: Caller) -> Callable[[], None]:
-        """Have the kernel's counters read around a stream that goes straight to its client.
+        """Have what the kernel or QUIC sends counted for a stream that goes straight to its client.
 
         Returns:
             To be called when the stream has ended.
@@ -240,13 +243,19 @@ class Model:
             self._recorder.count(owner, Spent(), spent)
             self._recorder.write(owner, answer.tokens, spent)
 
+        if caller.account is not None:
+            caller.account(on_spent, self._note_unaccounted)
+            return lambda: None
         return self._tcp.begin(caller.peer, caller.local, on_spent)
+
+    def _note_unaccounted(self, reason: str) -> None:
+        self._metrics.unaccounted_streams.labels(reason).inc()
 
 
 def _is_direct(scheme: str) -> bool:
-    """Return whether the kernel carries streams of this scheme straight to their client."""
+    """Return whether streams of this scheme go straight to their client, by the kernel's TCP or by QUIC."""
     try:
-        return schemes.get(scheme).kind == "kernel"
+        return schemes.get(scheme).kind in {"kernel", "quic"}
     except ConfigurationError:
         return False
 

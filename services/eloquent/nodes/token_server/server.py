@@ -17,11 +17,13 @@ from eloquent import congestion, process, schemes, telemetry
 from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
+from eloquent.http3 import settings as http3
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
 from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.http_frontend import HttpFrontend
 from eloquent.nodes.token_server.model import Caller, GenerationParameters, Limits, Model
+from eloquent.nodes.token_server.quic_frontend import QuicFrontend
 from eloquent.serving.admission import Admission
 from eloquent.serving.grpc_server import Context, GrpcServer, metadata_of
 
@@ -38,6 +40,7 @@ class TokenServer:
     Attributes:
         grpc_servers: Where gRPC comes in, one an address: gRPC does not tell at which of several a call came.
         http_frontend: Where HTTP comes in, if it is opened.
+        quic_frontend: Where the same comes in over HTTP/3, if that is opened.
     """
 
     def __init__(
@@ -46,15 +49,19 @@ class TokenServer:
         self._model = Model(library, limits, metrics, recorder)
         self._admission = Admission(limits.streams)
         self.http_frontend = HttpFrontend(self._model, self._admission, request_time=limits.request_time)
+        self.quic_frontend = QuicFrontend(self.http_frontend.app)
         self.grpc_servers: list[GrpcServer] = []
 
-    async def open(self, listen: str, http: str | None, *, congestion_controls: Sequence[str] = ()) -> None:
+    async def open(
+        self, listen: str, http: str | None, *, congestion_controls: Sequence[str] = (), quic: str | None = None
+    ) -> None:
         """Listen, and with each of some congestion controls at a port of its own.
 
         Args:
             listen: HOST:PORT for gRPC.
             http: HOST:PORT for HTTP; None for none.
-            congestion_controls: Names of them (`congestion.address_of`).
+            congestion_controls: Names of TCP's (`congestion.address_of`).
+            quic: HOST:PORT for HTTP/3 with the first of `http3.settings.CONTROLS`, the others at the ports after it; None for none.
 
         Raises:
             ConfigurationError: An address is malformed or cannot be bound, or the kernel lacks a congestion control.
@@ -67,6 +74,9 @@ class TokenServer:
             for address in own_http:
                 await self.http_frontend.open(address, congestion_control=control)
             await self.open_grpc(own_listen, congestion_control=control)
+        if quic:
+            for control in http3.CONTROLS:
+                await self.quic_frontend.open(http3.address_of(quic, control), congestion_control=control)
 
     async def open_grpc(self, address: str, *, congestion_control: str = "") -> int:
         """Let gRPC in at one more address, as `GrpcServer.open` does; return the port."""
@@ -87,7 +97,7 @@ class TokenServer:
         """Let the open streams end within the grace time, then account what they cost."""
         drains = [server.drain(grace) for server in self.grpc_servers]
         await asyncio.gather(*drains, self.http_frontend.drain(grace))
-        await self._model.settle(grace)
+        await asyncio.gather(self._model.settle(grace), self.quic_frontend.close(grace))
 
     async def _generate(self, request: GenerateRequest, context: Context, local: Address) -> None:
         parameters = GenerationParameters(
@@ -122,7 +132,7 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     recorder = StreamRecorder.open(metrics, flags, "server")
     limits = Limits(flags.max_streams, flags.max_tokens, flags.max_prompt_bytes, flags.request_time)
     server = TokenServer(Library(flags.recordings), limits, metrics, recorder)
-    await server.open(flags.listen, flags.http, congestion_controls=flags.congestion_controls)
+    await server.open(flags.listen, flags.http, congestion_controls=flags.congestion_controls, quic=flags.quic)
     process.announce_ready()
     await stop.wait()
     await server.drain(flags.grace)
@@ -135,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limits = Limits()
     parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="serve gRPC here")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve OpenAI's chat completions here")
+    parser.add_argument(
+        "--quic", metavar="HOST:PORT", help="serve them here over HTTP/3, with Reno; with CUBIC at the next port"
+    )
     parser.add_argument(
         "--congestion-controls",
         type=runtime.comma_separated,

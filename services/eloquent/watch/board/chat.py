@@ -199,7 +199,8 @@ class Chats:
             *facts.clients[question.client],
             *(sys.executable, "-m", "eloquent.nodes.asker"),
             *("--client", question.client, "--schemes", ",".join(question.schemes)),
-            *("--server", facts.server, "--http", facts.http, "--edge", facts.edge, "--edge-http", facts.edge_http),
+            *("--server", facts.server, "--http", facts.http, "--quic", facts.quic),
+            *("--edge", facts.edge, "--edge-http", facts.edge_http),
             *(("--model", facts.model) if facts.model else ()),
             *("--seconds", str(question.seconds), "--token-gap", str(gap_s), f"--words={question.words}"),
         ]
