@@ -1,9 +1,10 @@
-// OpenAI's JavaScript package against the token server: `node ask_openai.mjs BASE_URL`.
+// OpenAI's JavaScript package against the token server: `node ask_openai.mjs BASE_URL [MODULE]`, which exports a fetch to ask by.
 
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: process.argv[2], apiKey: "any", maxRetries: 0, timeout: 60_000 });
+const { fetch } = process.argv[3] ? await import(process.argv[3]) : globalThis;
+const client = new OpenAI({ baseURL: process.argv[2], apiKey: "any", maxRetries: 0, timeout: 60_000, fetch });
 const model = "eloquent";
 const messages = [{ role: "user", content: "Count to 5" }];
 const counted = "1, 2, 3, 4, 5";
@@ -40,3 +41,5 @@ await assert.rejects(read({ n: 2 }), (error) => error instanceof OpenAI.BadReque
 
 const left = await client.chat.completions.create({ model, messages: [{ role: "user", content: "Count to 9999" }], stream: true });
 for await (const chunk of left) if (chunk.choices[0].delta.content) break; // which aborts the request
+
+process.exit(); // a connection that is kept for the next question would keep the process

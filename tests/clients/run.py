@@ -21,6 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+ELOQUENT_JS = REPOSITORY / "clients" / "js"
 BUILD = REPOSITORY / ".build" / "clients"
 LOCK = REPOSITORY / "requirements" / "clients.lock"
 MODELS_LOCK = REPOSITORY / "requirements" / "models.lock"
@@ -104,6 +105,33 @@ def node_script(name: str) -> Callable[[Path, str, Path], None]:
     return lambda folder, url, out: _run("node", folder / name, url, cwd=out)
 
 
+def eloquent_js() -> Path:
+    """Install what our own JavaScript client is built and tested with, and copy it there."""
+    folder = BUILD / "eloquent-js"
+    with _unless_done(folder, (ELOQUENT_JS / "package-lock.json").read_text()) as is_wanted:
+        if is_wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in (ELOQUENT_JS / "package.json", ELOQUENT_JS / "package-lock.json"):
+                shutil.copy(file, folder)
+            _run("npm", "ci", "--silent", "--no-audit", "--no-fund", cwd=folder)
+    shutil.copytree(ELOQUENT_JS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+    npm()
+    return folder
+
+
+def try_eloquent_js(folder: Path, url: str, out: Path) -> None:
+    """Build, check, pack and test our own client, and have OpenAI's and Vercel's ask by it."""
+    committed = (ELOQUENT_JS / "eloquent.js").read_bytes()
+    _run("npm", "run", "--silent", "build", "--", "--log-level=warning", cwd=folder)
+    if (folder / "eloquent.js").read_bytes() != committed:
+        raise AssertionError("clients/js/eloquent.js is not what its sources make: npm run build")
+    _run("npm", "run", "--silent", "types", cwd=folder)
+    _run("npm", "pack", "--silent", "--pack-destination", out, cwd=folder)
+    _run("npm", "test", "--silent", cwd=folder)
+    for script in ("ask_openai.mjs", "ask_vercel.mjs"):
+        _run("node", BUILD / "javascript" / script, url, folder / "test" / "through_eloquent.js", cwd=out)
+
+
 def package(name: str) -> str:
     """Return a JavaScript package and its version."""
     return f"{name}@{json.loads((HERE / 'package.json').read_text())['dependencies'][name]}"
@@ -159,7 +187,8 @@ def _expect(found: object, wanted: object) -> None:
 
 
 def _run(*words: object, cwd: Path) -> None:
-    alone = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # LiteLLM fetches prices before it asks
+    # LiteLLM fetches prices before it asks; our own client is tried against relays of this environment
+    alone = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "ELOQUENT_PYTHON": sys.executable}
     subprocess.run([*map(str, words)], cwd=cwd, check=True, timeout=PATIENCE, env=os.environ | alone)
 
 
@@ -171,6 +200,7 @@ CLIENTS = (
     Client("openai", _pinned("openai", LOCK) + " (Python)", pip("openai", LOCK), python_script("ask_openai.py")),
     Client("openai-js", package("openai") + " (JavaScript)", npm, node_script("ask_openai.mjs")),
     Client("vercel", package("ai"), npm, node_script("ask_vercel.mjs")),
+    Client("eloquent-js", "eloquent-stream (JavaScript, ours)", eloquent_js, try_eloquent_js),
     Client(
         "langchain",
         "langchain-openai==1.7.4",
