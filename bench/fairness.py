@@ -1,14 +1,15 @@
 """What a TCP and the relays leave each other on one slow line: `.venv/bin/python bench/fairness.py --help`, as root.
 
 Each row makes three network namespaces. The wire carrier joins two of them by one bottleneck. Across that go at the same time a
-TCP of the kernel that sends all it can, and text through the relays' sealed endpoints on real sockets: one origin, and a client for
-each session. For comparison the same text goes by the kernel's TCP, a connection for each session. What counts is what arrives: the
-payload of TCP, the text's datagrams with their IPv4 and UDP headers, and how late the tokens are.
+TCP of the kernel that sends all it can, and text through the relays' endpoints, sealed or over QUIC, on real sockets: one origin,
+and a client for each session. For comparison the same text goes by the kernel's TCP, a connection for each session. What counts is
+what arrives: the payload of TCP, the text's datagrams with their IPv4 and UDP headers, and how late the tokens are.
 """
 
 import argparse
 import asyncio
 import contextlib
+import datetime as dt
 import itertools
 import json
 import random
@@ -32,11 +33,15 @@ from eloquent.drivers.udp import UdpClient
 from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.processes import run_command
 from eloquent.protocol.session import StreamRequested, StreamToken
-from eloquent.relay.sealed import udp
+from eloquent.relay.quic import udp as quic_udp
+from eloquent.relay.quic.certificate import PinnedKey, derive_bearer, derive_identity, make_certificate
+from eloquent.relay.quic.client import QuicClient
+from eloquent.relay.quic.edges import ALPN, Edges
+from eloquent.relay.sealed import udp as sealed_udp
 from eloquent.relay.sealed.client import SealedClient
 
 SERVER, CLIENT = "10.9.0.2", "10.9.0.1"
-TEXT_PORT, BULK_PORT = 4433, 4434
+TEXT_PORT, BULK_PORT, QUIC_PORT = 4433, 4434, 4435
 KEY = bytes(range(32))
 RTT = "100ms"
 SESSION_GAP = 0.1  # seconds between the beginnings of two sessions
@@ -62,7 +67,7 @@ class Row:
         streams: Answers at once in each.
         tokens: A second, of each answer.
         tcp: The congestion control of the TCP beside the text.
-        by_tcp: Whether the text goes by TCP (CUBIC), too.
+        way: By which the text goes: `sealed`, `quic`, or `tcp`, the kernel's with CUBIC.
     """
 
     rate: str
@@ -71,7 +76,7 @@ class Row:
     streams: int
     tokens: float
     tcp: str
-    by_tcp: bool = False
+    way: str = "sealed"
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,11 @@ class Outcome:
 
 LINES = (("64kbit", 30), ("1mbit", 200))
 LOADS = ((1, 1, 10.0), (1, 30, 10.0), (30, 1, 10.0))  # sessions, streams in each, tokens a second
-BESIDE = (("cubic", False), ("bbr", False), ("cubic", True))
-ROWS = [Row(*line, *load, *beside) for line, load, beside in itertools.product(LINES, LOADS, BESIDE)]
+BESIDE = (("cubic", "sealed"), ("bbr", "sealed"), ("cubic", "quic"), ("bbr", "quic"), ("cubic", "tcp"))
+ROWS = [
+    Row(rate, queue, sessions, streams, tokens, tcp, way)
+    for (rate, queue), (sessions, streams, tokens), (tcp, way) in itertools.product(LINES, LOADS, BESIDE)
+]
 AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
 
@@ -108,19 +116,22 @@ AVAILABLE = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
 
 async def serve(tokens: float, tcp: str) -> None:
-    """Answer with text, by sealed datagrams and by TCP, and give whoever asks for it all that a TCP takes."""
+    """Answer with text, by datagrams and by TCP, and give whoever asks for it all that a TCP takes."""
     tasks = set()
 
     def answer(give: Callable[[bytes], None], seed: int) -> None:
         tasks.add(asyncio.create_task(_write_text(give, seed, 1 / tokens)))
 
     def asked(session: Any, event: Any) -> None:
-        def give(token: bytes) -> None:
-            if session.backlog(event.stream_id) < MAX_BACKLOG:
-                server.send_token(session, event.stream_id, token)
-
         if isinstance(event, StreamRequested):
-            answer(give, int(event.request))
+            way, seed = event.request.split()
+            server = servers[way.decode()]
+
+            def give(token: bytes) -> None:
+                if session.backlog(event.stream_id) < MAX_BACKLOG:
+                    server.send_token(session, event.stream_id, token)
+
+            answer(give, int(seed))
 
     async def text_by_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
@@ -139,7 +150,14 @@ async def serve(tokens: float, tcp: str) -> None:
             writer.write(BULK_PIECE)
             await writer.drain()
 
-    server = await udp.bind((SERVER, TEXT_PORT), schemes.get, asked, key=KEY)
+    own = make_certificate(derive_identity(KEY), now=dt.datetime.now(dt.UTC))
+    edges = Edges(derive_bearer(KEY, own.certificate))
+    servers = {
+        "sealed": await sealed_udp.bind((SERVER, TEXT_PORT), schemes.get, asked, key=KEY),
+        "quic": await quic_udp.bind(
+            (SERVER, QUIC_PORT), schemes.get, asked, applications={ALPN: edges}, certificate=own
+        ),
+    }
     await asyncio.start_server(text_by_tcp, SERVER, TEXT_PORT)
     await asyncio.start_server(bulk, SERVER, BULK_PORT)
     print("ready", flush=True)
@@ -183,7 +201,7 @@ class Readers:
         """Read for the time that the row takes."""
         start = time.monotonic()
         for session in range(self._row.sessions):
-            await (self._read_by_tcp(session) if self._row.by_tcp else self._read_sealed(session))
+            await (self._read_by_tcp(session) if self._row.way == "tcp" else self._read_datagrams(session))
             await asyncio.sleep(max(start + (session + 1) * SESSION_GAP - time.monotonic(), 0.0))
         await asyncio.sleep(max(start + SETTLING * self._seconds / 2 - time.monotonic(), 0.0))
         self._tasks.append(asyncio.create_task(self._read_bulk()))
@@ -195,7 +213,7 @@ class Readers:
         return self._judge((self._bulk - bulk) / lasted, rates, since)
 
     def _bytes(self) -> list[int]:
-        return list(self._text) if self._row.by_tcp else [client.arrived for client in self._clients]
+        return list(self._text) if self._row.way == "tcp" else [client.arrived for client in self._clients]
 
     def _judge(self, bulk: float, rates: list[float], since: float) -> Outcome:
         gap, now = 1 / self._row.tokens, time.monotonic()
@@ -223,16 +241,21 @@ class Readers:
             (self._began[key],) = _BEGAN.unpack(token)
         self._times[key].append(time.monotonic())
 
-    async def _read_sealed(self, session: int) -> None:
+    async def _read_datagrams(self, session: int) -> None:
         def told(event: Any) -> None:
             if isinstance(event, StreamToken):
                 self._take((session, event.stream_id), event.data)
 
-        endpoint = SealedClient(schemes.get, key=KEY, draw=secrets.token_bytes)
-        client = await CountingClient.carry(endpoint, (SERVER, TEXT_PORT), told)
+        endpoint: QuicClient | SealedClient
+        if self._row.way == "quic":
+            endpoint = QuicClient(schemes.get, key=KEY, identity=PinnedKey.of_key_file(KEY))
+        else:
+            endpoint = SealedClient(schemes.get, key=KEY, draw=secrets.token_bytes)
+        port = QUIC_PORT if self._row.way == "quic" else TEXT_PORT
+        client = await CountingClient.carry(endpoint, (SERVER, port), told)
         self._clients.append(client)
         for stream in range(self._row.streams):
-            client.open_stream(b"%d" % stream, scheme="eloquent-packed")
+            client.open_stream(f"{self._row.way} {stream}".encode(), scheme="eloquent-packed")
 
     async def _read_by_tcp(self, session: int) -> None:
         reader, writer = await asyncio.open_connection(SERVER, TEXT_PORT)
@@ -309,9 +332,8 @@ def _line(process: "subprocess.Popen[str]") -> str:
 
 def report(row: Row, outcome: Outcome) -> str:
     """Return a line of the table."""
-    way = "TCP" if row.by_tcp else "sealed"
     return (
-        f"| {row.rate}, {row.queue} | {row.sessions} × {row.streams} × {row.tokens:g}/s, {way} | {row.tcp} "
+        f"| {row.rate}, {row.queue} | {row.sessions} × {row.streams} × {row.tokens:g}/s, {row.way} | {row.tcp} "
         f"| {outcome.bulk * 8e-3:.1f} | {outcome.text * 8e-3:.1f} | {outcome.least * 8e-3:.2f} | {outcome.arrived:.0%} "
         f"| {outcome.delay:.2f} / {outcome.delay_p95:.2f} | {outcome.stalled:.0%} |"
     )
@@ -329,7 +351,7 @@ def main() -> None:
     if not asked.json:
         print(HEAD)
     for row in ROWS:
-        words = f"{row.rate} {row.sessions}x{row.streams} {row.tcp} {'text-by-tcp' if row.by_tcp else 'sealed'}".split()
+        words = f"{row.rate} {row.sessions}x{row.streams} {row.tcp} {row.way}".split()
         if row.tcp in AVAILABLE.read_text().split() and set(asked.only.split()) <= set(words):
             outcome = measure(row, asked.seconds)
             print(json.dumps([asdict(row), asdict(outcome)]) if asked.json else report(row, outcome), flush=True)

@@ -1,4 +1,4 @@
-"""The benchmark of fairness, short: the relays' sealed sessions beside the kernel's TCP at a real bottleneck."""
+"""The benchmark of fairness, short: the relays' sessions, sealed and over QUIC, beside the kernel's TCP at a real bottleneck."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ RATES = {"64kbit": 64_000 / 8, "1mbit": 1_000_000 / 8}  # bytes a second
 @pytest.mark.usefixtures("needs_root")
 def test_text_and_a_tcp_leave_each_other_room():
     """Bounds that only a fault reaches: a tenth of the line for the TCP, and a fifth of the tokens in time."""
-    rows = ("64kbit 1x1 cubic sealed", "1mbit 1x30 cubic sealed", "1mbit 30x1 cubic sealed")
+    rows = ("64kbit 1x1 cubic sealed", "1mbit 1x30 cubic sealed", "1mbit 30x1 cubic sealed", "1mbit 1x30 cubic quic")
     words = (sys.executable, str(BENCH), "--json", "--seconds", str(SECONDS), "--only")
     runs = [subprocess.Popen([*words, row], stdout=subprocess.PIPE, text=True) for row in rows]
     for run in runs:
