@@ -40,6 +40,9 @@ SUSPICION = 2.0  # seconds without an answer to what was sent, after which a con
 ATTEMPT_TIME = (
     6.0  # seconds for a handshake, after which it begins anew: aioquic waits twice as long after each repetition
 )
+MAX_ATTEMPT_TIME = (
+    24.0  # seconds; each that was in vain gives the next one twice as many, as the way may be full of others'
+)
 REFUSED_PAUSE = (
     5.0  # seconds after a server that was not who it should be, or would not have us, before the next attempt
 )
@@ -98,6 +101,7 @@ class QuicClient:
         self._is_known = False  # whether a server has said that it has the channel
         self._current: _Link | None = None
         self._attempt: _Link | None = None
+        self._vain_attempts = 0  # since the last one that came to a connection
         self._no_attempt_before = float("-inf")  # seconds
         self._heard_at = 0.0  # seconds; when a session's datagram last came
         self._silent_since: float | None = None  # seconds; since something was sent that is not answered
@@ -259,7 +263,7 @@ class QuicClient:
     def _attempt_due(self) -> float | None:
         """Return the instant at which an attempt is to begin, perhaps in place of one, or None."""
         if self._attempt is not None:
-            return self._attempt.began_at + ATTEMPT_TIME
+            return self._attempt.began_at + min(ATTEMPT_TIME * (1 << self._vain_attempts), MAX_ATTEMPT_TIME)
         if self._inside.closed or self._inside.is_idle:
             return None
         if self._current is None:
@@ -275,7 +279,9 @@ class QuicClient:
             self._give_up_attempt(now)
         due = self._attempt_due()
         if due is not None and due <= now:
-            self._give_up_attempt(now)
+            if self._attempt is not None:
+                self._vain_attempts += 1
+                self._give_up_attempt(now)
             self._attempt = self._begin(now)
 
     def _give_up_attempt(self, now: float) -> None:
@@ -348,7 +354,7 @@ class QuicClient:
         if self._current is not None:
             self._current.connection.close(EndCode.MOVED)
             self._farewells += self._flush(self._current, now)
-        self._current, self._attempt = link, None
+        self._current, self._attempt, self._vain_attempts = link, None, 0
         self._heard_at, self._silent_since = now, None
         self._inside.take_token(NO_TOKEN, now=now)
 

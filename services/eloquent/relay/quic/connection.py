@@ -27,6 +27,7 @@ FRAME_OVERHEAD = 1 + 2  # bytes: type and length
 MAX_FRAME = QUIC_DATAGRAM + 2  # bytes; WebTransport needs two more, to name its session
 KEY_PACKETS = 1 << 20  # sent under one key
 _FRAME_HANDLERS = "_QuicConnection__frame_handlers"
+INITIAL_RTT = 0.333  # seconds (RFC 9002 §6.2.2); aioquic's 0.1 repeats every handshake on paths of 0.2 s and more
 _MAX_TIMERS = 4  # that are due at one instant: of acknowledgements, loss, probes and path validation
 _ROUNDING = 1e-6  # seconds
 _ALL_FRAMES = 65536  # bytes: DATAGRAM frames of any size may be sent to us (RFC 9221 §3)
@@ -54,6 +55,7 @@ def configure(*, is_client: bool, protocols: list[str], limits: QuicLimits | Non
         connection_id_length=CONNECTION_ID_SIZE,
         congestion_control_algorithm=ALGORITHM,
         idle_timeout=limits.silence,
+        initial_rtt=INITIAL_RTT,
         max_datagram_frame_size=_ALL_FRAMES,
         max_data=limits.stream_data,
         max_stream_data=limits.stream_data // 4,

@@ -73,6 +73,7 @@ class Shares(NamedTuple):
         wait_p95_s: At the 95th percentile.
         late_p50_s: Seconds that tokens took, at the median.
         late_p95_s: At the 95th percentile.
+        begun: Of the answers, those of which something has arrived, 0..1.
         arrived: Of the tokens that were made, how many have arrived, 0..1.
     """
 
@@ -83,6 +84,7 @@ class Shares(NamedTuple):
     wait_p95_s: float
     late_p50_s: float
     late_p95_s: float
+    begun: float
     arrived: float
 
 
@@ -111,6 +113,7 @@ def share(case: Case) -> Shares:
         link.wait(since, 0.95),
         workload.delay(0.5),
         workload.delay(0.95),
+        len(workload.arrived) / (case.connections * case.answers),
         workload.arrived_share(),
     )
 
