@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "endpoints.py"
 
 
@@ -17,3 +19,15 @@ def test_two_rounds_send_the_same_and_cost_something():
         for what in ("server, an event", "client, an event", "a datagram")
     ]
     assert min(costs.values()) > 0
+
+
+@pytest.mark.parametrize("carrier", ["quic", "webtransport", "aioquic"])
+def test_quic_is_measured_too_and_says_the_same_in_each_round(carrier: str):
+    words = (sys.executable, str(BENCH), "--streams", "1", "--rounds", "2", "--only", carrier)
+    rows = subprocess.check_output(words, text=True, timeout=200).splitlines()[2:]
+    assert [row.split("|")[1].partition(":")[2].strip() for row in rows] == [
+        "server, an event",
+        "client, an event",
+        "a datagram",
+    ]
+    assert min(float(row.split("|")[2]) for row in rows) > 0

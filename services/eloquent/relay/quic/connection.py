@@ -9,10 +9,12 @@ Rules of this file
 """
 
 import logging
+from itertools import islice
 from typing import Any
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import END_STATES, QuicConnection, QuicReceiveContext
+from aioquic.quic.events import DatagramFrameReceived
 from aioquic.tls import Epoch
 from cryptography.x509 import Certificate
 
@@ -71,6 +73,9 @@ class DatagramConnection(QuicConnection):
     """
 
     def __init__(self, account: QuicAccount, **options: Any) -> None:
+        self._has_news = True  # whether aioquic may have something to say besides datagrams
+        self._due_is_known = False
+        self._due: float | None = None
         super().__init__(**options)
         self._account = account
         self._left_of_key = KEY_PACKETS
@@ -110,14 +115,50 @@ class DatagramConnection(QuicConnection):
         """The certificates that it has shown beside."""
         return self.tls._peer_certificate_chain
 
+    def handle_timer(self, now: float) -> None:
+        """See `QuicConnection`."""
+        self._note_news()
+        super().handle_timer(now)
+
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:  # noqa: FBT001, FBT002 - aioquic's
+        """See `QuicConnection`."""
+        self._note_news()
+        super().send_stream_data(stream_id, data, end_stream)
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """See `QuicConnection`."""
+        self._note_news()
+        super().reset_stream(stream_id, error_code)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        """See `QuicConnection`."""
+        self._note_news()
+        super().stop_stream(stream_id, error_code)
+
+    def close(self, *args: Any, **options: Any) -> None:
+        """See `QuicConnection`."""
+        self._note_news()
+        super().close(*args, **options)
+
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` is to be called, or None: so late that rounding leaves nothing due again."""
-        due = super().get_timer()
-        return None if due is None else due + _ROUNDING
+        if not self._due_is_known:
+            due = super().get_timer()
+            self._due = None if due is None else due + _ROUNDING
+            self._due_is_known = True
+        return self._due
 
     def receive_datagram(self, data: bytes, addr: Address, now: float) -> None:
         """See `QuicConnection`; packets are counted."""
+        known = len(self._events)
         super().receive_datagram(data, addr, now)
+        self._due_is_known = False
+        brought = list(islice(self._events, known, None))
+        # What a packet with a session's datagram asks of QUIC besides has time until it is acknowledged, which a timer sees to.
+        can_wait = (
+            brought and self.is_path_validated and all(isinstance(event, DatagramFrameReceived) for event in brought)
+        )
+        self._has_news |= not can_wait
         if (space := self._spaces.get(Epoch.ONE_RTT)) is not None and space.largest_received_packet >= 0:
             before, self._newest = self._newest, space.largest_received_packet
             self._account.expected += 1 if before is None else self._newest - before
@@ -148,23 +189,35 @@ class DatagramConnection(QuicConnection):
             now: Seconds.
             urgent: Bytes of streams that are not to wait for the pace either.
         """
+        if not (self._datagrams_pending or self._has_news or self._is_due(now)):
+            return []
         if self._congestion.is_deaf(now):
             self._drop_pending()
         self._congestion.promise(sum(map(wire_size, self._datagrams_pending)) + urgent)
         datagrams = self.datagrams_to_send(now=now)
+        self._due_is_known = False
         for _ in range(_MAX_TIMERS):
-            due = self.get_timer()
-            if due is None or due > now:
+            if not self._is_due(now):
                 break
             self.handle_timer(now=now)
             datagrams += self.datagrams_to_send(now=now)
+            self._due_is_known = False
         self._congestion.promise(0)
         self._drop_pending()
+        self._has_news = False
         self._left_of_key -= len(datagrams)
         if self._left_of_key <= 0 and not self.is_over:
             self._left_of_key = KEY_PACKETS
             self.request_key_update()
         return datagrams
+
+    def _is_due(self, now: float) -> bool:
+        due = self.get_timer()
+        return due is not None and due <= now
+
+    def _note_news(self) -> None:
+        self._has_news = True
+        self._due_is_known = False
 
     def _drop_pending(self) -> None:
         self._account.unsent += len(self._datagrams_pending)
