@@ -74,6 +74,9 @@ class QuicEntrance:
         Raises:
             ConfigurationError: An address cannot be listened on, or the file for the hash cannot be written.
         """
+        if self.pages is not None:
+            self._publish()
+            _warn_of_open_doors(self._settings)
         by_address: dict[str, dict[str, ApplicationFactory]] = {}
         if self._settings.quic is not None and self._edges is not None:
             by_address.setdefault(self._settings.quic, {})[edges.ALPN] = self._edges
@@ -81,9 +84,6 @@ class QuicEntrance:
             by_address.setdefault(self._settings.webtransport, {})[webtransport.ALPN] = self.pages
         for listen, applications in by_address.items():
             await self._listen(origin, listen, applications, limits, tally)
-        if self.pages is not None:
-            self._publish()
-            _warn_of_open_doors(self._settings)
         self._look_later()
 
     def close(self) -> None:
