@@ -371,6 +371,10 @@ class UdpServer(_Driver):
         session.close(now=self._loop.time())
         self._turn(session)
 
+    def turn(self) -> None:
+        """Do what follows a call of the endpoint that is not made here: send, tell and arm."""
+        self._run()
+
     def close(self) -> None:
         """Close every session, telling the clients, and then the socket."""
         self.endpoint.close(now=self._loop.time())

@@ -86,7 +86,7 @@ async def serve_origin(settings: OriginSettings, stop: asyncio.Event) -> None:
     await origin.drain(settings.grace)
     watching.cancel()
     if quic is not None:
-        quic.close()
+        await quic.leave()
     origin.close()
     if websockets is not None:
         await websockets.close()

@@ -54,7 +54,7 @@ async def entrance(folder: Path, relaying: Any, **words: Any) -> AsyncIterator[t
     try:
         yield made, origin
     finally:
-        made.close()
+        await made.leave()
         origin.close()
         await asyncio.sleep(0.05)  # the transports close
 

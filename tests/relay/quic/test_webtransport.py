@@ -367,6 +367,8 @@ def test_a_server_that_stops_says_so_in_each_session(world: World) -> None:
     browser = world.browser()
     chats = [browser.begin() for _ in range(2)]
     world.run()
+    world.server.leave()
+    world.run(0.1)
     world.server.close(now=world.now)
     world.run()
     assert [browser.said(chat.stream_id) for chat in chats] == [

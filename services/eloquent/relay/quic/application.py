@@ -98,7 +98,7 @@ class Application(ABC):
 
     @abstractmethod
     def leave(self) -> None:
-        """Say farewell, as the server stops; what is said goes before the connection is closed."""
+        """Say farewell, as the server stops: the connection is closed soon."""
 
     @abstractmethod
     def reconnect(self) -> None:

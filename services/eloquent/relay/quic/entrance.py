@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -35,6 +35,10 @@ from eloquent.relay.quic.server import QuicServer
 from eloquent.relay.quic.webtransport import WebTransport
 from eloquent.relay.settings import OriginSettings
 
+if TYPE_CHECKING:
+    from eloquent.drivers.udp import UdpServer
+
+FAREWELL_TIME = 0.5  # seconds in which browsers hear it before their connections are closed
 LOOK = 60.0  # seconds between two looks whether the certificate is to be replaced
 
 _log = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ class QuicEntrance:
         self._source = _source_of(settings, key)
         self._edges = None if key is None or settings.quic is None else Edges(self._bearer(key))
         self.pages = None if settings.webtransport is None else WebTransport(pages_of(settings))
-        self._servers: list[QuicServer] = []
+        self._servers: list[tuple[UdpServer, QuicServer]] = []
         self._looking: asyncio.TimerHandle | None = None
 
     async def open(self, origin: Origin, *, limits: EndpointLimits, tally: Tally) -> None:
@@ -86,10 +90,15 @@ class QuicEntrance:
             await self._listen(origin, listen, applications, limits, tally)
         self._look_later()
 
-    def close(self) -> None:
-        """Replace no more certificates; the origin relay closes the sockets."""
+    async def leave(self) -> None:
+        """Tell pages that it is over, and replace no more certificates; the origin relay closes the sockets after that."""
         if self._looking is not None:
             self._looking.cancel()
+        if self.pages is not None and self.pages.account.sessions:
+            for server, endpoint in self._servers:
+                endpoint.leave()
+                server.turn()
+            await asyncio.sleep(FAREWELL_TIME)
 
     async def _listen(
         self,
@@ -109,7 +118,7 @@ class QuicEntrance:
         )
         server = await origin.admit(listen, bind, guard=self.pages if webtransport.ALPN in applications else None)
         assert isinstance(server.endpoint, QuicServer), "as it was made"
-        self._servers.append(server.endpoint)
+        self._servers.append((server, server.endpoint))
         who = " and ".join({edges.ALPN: "edges", webtransport.ALPN: "pages"}[alpn] for alpn in applications)
         _log.info("%s over QUIC are awaited at %s", who, format_address(server.address))
 
@@ -121,7 +130,7 @@ class QuicEntrance:
 
     def _look(self) -> None:
         if self._source.look():
-            for server in self._servers:
+            for _, server in self._servers:
                 server.renew(self._source.current)
             if self._edges is not None and self._key is not None:
                 self._edges.renew(self._bearer(self._key))

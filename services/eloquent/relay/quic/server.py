@@ -212,13 +212,16 @@ class QuicServer:
         """Ask a session for what it has to send, because its owner has called it."""
         self._inside.touch(session)
 
-    def close(self, *, now: float) -> None:
-        """Close every session and connection; their clients are told by the next `datagrams_to_send`."""
-        self._inside.close(now=now)
+    def leave(self) -> None:
+        """Have applications say farewell, some time before `close`: browsers hear none from a connection that is closed."""
         for connection, peer in self._peers.items():
             if peer.application is not None:
                 peer.application.leave()
                 self._touched[connection] = None
+
+    def close(self, *, now: float) -> None:
+        """Close every session and connection; their clients are told by the next `datagrams_to_send`."""
+        self._inside.close(now=now)
         farewells = self.datagrams_to_send(now=now)
         for connection in list(self._peers):
             connection.close(EndCode.LEFT, reason_phrase="the server stops")
