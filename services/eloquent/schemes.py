@@ -34,6 +34,12 @@ def _build_stock(match: re.Match[str]) -> Scheme:
 
 
 _PAIR = Family("openai[-SCHEME]", re.compile("openai(?:-(?P<between>.+))?"), _build_pair, default="openai")
+_QUIC_PAIR = Family(
+    "eloquent-quic",
+    re.compile("eloquent-quic"),
+    lambda match: Scheme(match[0], "pair", between=BETWEEN_RELAYS, carrier="quic"),
+    default="eloquent-quic",
+)
 _STOCK = Family(
     "quic-datagram-stock[-SCHEME]",
     re.compile("quic-datagram-stock(?:-(?P<between>.+))?"),
@@ -50,6 +56,7 @@ FAMILIES: tuple[Family, ...] = (
     adaptive.FAMILY,
     packed.FAMILY,
     _PAIR,
+    _QUIC_PAIR,
     quic.STREAM,
     _STOCK,
     tcp.FAMILY,

@@ -200,6 +200,20 @@ def test_no_alert_calls_a_load_worker_dead_that_comes_or_goes(chatting, ride):
     assert chatting.prometheus(query, at=ride.when("load directory") + 10) == []
 
 
+def test_users_stream_over_quic_by_every_scheme_of_it(chatting):
+    """The users of a host share one connection a scheme: what a stream of it sent is not told, which is not 0."""
+    schemes = ("quic-stream", "quic-stream-cubic", "quic-datagram-stock", "eloquent-quic")
+    words = ("--users", "12", "--duration", "10", "--think", "0.2", "--answer-tokens", "20", "--allow-invalid")
+    load = run_load(chatting, *words, "--schemes", ",".join(schemes))
+    assert load.status == 0, load.output
+    summary = load.read("summary.json")["schemes"]
+    assert set(summary) == set(schemes)
+    for figures in summary.values():
+        assert figures["failed"] == 0
+        assert figures["tokens"] > 0
+    assert summary["eloquent-quic"]["wire_bytes_per_token"] > 28
+
+
 def test_after_a_spike_every_scheme_still_has_its_users(chatting):
     """12 users, of whom a quarter stay: more users than schemes, but fewer than hosts times schemes."""
     words = ("--users", "12", "--duration", "15", "--think", "0.2", "--answer-tokens", "10", "--allow-invalid")

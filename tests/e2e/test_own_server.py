@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.lab
 
-SCHEMES = {"sse-cubic", "openai"}
+SCHEMES = {"sse-cubic", "openai", "eloquent-quic"}
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ def test_the_board_reads_what_the_lab_wrote(tmp_path):
         quic="10.0.0.1:8443",
         edge="127.0.0.1:50051",
         edge_http="127.0.0.1:8000",
+        edge_quic="127.0.0.1:8001",
         model=None,
         browser=BrowserAccess(client="c1", requests="10.255.0.4:8000", scheme="sse-cubic"),
         control=tmp_path / "control",

@@ -49,7 +49,7 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """Addresses of a token server for 20 streams, its metrics, and of the relays in front of it."""
-    names = ("grpc", "http", "quic", "metrics", "origin", "edge", "sealed", "edge_http")
+    names = ("grpc", "http", "quic", "metrics", "origin", "edge", "sealed", "edge_http", "origin_quic", "edge_quic")
     addresses = SimpleNamespace(**{name: f"127.0.0.1:{_free_port()}" for name in names})
     with ExitStack() as nodes:
         listeners = ("--listen", addresses.grpc, "--http", addresses.http, "--quic", addresses.quic)
@@ -57,8 +57,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         nodes.enter_context(_node("token_server", *listeners, "--max-streams", 20))
         make_key(key_file := tmp_path_factory.mktemp("relays") / "key")
         origin = ("--http-upstream", f"http://{addresses.http}", "--sealed", addresses.sealed, "--key-file", key_file)
+        origin += ("--quic", addresses.origin_quic)
         nodes.enter_context(_node("origin_relay", "--listen", addresses.origin, "--upstream", addresses.grpc, *origin))
         edge = ("--http", addresses.edge_http, "--sealed-origin", addresses.sealed, "--key-file", key_file)
+        edge += ("--quic-http", addresses.edge_quic, "--quic-origin", addresses.origin_quic)
         nodes.enter_context(_node("edge_relay", "--listen", addresses.edge, "--origin", addresses.origin, *edge))
         yield addresses
 
@@ -77,6 +79,7 @@ def make_job(tmp_path: Path) -> Callable[..., LoadJob]:
             quic_server="10.0.0.1:8443",
             edge_relay="127.0.0.1:50051",
             edge_http="127.0.0.1:8000",
+            edge_quic="127.0.0.1:8001",
             origin_relay="10.0.0.2:7000",
             model=None,
             metrics={f"c{number}": f"10.255.0.{number}:9103" for number in range(1, hosts + 1)},

@@ -133,6 +133,7 @@ def facts(tmp_path: Path) -> RunFacts:
         quic="127.0.0.1:1",
         edge="127.0.0.1:1",
         edge_http="127.0.0.1:1",
+        edge_quic="127.0.0.1:1",
         model=None,
         browser=BrowserAccess(client="c1", requests="127.0.0.1:1", scheme="sse-cubic"),
         control=tmp_path / "control",

@@ -22,10 +22,12 @@ CHAT_PORT = 8000  # of the token server, for HTTP
 QUIC_PORT = 8443  # of the token server, for HTTP/3
 EDGE_RELAY = "127.0.0.1:50051"
 EDGE_HTTP = "127.0.0.1:8000"  # of the edge relay, for what the token server speaks over HTTP
+EDGE_QUIC = "127.0.0.1:8001"  # of the edge relay, the same over QUIC
 ORIGIN_RELAY_PORT = 7000
 PAGES_PORT = 4434  # of the origin relay, for WebTransport
 REQUESTS_PORT = 8000  # of the browser's access, on the management network
 SEALED_PORT = 4433  # of the origin relay, for those who have the run's key
+RELAY_QUIC_PORT = 4434  # of the origin relay, for the same over QUIC
 PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
@@ -63,6 +65,7 @@ class Deployment:
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
         self._pages_address = f"{self._origin.address}:{PAGES_PORT}"
         self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
+        self._relay_quic_address = f"{self._origin.address}:{RELAY_QUIC_PORT}"
         self.nodes: list[LabProcess] = []
         self.viewers: dict[str, LabProcess] = {}
 
@@ -91,6 +94,7 @@ class Deployment:
             "quic_server": self._quic_address,
             "edge_relay": EDGE_RELAY,
             "edge_http": EDGE_HTTP,
+            "edge_quic": EDGE_QUIC,
             "origin_relay": self._origin_address,
         }
 
@@ -136,7 +140,8 @@ class Deployment:
         make_key(key_file)
         key = ("--key-file", str(key_file))
         pair = ("--http-upstream", f"http://{self._chat_address}", "--sealed", self._sealed_address, *key)
-        self._plan(self._origin, "origin_relay", *listen, *upstream, *pair, *labels, *logs, *grace)
+        pair_quic = ("--quic", self._relay_quic_address)
+        self._plan(self._origin, "origin_relay", *listen, *upstream, *pair, *pair_quic, *labels, *logs, *grace)
         for client in clients:
             self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
             self._plan(
@@ -144,6 +149,7 @@ class Deployment:
                 "edge_relay",
                 *("--listen", EDGE_RELAY, "--origin", self._origin_address, *grace),
                 *("--http", EDGE_HTTP, "--sealed-origin", self._sealed_address, *key),
+                *("--quic-http", EDGE_QUIC, "--quic-origin", self._relay_quic_address),
                 metrics=METRICS_PORT + 1,
             )
         await self._start_planned()
@@ -165,7 +171,7 @@ class Deployment:
             METRICS_PORT,
             *("--client", client.name, "--schemes", ",".join(options.schemes)),
             *("--server", self._server_address, "--http", self._chat_address, "--quic", self._quic_address),
-            *("--edge", EDGE_RELAY, "--edge-http", EDGE_HTTP),
+            *("--edge", EDGE_RELAY, "--edge-http", EDGE_HTTP, "--edge-quic", EDGE_QUIC),
             *("--run-dir", str(self._folder)),
             *("--rounds", str(options.rounds), "--session-seconds", str(options.session_s)),
             *("--round-seconds", str(options.session_s + PAUSE), "--start-on-order"),

@@ -232,6 +232,7 @@ class Lab:
             quic=addresses["quic_server"],
             edge=addresses["edge_relay"],
             edge_http=addresses["edge_http"],
+            edge_quic=addresses["edge_quic"],
             model=self._options.model,
             browser=browser,
             control=self._control,

@@ -65,7 +65,8 @@ def require_askable(names: Iterable[str], *, upstream: str | None) -> None:
         scheme = schemes.get(name)
         if scheme.transport != "sse" and scheme.kind != "pair":
             raise ConfigurationError(
-                f"'{name}' does not carry HTTP, by which a server of yours is asked: choose from sse, sse-cubic, sse-bbr, openai"
+                f"'{name}' does not carry HTTP, by which a server of yours is asked: "
+                "choose from sse, sse-cubic, sse-bbr, openai, eloquent-quic"
             )
 
 

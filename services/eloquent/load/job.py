@@ -25,6 +25,7 @@ class LoadJob(BaseModel):
         quic_server: HOST:PORT of HTTP/3 at the token server.
         edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
         edge_http: HOST:PORT of HTTP there.
+        edge_quic: HOST:PORT of the same before the way over QUIC.
         origin_relay: HOST:PORT of UDP at the origin relay.
         model: Which model is asked, of a server that is not the testbed's own; None for that.
         metrics: HOST:PORT where the process of each client shows its metrics, by client.
@@ -41,6 +42,7 @@ class LoadJob(BaseModel):
     quic_server: str
     edge_relay: str
     edge_http: str
+    edge_quic: str
     origin_relay: str
     model: str | None
     metrics: dict[str, str]

@@ -47,6 +47,7 @@ class Scheme:
         congestion_control: Of that TCP, empty for the machine's own; or of QUIC, of kind `quic`.
         between: Name of the scheme between the relays, of kind `pair`, or whose packets are in QUIC's datagrams, of kind `quic`;
             empty there for a QUIC stream.
+        carrier: What the relays' datagrams travel in, of kind `pair`: `quic`, or empty for sealed UDP.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Scheme:
     transport: str = ""
     congestion_control: str = ""
     between: str = ""
+    carrier: str = ""
 
     def make_sender(self, *, budget: int = PAYLOAD_BUDGET, rtt: RttEstimator | None = None) -> StreamSender:
         """Make a new sender.

@@ -46,6 +46,7 @@ class RunFacts(BaseModel):
         quic: HOST:PORT of HTTP/3 at the token server.
         edge: HOST:PORT of the edge relay, in each client's network.
         edge_http: HOST:PORT of HTTP there.
+        edge_quic: HOST:PORT of the same before the way over QUIC.
         model: Which model is asked, of a server that is not the testbed's own; None for that.
         browser: How the user's own browser takes the place of a client.
         control: Path of the lab's control socket.
@@ -69,6 +70,7 @@ class RunFacts(BaseModel):
     quic: str
     edge: str
     edge_http: str
+    edge_quic: str
     model: str | None
     browser: BrowserAccess
     control: Path

@@ -28,6 +28,7 @@ WAYS = [
     "quic-stream",
     "quic-datagram-stock",
     "openai",
+    "eloquent-quic",
     "eloquent/edge",
     "eloquent/library",
     "duplicate-2/library",
@@ -42,6 +43,7 @@ def job(addresses: Any, via: str = "edge") -> Any:
         quic_server=addresses.quic,
         edge_relay=addresses.edge,
         edge_http=addresses.edge_http,
+        edge_quic=addresses.edge_quic,
         origin_relay=addresses.origin,
         model=None,
     )

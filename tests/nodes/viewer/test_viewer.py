@@ -21,7 +21,9 @@ from eloquent.records.run_directory import RunDirectory
 from eloquent.relay.sealed.key import make_key
 from eloquent.screen import ViewerLog
 
-SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent", "openai")
+SCHEMES = ("grpc", "sse", "retransmit", "duplicate-2", "eloquent", "openai", "eloquent-quic")
+SCHEMES += ("quic-stream", "quic-stream-cubic", "quic-datagram-stock")
+COMPRESSED = {"openai", "eloquent-quic", "quic-datagram-stock"}
 
 
 @pytest.mark.parametrize(
@@ -202,22 +204,27 @@ def test_each_congestion_control_has_a_listener_and_the_log_says_what_the_socket
 
 def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_node, free_port, tmp_path):
     server, chat, origin, edge, sealed, edge_http = (f"127.0.0.1:{free_port()}" for _ in range(6))
+    quic, origin_quic, edge_quic = (f"127.0.0.1:{free_port()}" for _ in range(3))
     make_key(tmp_path / "key")
     key = ("--key-file", tmp_path / "key")
     viewer_page, server_page, origin_page = free_port(), free_port(), free_port()
     books = ("--known-clients", "c1", "--run-dir", tmp_path)
-    listeners = ("--listen", server, "--http", chat)
+    listeners = ("--listen", server, "--http", chat, "--quic", quic)
     model = start_node("token_server", *listeners, "--metrics", f"127.0.0.1:{server_page}", *books)
     relay = start_node(
         "origin_relay",
         *("--listen", origin, "--upstream", server, "--http-upstream", f"http://{chat}", "--sealed", sealed, *key),
-        *("--metrics", f"127.0.0.1:{origin_page}", *books),
+        *("--quic", origin_quic, "--metrics", f"127.0.0.1:{origin_page}", *books),
     )
-    start_node("edge_relay", "--listen", edge, "--origin", origin, "--http", edge_http, "--sealed-origin", sealed, *key)
+    way = ("--quic-http", edge_quic, "--quic-origin", origin_quic)
+    start_node(
+        "edge_relay",
+        *("--listen", edge, "--origin", origin, "--http", edge_http, "--sealed-origin", sealed, *key, *way),
+    )
     viewer = start_node(
         "viewer",
         *("--client", "c1", "--schemes", ",".join(SCHEMES), "--server", server, "--http", chat),
-        *("--edge", edge, "--edge-http", edge_http),
+        *("--edge", edge, "--edge-http", edge_http, "--quic", quic, "--edge-quic", edge_quic),
         *("--rounds", 2, "--session-seconds", 0.6, "--round-seconds", 1.5, "--token-gap", 0.05),
         *("--metrics", f"127.0.0.1:{viewer_page}", "--run-dir", tmp_path, "--start-on-order"),
         *("--background", "--background-seconds", 60),
@@ -252,7 +259,7 @@ def test_the_whole_chain_for_every_scheme_and_three_accounts_that_agree(start_no
         assert row.tokens == 11
         assert row.original_bytes > 0
         assert row.wire_bytes > (
-            28 * row.packets if row.scheme == "openai" else row.original_bytes
+            28 * row.packets if row.scheme in COMPRESSED else row.original_bytes
         )  # it compresses events
     assert len(list(run.lags())) > 20
 

@@ -33,7 +33,8 @@ def connect(scheme: str, job: LoadJob) -> LoadClient:
         address = parse_address(congestion.address_of(job.http_server, chosen.congestion_control))
         return SseClient(address, scheme, model=job.model)
     if chosen.kind == "pair":
-        return SseClient(parse_address(job.edge_http), scheme, model=job.model)
+        edge = job.edge_quic if chosen.carrier == "quic" else job.edge_http
+        return SseClient(parse_address(edge), scheme, model=job.model)
     if chosen.kind == "kernel":
         return GrpcClient(congestion.address_of(job.token_server, chosen.congestion_control), scheme)
     if job.options.via == "library":

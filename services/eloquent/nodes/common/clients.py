@@ -262,6 +262,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
     add("--quic", metavar="HOST:PORT", help="HTTP/3 endpoint of the token server, for the schemes quic-…")
     add("--edge-http", metavar="HOST:PORT", help="HTTP at the edge relay, for the schemes openai and openai-…")
+    add("--edge-quic", metavar="HOST:PORT", help="the same before the way over QUIC, for the scheme eloquent-quic")
     add("--model", metavar="NAME", help="of a server at --http that is not the testbed's own: which model to ask")
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
@@ -284,6 +285,8 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
             flag, target, make = "--quic", flags.quic, partial(AsyncQuicClient, scheme=scheme)
         elif scheme.transport == "sse":
             flag, target, make = "--http", flags.http, ask_http
+        elif scheme.carrier == "quic":
+            flag, target, make = "--edge-quic", flags.edge_quic, ask_http
         elif scheme.kind == "pair":
             flag, target, make = "--edge-http", flags.edge_http, ask_http
         elif scheme.kind == "kernel":

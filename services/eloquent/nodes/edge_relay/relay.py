@@ -17,6 +17,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.relay.fronts.grpc import GrpcFront
 from eloquent.relay.fronts.http import HttpFront
+from eloquent.relay.quic.certificate import PinnedKey
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.serve import HELD_REQUESTS
 from eloquent.relay.settings import DEFAULT_SCHEME, MAX_REQUEST
@@ -37,6 +38,24 @@ async def connect(origin: str, metrics: telemetry.EdgeMetrics, *, key: bytes | N
     address = parse_address(origin)
     try:
         return await Uplink.connect(address, metrics, key=key)
+    except OSError as error:
+        raise ConfigurationError(f"no way to the origin relay at {origin}: {reason_of(error)}") from error
+
+
+async def connect_over_quic(origin: str, metrics: telemetry.EdgeMetrics, *, key: bytes) -> Uplink:
+    """Begin a QUIC connection to an origin relay, which all streams share.
+
+    Args:
+        origin: Its HOST:PORT for edges over QUIC.
+        metrics: What is counted.
+        key: 32 bytes, shared with it.
+
+    Raises:
+        ConfigurationError: There is no way.
+    """
+    address = parse_address(origin)
+    try:
+        return await Uplink.connect_over_quic(address, metrics, key=key, identity=PinnedKey.of_key_file(key))
     except OSError as error:
         raise ConfigurationError(f"no way to the origin relay at {origin}: {reason_of(error)}") from error
 
@@ -71,7 +90,7 @@ def scheme_between(fields: Mapping[str, str]) -> str:
 
 
 def chat_front(uplink: Uplink) -> HttpFront:
-    """Return what clients ask over HTTP, before a sealed way to the origin relay."""
+    """Return what clients ask over HTTP, before a way to the origin relay under a key."""
     return HttpFront(uplink, scheme_of=scheme_between, max_request=MAX_REQUEST, max_held=HELD_REQUESTS * MAX_REQUEST)
 
 
@@ -90,6 +109,11 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         chats = chat_front(uplinks[1])
         await chats.open(listen_on(flags.http))
         fronts.append(chats)
+        if runtime.all_or_none(flags, "quic_http", "quic_origin"):
+            uplinks.append(await connect_over_quic(flags.quic_origin, metrics, key=load_key(flags.key_file)))
+            chats = chat_front(uplinks[2])
+            await chats.open(listen_on(flags.quic_http))
+            fronts.append(chats)
     watching = [asyncio.create_task(uplink.watch(metrics)) for uplink in uplinks]
     process.announce_ready()
     await stop.wait()
@@ -109,8 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--default-scheme", default=DEFAULT_SCHEME, help="scheme of streams that name none (%(default)s)"
     )
     parser.add_argument("--max-streams", type=int, default=256, help="streams at once (%(default)s)")
-    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none")
+    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none, QUIC if wanted")
     pair.add_argument("--http", metavar="HOST:PORT", help="serve the model server's HTTP API here")
     pair.add_argument("--sealed-origin", metavar="HOST:PORT", help="UDP address of its origin relay")
+    pair.add_argument("--quic-http", metavar="HOST:PORT", help="serve the same here, by an origin relay over QUIC")
+    pair.add_argument("--quic-origin", metavar="HOST:PORT", help="address of its origin relay over QUIC")
     pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with that")
     return process.run(partial(serve, parser.parse_args(arguments)))

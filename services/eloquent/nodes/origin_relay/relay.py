@@ -15,15 +15,17 @@ from pathlib import Path
 from eloquent import process, schemes, telemetry
 from eloquent.addresses import parse_address
 from eloquent.calls import names
+from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.stream_record import StreamRecorder, add_flags
 from eloquent.nodes.origin_relay.accounts import StreamAccounts, StreamGauges
 from eloquent.protocol.session import Tally
 from eloquent.relay.driver_counts import DriverCounts
 from eloquent.relay.origin import Origin
+from eloquent.relay.quic.entrance import QuicEntrance
 from eloquent.relay.sealed.key import load_key
 from eloquent.relay.serve import HELD_REQUESTS, limits_for
-from eloquent.relay.settings import MAX_REQUEST, OFFERED_SCHEMES
+from eloquent.relay.settings import MAX_REQUEST, OFFERED_SCHEMES, OriginSettings, read_settings
 from eloquent.relay.upstreams.grpc import GrpcUpstream
 from eloquent.relay.upstreams.http import HttpUpstream
 
@@ -57,7 +59,12 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     if runtime.all_or_none(flags, "http_upstream", "sealed", "key_file"):
         upstreams.append(chats := HttpUpstream(flags.http_upstream, max_held=HELD_REQUESTS * MAX_REQUEST))
         origins.append(Origin(http=chats, observer=accounts))
-        await origins[1].open(flags.sealed, key=load_key(flags.key_file), limits=limits_for(MAX_REQUEST), tally=tally)
+        limits = limits_for(MAX_REQUEST)
+        await origins[1].open(flags.sealed, key=load_key(flags.key_file), limits=limits, tally=tally)
+        if flags.quic:
+            await _entrance(flags).open(origins[1], limits=limits, tally=tally)
+    elif flags.quic:
+        raise ConfigurationError("--quic is of the relay pair for real services: give --sealed and its like, too")
     for upstream in upstreams:
         await upstream.open()
     if flags.metrics:
@@ -72,6 +79,13 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     for upstream in upstreams:
         await upstream.close()
     recorder.close()
+
+
+def _entrance(flags: argparse.Namespace) -> QuicEntrance:
+    """Return where edge relays come in over QUIC, with the key of those over sealed UDP."""
+    told = {"upstream": flags.http_upstream, "listen": flags.sealed, "key_file": flags.key_file, "quic": flags.quic}
+    settings = read_settings(OriginSettings, "origin", told, environment={})
+    return QuicEntrance(settings, load_key(flags.key_file))
 
 
 async def _watch(
@@ -107,9 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="schemes that clients may ask for, or 'any' (%(default)s)",
     )
     parser.add_argument("--max-streams", type=int, default=1000, help="streams at once (%(default)s)")
-    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none")
+    pair = parser.add_argument_group("the relay pair for real services, beside that; all three or none, QUIC if wanted")
     pair.add_argument("--http-upstream", metavar="URL", help="of the model server")
     pair.add_argument("--sealed", metavar="HOST:PORT", help="UDP address for its edge relays")
+    pair.add_argument("--quic", metavar="HOST:PORT", help="address for its edge relays over QUIC, beside these")
     pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with them")
     add_flags(parser, "origin")
     return process.run(partial(serve, parser.parse_args(arguments)))

@@ -200,7 +200,7 @@ class Chats:
             *(sys.executable, "-m", "eloquent.nodes.asker"),
             *("--client", question.client, "--schemes", ",".join(question.schemes)),
             *("--server", facts.server, "--http", facts.http, "--quic", facts.quic),
-            *("--edge", facts.edge, "--edge-http", facts.edge_http),
+            *("--edge", facts.edge, "--edge-http", facts.edge_http, "--edge-quic", facts.edge_quic),
             *(("--model", facts.model) if facts.model else ()),
             *("--seconds", str(question.seconds), "--token-gap", str(gap_s), f"--words={question.words}"),
         ]
