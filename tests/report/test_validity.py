@@ -34,7 +34,7 @@ GOOD = {
         ({}, None, None),  # of an older or a foreign run, nothing is known
         (GOOD | {"lateness": {"p99_s": 0.0051}}, 0.011, "changed their state late, by 5.1 ms"),
         (GOOD | {"lateness": {"p99_s": None}}, 0.011, None),  # a loss that never changes
-        (GOOD, 0.070, "lagged by 70 ms"),
+        (GOOD, 0.070, "1 of 3 who render lagged by more than 20 ms at p99, c2 by 70 ms"),
         (GOOD | {"unmeasured": ["the lag of those who render"]}, None, "the lag of those who render was not measured"),
         (GOOD | {"processors_used": {"a": 0.9, "b": 0.9}}, 0.011, "used 1.80 of 2 processors"),
         (GOOD | {"processors_used": {"the origin relay": 0.97}}, 0.011, "the origin relay kept a whole processor busy"),
@@ -44,7 +44,8 @@ GOOD = {
     ],
 )
 def test_each_cause_is_named(made, lag, words):
-    found = flaws(made, lag_p99_s=lag)
+    lags = {} if lag is None else {"c1": 0.001, "c2": lag, "c3": 0.002}
+    found = flaws(made, lag_p99_s=lags)
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
 
@@ -65,19 +66,31 @@ def test_a_starved_run_compares_nothing_anywhere(starved: RunDirectory, tmp_path
     written = json.loads((starved.path / "summary.json").read_text())
     assert all(figures["relative_stall_ratio"] is None for figures in written["schemes"].values())
     page = (starved.path / "summary.md").read_text()
-    assert page.index("Not valid: those who render lagged by 70 ms") < page.index("| scheme |")
+    assert page.index("Not valid: 1 of 2 who render lagged by more than 20 ms at p99, client9 by 70 ms") < page.index(
+        "| scheme |"
+    )
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(render(compute(starved)))
     shown = console.export_text()
-    assert shown.startswith("not valid: those who render lagged by 70 ms")
+    assert shown.startswith("not valid: 1 of 2 who render lagged by more than 20 ms at p99, client9 by 70 ms")
     for text in (page, shown):
         assert NOTHING_COMPARED in text
         assert "against" not in text
     assert headline(load(starved.path)).startswith("This run is not valid")
     report = write_report(starved.path).read_text()
-    assert "lagged by 70 ms" in report
+    assert "client9 by 70 ms" in report
     assert "paired session" not in report
     assert "Comparisons with" not in report
+
+
+def test_one_who_is_starved_is_not_averaged_away_with_the_others(run: RunDirectory):
+    for number in range(10, 210):
+        with run.lag_writer(f"client{number}") as lags:
+            for sample in range(20):
+                lags.write(LagRow(100 + sample / 4, 0.070 if number == 77 else 0.001))
+    summary = compute(run)
+    assert summary.load_lag_p99_s == pytest.approx(0.070)
+    assert "client77 by 70 ms" in summary.flaws[0]
 
 
 def test_a_run_that_is_not_valid_is_not_compared_with_another(starved: RunDirectory):

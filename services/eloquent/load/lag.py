@@ -11,9 +11,9 @@ INTERVAL = 0.05  # seconds between two samples
 
 
 class LagSampler:
-    """Measures, logs and shows the lag of this process.
+    """Measures, logs and shows the lag of this thread.
 
-    A greenlet, a thread or both ask to be woken at even instants; each one that they missed is a sample too, so that a process
+    A greenlet or a thread asks to be woken at even instants; each one that it missed is a sample too, so that a process
     that stood still for a second is not counted once.
 
     Args:

@@ -29,6 +29,7 @@ from eloquent.load.conversation import Turn, read_prompts, turns
 from eloquent.load.job import THREADS_VARIABLE, LoadJob
 from eloquent.load.lag import LagSampler
 from eloquent.load.reading import Reading
+from eloquent.records.run_directory import RunDirectory
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 WARM_UP_TIME = 20.0  # seconds for each connection
@@ -60,7 +61,11 @@ class Worker:
         self.log = ViewerLog(job.folder, client)
         self.metrics = telemetry.LoadMetrics()
         self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
-        self._lag = LagSampler(client, self.metrics.lag, self.log.lag)
+        self._users_log = RunDirectory(job.folder).lag_writer(f"{client}-users")
+        self._lags = {  # each is logged by itself: one that is starved is not averaged away with the other
+            "users": LagSampler(client, self.metrics.lag, self._users_log),
+            "readers": LagSampler(client, self.metrics.lag, self.log.lag),
+        }
         self._numbers = {name: itertools.count() for name in job.options.schemes}
         self._ways = {scheme: connect(scheme, job) for scheme in job.options.schemes}
 
@@ -85,20 +90,22 @@ class Worker:
     def start(self) -> None:
         """Show the metrics and begin to measure the lag."""
         telemetry.serve(self.job.metrics[self.client])
-        gevent.spawn(self._lag.sample, gevent.sleep)
+        gevent.spawn(self._lags["users"].sample, gevent.sleep)
         gc.collect()
         gc.freeze()  # what is there now stays: looking through it again and again would be lag
-        threading.Thread(target=self._lag.sample, args=(time.sleep,), daemon=True).start()
+        threading.Thread(target=self._lags["readers"].sample, args=(time.sleep,), daemon=True).start()
 
     def end(self) -> None:
         """Measure the lag no more: the users are about to leave."""
-        self._lag.end()
+        for lag in self._lags.values():
+            lag.end()
 
     def close(self) -> None:
         """Close connections and logs."""
         for way in self._ways.values():
             way.close()
         self.log.close()
+        self._users_log.close()
 
     def next_number(self, scheme: str) -> int:
         """Number a new user of this host, by how many of his scheme there were: two tests with one seed have the same users."""

@@ -152,10 +152,11 @@ class RunDirectory:
         for path in self._logs("kinds"):
             yield from read_rows(path, KindRow)
 
-    def lags(self) -> Iterator[LagRow]:
-        """Yield the lag samples of all clients."""
+    def lags(self) -> Iterator[tuple[str, LagRow]]:
+        """Yield the lag samples of all who took some, each with the name of its log."""
         for path in self._logs("lag"):
-            yield from read_rows(path, LagRow)
+            for row in read_rows(path, LagRow):
+                yield path.stem, row
 
     def streams(self) -> Iterator[StreamRow]:
         """Yield the streams of all sending nodes."""

@@ -93,7 +93,7 @@ class Summary:
         rounds: Rounds with a logged session.
         loss_rate: Share of the link probes that were lost on the downlink, 0..1.
         scheduled_loss_rate: The share that the schedules had in store for these very probes.
-        load_lag_p99_s: 99th percentile of the lag of the viewers' event loops, in seconds.
+        load_lag_p99_s: 99th percentile of the lag of the one who lagged most of those who render, in seconds.
         concurrency: Sessions that were open at once, and tokens a second; None where no time passed.
         flaws: Why the run is not valid (validity.py); nothing for one that is. One that is not compares nothing.
     """
@@ -136,10 +136,13 @@ def compute(run: RunDirectory) -> Summary:
     last = max((row.ended_s for row in sessions), default=-math.inf)
     probes = [(client, probe) for client, probe in run.probes() if first <= probe.sent_s <= last]
     begin, end = manifest.measured_s or (first, last)
-    lags = [row.lag_s for row in run.lags() if begin <= row.at_s <= end]
+    lags: dict[str, list[float]] = defaultdict(list)
+    for who, sample in run.lags():
+        if begin <= sample.at_s <= end:
+            lags[who].append(sample.lag_s)
+    lag_p99_s = {who: p99 for who, samples in lags.items() if (p99 := percentile(samples, 0.99)) is not None}
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
-    lag = percentile(lags, 0.99)
-    found = flaws(manifest.model_extra or {}, lag_p99_s=lag)
+    found = flaws(manifest.model_extra or {}, lag_p99_s=lag_p99_s)
     is_paired = manifest.measured_s is None  # the users of a load test ask when they like, each something else
     compares = is_paired and not found
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
@@ -161,7 +164,7 @@ def compute(run: RunDirectory) -> Summary:
         rounds=len({row.round for row in sessions}),
         loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
         scheduled_loss_rate=_scheduled_loss(manifest, probes),
-        load_lag_p99_s=lag,
+        load_lag_p99_s=max(lag_p99_s.values(), default=None),
         concurrency=concurrency(
             [(row.requested_s, row.ended_s) for row in sessions],
             [token.rendered_s for rows in tokens.values() for token in rows],

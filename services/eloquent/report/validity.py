@@ -16,25 +16,28 @@ STEAL_WARNING = 0.05  # share of the processor time that a hypervisor takes, fro
 STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
 
 
-def flaws(made: Mapping[str, Any], *, lag_p99_s: float | None) -> tuple[str, ...]:
+def flaws(made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float]) -> tuple[str, ...]:
     """Return why a run is not valid; nothing for one that is.
 
     Args:
         made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`,
             `socket_losses`, `unmeasured`.
-        lag_p99_s: 99th percentile of the lag of those who render, in seconds; None where it was not measured.
+        lag_p99_s: 99th percentile of the lag of each of those who render, in seconds: one who is starved is not made up for by the
+            others, however many they are.
     """
     return tuple(_flaws(made, lag_p99_s))
 
 
-def _flaws(made: Mapping[str, Any], lag: float | None) -> Iterator[str]:
+def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
     late = _number(made, "lateness", "p99_s")
     if late is not None and late > LATENESS_BOUND:
         yield f"the links changed their state late, by {late * 1e3:.1f} ms at p99: more than {LATENESS_BOUND * 1e3:g} ms"
-    if lag is not None and lag > LAG_BOUND:
+    starved = {who: lag for who, lag in lags.items() if lag > LAG_BOUND}
+    if starved:
+        most = max(starved, key=starved.__getitem__)
         yield (
-            f"those who render lagged by {lag * 1e3:.0f} ms at p99, more than {LAG_BOUND * 1e3:g} ms:"
-            " they are starved, and some of the stalls are their own"
+            f"{len(starved)} of {len(lags)} who render lagged by more than {LAG_BOUND * 1e3:g} ms at p99, {most} by"
+            f" {starved[most] * 1e3:.0f} ms: they are starved, and some of the stalls are their own"
         )
     unmeasured = made.get("unmeasured")
     for what in unmeasured if isinstance(unmeasured, list) else ():

@@ -138,7 +138,7 @@ def test_a_blocked_loop_is_as_many_samples_as_it_missed_ticks(run_virtually, tmp
 
     run_virtually(run())
     log.close()
-    lags = [row.lag_s for row in RunDirectory(tmp_path).lags()]
+    lags = [row.lag_s for _, row in RunDirectory(tmp_path).lags()]
     late = [0.47 - 0.05 * tick for tick in range(10)]  # due at 0.15, 0.2 ... and sampled at 0.62
     assert lags == pytest.approx([0, 0, *late, 0, 0], abs=1e-9)
 
