@@ -24,6 +24,7 @@ help: ## Show this list
 	@printf '  and, for a model server of yours: UPSTREAM=http://HOST:PORT MODEL=name PROMPT="what to ask" SCHEMES=sse-cubic,sse-bbr,openai\n'
 	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 SLO=stall_ratio=0.2,...\n'
 	@printf '  SEED=1 ALLOW_INVALID=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
+	@printf '\nOptions of fleet: DASK=tcp://HOST:8786 LABS=n, those of up, CLIENTS being those of all labs; with USERS those of load, too\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
 
@@ -100,6 +101,16 @@ load: testbed ## Let many users chat through the testbed that is up
 .PHONY: load-capacity
 load-capacity: testbed ## Find the sustainable load: how many streams the testbed that is up carries
 	@$(ELOQUENT) load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
+
+FLEET_FLAGS := $(if $(DASK),--dask "$(DASK)") $(if $(LABS),--labs "$(LABS)") $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
+	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") $(if $(SESSION),--session "$(SESSION)") \
+	$(if $(TOKEN_RATE),--token-rate "$(TOKEN_RATE)") $(if $(CARRIER),--carrier "$(CARRIER)") $(if $(DATAPATH),--datapath "$(DATAPATH)") \
+	$(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(DURATION)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(VIA),--via "$(VIA)") \
+	$(if $(THINK),--think "$(THINK)") $(if $(SLO),--slo "$(SLO)") $(if $(RUNS),--runs "$(abspath $(RUNS))") $(if $(ALLOW_INVALID),--allow-invalid)
+
+.PHONY: fleet
+fleet: testbed ## Run LABS=n labs on the workers of a Dask cluster, DASK=tcp://..., and pool them: one run (docs/scale.md)
+	@$(if $(DASK),,$(error name the cluster: make fleet DASK=tcp://HOST:8786 LABS=2))$(ELOQUENT) fleet $(FLEET_FLAGS)
 
 .PHONY: status
 status: ## Tell what runs

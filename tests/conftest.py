@@ -1,10 +1,16 @@
 """What holds for every test: properties meet the same examples each time, slowness is no failure, CI skips nothing."""
 
 import asyncio
+import contextlib
+import json
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -65,6 +71,55 @@ def needs_promtool() -> None:
     """Prometheus's own tool judges rules."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is missing: Debian's prometheus package has it")
+
+
+@dataclass(frozen=True)
+class DaskCluster:
+    """The address of a scheduler, and the process numbers of its workers, by their addresses."""
+
+    address: str
+    workers: dict[str, int]
+
+
+@pytest.fixture
+def start_dask(tmp_path: Path) -> Iterator[Callable[..., DaskCluster]]:
+    """Start a Dask cluster with so many workers, each a process that has these variables, by Dask's own command."""
+    started: list[subprocess.Popen[bytes]] = []
+    dask = str(Path(sys.executable).with_name("dask"))
+
+    def launch(*words: str, **variables: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / f"dask-{len(started)}.log").open("wb") as log:
+            started.append(
+                subprocess.Popen([dask, *words], env={**os.environ, **variables}, stdout=log, stderr=subprocess.STDOUT)
+            )
+        return started[-1]
+
+    def start(workers: int, **variables: str) -> DaskCluster:
+        whereabouts = tmp_path / "scheduler.json"
+        launch(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(whereabouts)
+        )
+        words = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path))
+        for _ in range(workers):
+            launch("worker", "--scheduler-file", str(whereabouts), *words, **variables)
+        address = ""
+        deadline = time.monotonic() + 60
+        while not address:
+            assert time.monotonic() < deadline, (tmp_path / "dask-0.log").read_text()
+            with contextlib.suppress(FileNotFoundError, ValueError):  # not there yet, or not whole
+                address = json.loads(whereabouts.read_text())["address"]
+            time.sleep(0.05)
+        from distributed import Client
+
+        with Client(address) as client:
+            if workers:
+                client.wait_for_workers(workers, timeout=60)
+            return DaskCluster(address, client.run(os.getpid))
+
+    yield start
+    for process in reversed(started):
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

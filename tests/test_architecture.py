@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "units": {"errors"},
     "addresses": {"errors"},
     "congestion": {"errors", "addresses", "schemes"},
+    "cluster": {"errors"},
     "settings": {"errors"},
     "terminal": set(),
     "protocol": BASE,
@@ -88,6 +89,7 @@ MAY_IMPORT = {
         "load",
         "watch",
     },
+    "fleet": BASE | {"cluster", "emulation", "load", "records", "report", "settings"},
     "sim": BASE
     | {
         "schemes",
@@ -108,7 +110,9 @@ MAY_IMPORT = {
     | {
         "addresses",
         "channel",
+        "cluster",
         "emulation",
+        "fleet",
         "qoe",
         "load",
         "measure",
@@ -140,7 +144,7 @@ HOMES = {
 HOMES |= {"aiohttp": {"relay"}, "uvloop": {"process"}}
 HOMES |= {"httpx": {"measure", "nodes", "watch"}}
 HOMES |= {"cryptography": {"relay"}}
-HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"sim"}, "dask": {"sim"}}
+HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"cluster", "fleet"}, "dask": set()}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -218,6 +222,7 @@ def test_every_part_stands_in_the_table():
         "content",
         "nodes",
         "emulation",
+        "fleet",
         "records",
         "report",
         "commands",

@@ -4,7 +4,7 @@
                |
                s2 === c1 ... cN        (=== the access links, impaired)
 
-Loaded by path; any other file with a `build(clients)` that gives a Mininet `Topo` of the same host names can take its place. A
+Loaded by path; any other file with a `build(clients, first)` that gives a Mininet `Topo` of such names can take its place. A
 link with `impaired=True` has its client first and is built by the carrier.
 """
 
@@ -19,26 +19,28 @@ class AccessNetwork(Topo):
 
     Args:
         clients: Number of client hosts, 1 to 250.
+        first: Number of the first of them.
     """
 
-    def build(self, clients: int) -> None:
+    def build(self, clients: int, first: int) -> None:
         """Add hosts, switches and links; called by Mininet."""
         data_centre, access = self.addSwitch("s1"), self.addSwitch("s2")
         self.addLink(data_centre, access)
         for number, name in enumerate(("server", "origin"), start=1):
             host = self.addHost(name, ip=f"10.0.0.{number}/16", mac=WAN_MAC.format(number))
             self.addLink(host, data_centre)
-        for number in range(1, clients + 1):
+        for place, number in enumerate(range(first, first + clients), start=1):
             host = self.addHost(
-                f"c{number}", ip=f"10.0.1.{number}/16", mac=CLIENT_MAC.format(number // 256, number % 256)
+                f"c{number}", ip=f"10.0.1.{place}/16", mac=CLIENT_MAC.format(number // 256, number % 256)
             )
             self.addLink(host, access, impaired=True)
 
 
-def build(clients: int) -> Topo:
+def build(clients: int, first: int) -> Topo:
     """Make the topology.
 
     Args:
         clients: Number of client hosts, 1 to 250.
+        first: Number of the first of them; c1 to cN are those of a lab that shares its clients with no other.
     """
-    return AccessNetwork(clients=clients)
+    return AccessNetwork(clients=clients, first=first)

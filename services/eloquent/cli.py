@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from eloquent.commands import doctor, load, measure, relay, report, simulation, testbed, watch
+from eloquent.commands import doctor, fleet, load, measure, relay, report, simulation, testbed, watch
 from eloquent.errors import EloquentError
 from eloquent.terminal import Output
 
@@ -31,6 +31,7 @@ app.command()(testbed.status)
 app.command()(testbed.down)
 app.command("exec")(testbed.execute)
 app.command("check-host")(testbed.check_host)
+app.command()(fleet.fleet)
 app.command()(load.load)
 app.command()(load.load_capacity)
 app.command()(watch.top)

@@ -25,7 +25,8 @@ from eloquent.calls import chat_request
 from eloquent.calls.answer import AnswerFailed
 from eloquent.calls.chat_stream import DeltaReader
 from eloquent.calls.sse import EventReader
-from eloquent.errors import MalformedPacket, RemoteProtocolError
+from eloquent.errors import EmulationError, MalformedPacket, RemoteProtocolError
+from eloquent.fleet.records import inflate
 from eloquent.http3.settings import client_configuration, server_configuration
 from eloquent.nodes.token_server.quic_account import PacketLogger
 from eloquent.nodes.token_server.quic_frontend import Http3Connection
@@ -271,6 +272,12 @@ def http3(data: bytes) -> None:
     asyncio.run(_speak_http3(list(_messages(data))))
 
 
+def record(data: bytes) -> None:
+    """A file of a lab's records, as it comes from a worker."""
+    with suppress(EmulationError):
+        assert len(inflate(data, most=4096)) <= 4096
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -290,6 +297,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         answer,
         chat,
         http3,
+        record,
     )
 }
 

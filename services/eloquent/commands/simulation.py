@@ -229,7 +229,7 @@ def _working(
     sessions: int, *, workers: int | None, dask: str | None
 ) -> Iterator[tuple[Executor | None, Callable[[int], None]]]:
     """Show a bar while sessions are simulated; give who computes, and what to tell of progress."""
-    from eloquent.sim.engine.cluster import workers as open_workers
+    from eloquent.cluster import workers as open_workers
 
     columns = (
         TextColumn("{task.description}"),

@@ -141,7 +141,7 @@ class Lab:
         line, seed = self._scenario.to_line(), self._options.seed
         links = [
             ImpairedLink(f"c{number}", f"lk-c{number}", f"lk-s{number}", line, seed)
-            for number in range(1, self._options.clients + 1)
+            for number in range(self._options.first_client, self._options.first_client + self._options.clients)
         ]
         self._carrier = carrier_class(links, logs=self._logs)
         self._infrastructure.append(self._carrier.process)
@@ -150,6 +150,7 @@ class Lab:
         self._network = Network(
             self._options.topology,
             clients=self._options.clients,
+            first_client=self._options.first_client,
             carrier=self._carrier,
             datapath=self._ledger.choice.datapath,
         )

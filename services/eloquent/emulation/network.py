@@ -68,11 +68,12 @@ class Network:
     Args:
         topology: Path of the topology file.
         clients: Number of client hosts.
+        first_client: Number of the first of them.
         carrier: Makes the impaired links.
         datapath: `kernel` or `user`.
     """
 
-    def __init__(self, topology: Path, *, clients: int, carrier: Carrier, datapath: str) -> None:
+    def __init__(self, topology: Path, *, clients: int, first_client: int, carrier: Carrier, datapath: str) -> None:
         silence_ipv6()  # of the switches' ports, too
         setLogLevel("error")
         Mininet.inited = True  # its start-up would raise limits of the whole machine (sysctl fs.*, net.core.*)
@@ -80,7 +81,7 @@ class Network:
         self._datapath = datapath
         self._access: dict[LabSwitch, list[Any]] = {}  # the impaired links of each switch
         self._mininet = Mininet(
-            topo=load_topology(topology)(clients),
+            topo=load_topology(topology)(clients, first_client),
             switch=lambda name, **options: LabSwitch(name, datapath=datapath, protocols="OpenFlow13", **options),
             controller=None,
             host=BareHost,
@@ -172,11 +173,11 @@ def _make_management_network(hosts: Any) -> None:
     run_command("ip", "-batch", "-", given="\n".join(commands))
 
 
-def load_topology(path: Path) -> Callable[[int], Any]:
+def load_topology(path: Path) -> Callable[[int, int], Any]:
     """Load a topology file and give its `build` function.
 
     Args:
-        path: A Python file with `build(clients)` that returns a Mininet `Topo`.
+        path: A Python file with `build(clients, first)` that returns a Mininet `Topo`.
 
     Raises:
         ConfigurationError: There is no such file, or it has no `build`.
@@ -187,6 +188,6 @@ def load_topology(path: Path) -> Callable[[int], Any]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "build"):
-        raise ConfigurationError(f"the topology {path} has no function build(clients)")
-    build: Callable[[int], Any] = module.build
+        raise ConfigurationError(f"the topology {path} has no function build(clients, first)")
+    build: Callable[[int, int], Any] = module.build
     return build

@@ -88,6 +88,7 @@ class Options(BaseModel):
         model: Which of its models is asked.
         prompt: What it is asked.
         clients: Client hosts, each behind its own impaired link.
+        first_client: Number of the first of them: labs that share clients among them give each a name, and losses, of its own.
         schemes: What carries the token streams; each client runs all of them at the same time over the same link. With `upstream`
             they are those of HTTP.
         scenario: The links'; given as a shipped scenario, a YAML file, or a line such as
@@ -116,6 +117,7 @@ class Options(BaseModel):
     model: Annotated[str | None, Field(min_length=1, validate_default=True)] = None
     prompt: Annotated[str, Field(min_length=1)] = PROMPT
     clients: Annotated[int, Field(ge=1, le=250)] = 8
+    first_client: Annotated[int, Field(ge=1, le=65_000)] = 1  # which is part of a MAC address
     schemes: Annotated[tuple[str, ...], Field(default_factory=_usual_schemes)]
     scenario: ReadOnce = Field(default_factory=lambda: scenarios.load("paper-default"))
     rounds: Annotated[int, Field(ge=1, le=1000)] = 1

@@ -43,6 +43,7 @@ class Orders:
         inbound: Descriptors of the listening sockets of the inbound forwards, by name.
         datagrams: Descriptor of the socket for datagrams of the user's browser (browser_access.py).
         outside: The namespaces that the lab is started from.
+        stays: Whether the lab, once it is up, outlives the one who started it.
     """
 
     options: Options
@@ -53,6 +54,7 @@ class Orders:
     inbound: dict[str, int]
     datagrams: int
     outside: Outside
+    stays: bool
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -76,6 +78,7 @@ class Orders:
                 "inbound": self.inbound,
                 "datagrams": self.datagrams,
                 "outside": [self.outside.network, self.outside.mount],
+                "stays": self.stays,
             }
         )
 
@@ -92,6 +95,7 @@ class Orders:
             inbound=values["inbound"],
             datagrams=values["datagrams"],
             outside=Outside(*values["outside"]),
+            stays=values["stays"],
         )
 
 
@@ -124,8 +128,8 @@ class Supervisor:
             self._events.tell(event)
 
     def _starter_gone(self) -> None:
-        """End a lab that nobody wants any more, because the one who started it is gone before it was up."""
-        if self._stage != "up":
+        """End a lab that nobody wants any more: the one who started it is gone before it was up, or it was his alone."""
+        if self._stage != "up" or not self._orders.stays:
             self._stop.set()
 
     async def run(self) -> int:

@@ -11,8 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -50,11 +51,13 @@ class Testbed:
         self._pid = state / "pid"
         self._state = state
 
-    def up(self, options: Options) -> Iterator[dict[str, Any]]:
+    def up(self, options: Options, *, stays: bool = True) -> Generator[dict[str, Any]]:
         """Bring the testbed up and run the rounds; it stays up when the events end.
 
         Args:
             options: What to run.
+            stays: Whether the lab outlives its caller. One that does not ends when the events are closed, and with this process,
+                however that ends.
 
         Yields:
             What happens, as the lab tells it: `chosen`, `stage`, `streaming`, `session_ended`, `warning`, `summary`, `up`; before
@@ -95,8 +98,13 @@ class Testbed:
                 {forward.name: outside.fileno() for forward, outside in forwards.items()},
                 datagrams.fileno(),
                 Outside(*(namespace.fileno() for namespace in namespaces)),
+                stays,
             )
-            yield from self._start(orders, keep_open=(lock.fileno(), *orders.descriptors))
+            with contextlib.closing(self._start(orders, keep_open=(lock.fileno(), *orders.descriptors))) as events:
+                for event in events:
+                    if event["event"] == "up":
+                        open_files.close()  # from now on the lock tells of the lab alone
+                    yield event
 
     def _take_lock(self) -> IO[bytes]:
         self._state.mkdir(parents=True, exist_ok=True)
@@ -110,7 +118,7 @@ class Testbed:
         lock.close()
         raise ConfigurationError("a testbed is up already: see it with make status, end it with make down")
 
-    def _start(self, orders: Orders, *, keep_open: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    def _start(self, orders: Orders, *, keep_open: tuple[int, ...]) -> Generator[dict[str, Any]]:
         log_path = orders.folder / "logs" / "supervisor.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("ab") as log:
@@ -126,7 +134,7 @@ class Testbed:
         assert lab.stdin is not None, "standard input is a pipe"
         assert lab.stdout is not None, "standard output is a pipe"
         self._pid.write_text(f"{lab.pid} {_start_time(lab.pid)}\n", encoding="ascii")
-        is_up = False
+        is_up = goes_on = False
         try:
             with lab.stdin as orders_pipe, lab.stdout as events:
                 orders_pipe.write(orders.to_json() + "\n")
@@ -136,13 +144,14 @@ class Testbed:
                     if event["event"] == "error":
                         raise EmulationError(event["text"])
                     is_up = event["event"] == "up"
+                    goes_on = is_up and orders.stays
                     yield event
-                    if is_up:  # the lab goes on, and tells no more
+                    if goes_on:  # and tells no more
                         return
             if not is_up:
                 raise EmulationError(f"the lab ended before its time; see {log_path}")
         finally:
-            if not is_up:  # an error, or the user's Ctrl-C
+            if not goes_on:  # an error, the user's Ctrl-C, or a lab that was the caller's alone
                 lab.kill()  # its --kill-child takes the supervisor along, and that all the rest
                 lab.wait()
                 self._forget()
@@ -303,7 +312,10 @@ def _require_answer(upstream: str | None) -> None:
 
 @contextlib.contextmanager
 def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """Let the first SIGINT act, and a second one do what it did before."""
+    """Let the first SIGINT act, and a second one do what it did before; signals are the main thread's, and no other's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.getsignal(signal.SIGINT)
 
     def handle(*_: object) -> None:

@@ -54,8 +54,8 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """A load's own run inside the run's directory.
+class InnerRun:
+    """A run inside the run's directory, with a report of its own: a load, or a lab of a fleet.
 
     Attributes:
         name: Name of its folder.
@@ -84,7 +84,7 @@ HEADINGS = (
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write a run's `report.html`, and those of the loads in it.
+    """Write a run's `report.html`, and those of the loads and labs in it.
 
     Args:
         run_dir: The run's directory, with a manifest.
@@ -96,18 +96,18 @@ def write_report(run_dir: Path) -> Path:
         ConfigurationError: The directory holds no run, or a log cannot be read.
     """
     run = load(run_dir)
-    loads = list(_write_loads(run_dir))
+    inner = list(_write_inner(run_dir))
     path = run_dir / REPORT
-    write_whole(path, page(run, loads))
+    write_whole(path, page(run, inner))
     return path
 
 
-def page(run: RunData, loads: list[Load] | None = None) -> str:
+def page(run: RunData, inner: list[InnerRun] | None = None) -> str:
     """Return the page of a run.
 
     Args:
         run: The run.
-        loads: The loads inside it.
+        inner: The runs inside it.
     """
     from eloquent.report.plots import draw  # Matplotlib, which takes its time, only when something is drawn
     from eloquent.report.strips import MOST_CLIENTS, draw_strips
@@ -134,7 +134,7 @@ def page(run: RunData, loads: list[Load] | None = None) -> str:
         facts=facts(run),
         self_tests=self_tests(run),
         agreement=read_agreement(run.path / AGREEMENT),
-        loads=loads or [],
+        inner=inner or [],
     )
 
 
@@ -173,18 +173,19 @@ def lightened(colour: str) -> str:
     return "#" + "".join(f"{round(part + (255 - part) * white):02x}" for part in parts)
 
 
-def _write_loads(run_dir: Path) -> Iterator[Load]:
-    for folder in sorted(run_dir.glob("load-*"), key=lambda path: (len(path.name), path.name)):
+def _write_inner(run_dir: Path) -> Iterator[InnerRun]:
+    folders = [*run_dir.glob("load-*"), *run_dir.glob("lab-*")]
+    for folder in sorted(folders, key=lambda path: (len(path.name), path.name)):
         if not (folder / "manifest.json").exists():
             continue
         try:
-            run = load(folder)
-            write_whole(folder / REPORT, page(run))
+            run, inside = load(folder), list(_write_inner(folder))
+            write_whole(folder / REPORT, page(run, inside))
         except ConfigurationError as error:
-            yield Load(printable(folder.name), f"cannot be reported: {printable(str(error))}", [])
+            yield InnerRun(printable(folder.name), f"cannot be reported: {printable(str(error))}", [])
             continue
         files = [name for name in (REPORT, "locust.html") if (folder / name).exists()]
-        yield Load(printable(folder.name), headline(run), [f"{folder.name}/{name}" for name in files])
+        yield InnerRun(printable(folder.name), headline(run), [f"{folder.name}/{name}" for name in files])
 
 
 def _share(key: str, figures: SchemeFigures) -> Figure:

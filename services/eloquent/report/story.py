@@ -9,7 +9,17 @@ from eloquent.report.run_data import RunData
 from eloquent.report.styles import label, printable
 
 HERO = "eloquent"
-_TOLD_ELSEWHERE = {"scenario", "seed", "schemes", "carrier", "datapath", "runs", "topology", "prometheus_port"}
+_TOLD_ELSEWHERE = {
+    "scenario",
+    "seed",
+    "schemes",
+    "carrier",
+    "datapath",
+    "runs",
+    "topology",
+    "prometheus_port",
+    "first_client",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import pytest
 
 from eloquent import scenarios
+from eloquent.cluster import workers
 from eloquent.errors import ConfigurationError
 from eloquent.sim.engine.batch import Point
-from eloquent.sim.engine.cluster import workers
 from eloquent.sim.engine.experiment import run
 from eloquent.sim.engine.session import constant_rate
 

@@ -10,6 +10,7 @@ from typing import Any
 from eloquent.errors import ConfigurationError
 
 LOCAL_CLUSTER = "local"
+CONNECT_TIMEOUT = 10  # seconds to reach a scheduler
 
 
 @contextmanager
@@ -29,8 +30,8 @@ def workers(*, processes: int | None = None, dask: str | None = None) -> Iterato
     """
     count = processes if processes is not None else len(os.sched_getaffinity(0))
     if dask is not None:
-        with _dask(dask, count) as executor:
-            yield executor
+        with connect(dask, processes=count) as client:
+            yield client.get_executor(pure=False)
     elif count <= 1:
         yield None
     else:
@@ -40,20 +41,29 @@ def workers(*, processes: int | None = None, dask: str | None = None) -> Iterato
 
 
 @contextmanager
-def _dask(address: str, count: int) -> Iterator[Executor]:
+def connect(address: str, *, processes: int) -> Iterator[Any]:
+    """Yield a client of a Dask cluster, a `distributed.Client`, for as long as the context lasts.
+
+    Args:
+        address: Of its scheduler, such as `tcp://host:8786`, or `local` for a cluster on this machine.
+        processes: How many workers a cluster on this machine has.
+
+    Raises:
+        ConfigurationError: There is no such cluster.
+    """
     import distributed
 
     library: Any = distributed  # whose functions are partly without types
     if address == LOCAL_CLUSTER:
         with (
-            library.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+            library.LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=None) as cluster,
             library.Client(cluster) as client,
         ):
-            yield client.get_executor(pure=False)
+            yield client
         return
     try:
-        client = library.Client(address, timeout=10)
+        client = library.Client(address, timeout=CONNECT_TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigurationError(f"there is no Dask scheduler at {address}: {error}") from None
     with client:
-        yield client.get_executor(pure=False)
+        yield client
