@@ -25,6 +25,7 @@ FOLDER_VARIABLES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")  
 # Links must not wait for the load. With real-time priority the switch would run at once for each single packet, in the middle of
 # whoever sends several, and take twice the processor time for them.
 PREFERRED = ("nice", "--adjustment=-20")
+DATABASE_TIMEOUT = 30  # seconds until the database answers
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
@@ -45,7 +46,9 @@ async def start_open_vswitch(folder: Path, *, logs: Path) -> list[LabProcess]:
     )
     await database.start()
     await database.wait_for_file(socket)
-    run_command("ovs-vsctl", "--no-wait", "init")
+    run_command(
+        "ovs-vsctl", "--retry", f"--timeout={DATABASE_TIMEOUT}", "--no-wait", "init"
+    )  # a socket is there before it listens
     switch = LabProcess(
         "ovs-vswitchd",
         [*PREFERRED, "ovs-vswitchd", f"unix:{socket}", "--verbose=console:warn", "--no-chdir", "--mlockall"],
