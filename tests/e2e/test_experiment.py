@@ -119,6 +119,18 @@ def test_prometheus_has_the_controllers_counters_of_each_client(experiment):
     assert found == set(itertools.product(("s1", "s2"), CLIENTS, ("up", "down")))
 
 
+def test_each_connection_comes_from_the_network_of_its_client(experiment):
+    """Viewers of many clients share a process; what they ask over the link has to leave from each client's own network."""
+    hosts = json.loads(experiment.call("status").stdout)["hosts"]
+    for client in CLIENTS:
+        listed = experiment.call("exec", client, "--", "ss", "-Htn", "state", "established").stdout.splitlines()
+        ends = [tuple(line.split()[2:4]) for line in listed]
+        to_server = [local for local, peer in ends if peer.startswith("10.0.0.1:")]
+        assert len(to_server) == 1, "one session over TCP at a time, whose connection is kept"
+        assert to_server[0].startswith(f"10.0.1.{client[1:]}:")
+    assert len(hosts) == len(CLIENTS) + 2
+
+
 def test_prometheus_agrees_with_the_summary(experiment):
     """Both count every gap of every session; the summary from the log, Prometheus from what the viewers exported."""
     for scheme, figures in experiment.summary()["schemes"].items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eloquent.emulation.nursery import NodeProcess, Nursery
+from eloquent.emulation.nursery import NodeProcess, Nursery, niceness
 from eloquent.errors import EmulationError
 
 REFLECT = ("reflect", "--bind", "127.0.0.1:0")
@@ -127,3 +127,10 @@ def test_without_the_nursery_no_node_starts(host: int, tmp_path: Path) -> None:
             await make("link_probe", *REFLECT).start()
 
     with_nursery(tmp_path, use, host)
+
+
+def test_a_process_that_works_for_many_hosts_has_the_share_of_many() -> None:
+    assert niceness(1) == 0
+    for hosts in (2, 25, 50):
+        assert 1.25 ** -niceness(hosts) == pytest.approx(hosts, rel=0.12)
+    assert niceness(1000) == -19

@@ -11,7 +11,18 @@ from eloquent.errors import NotInstalled
 # What each extra brings that its commands import, by the names of the modules.
 SIM = ("distributed", "jinja2", "matplotlib", "numpy", "yaml")
 MEASURE = ("grpc", "httpx", "matplotlib", "numpy")
-TESTBED = (*SIM, *MEASURE, "grpc_health", "grpc_reflection", "locust", "pyroute2", "setuptools", "starlette", "uvicorn")
+TESTBED = (
+    *SIM,
+    *MEASURE,
+    "grpc_health",
+    "grpc_reflection",
+    "grpclib",
+    "locust",
+    "pyroute2",
+    "setuptools",
+    "starlette",
+    "uvicorn",
+)
 EXTRAS = {"sim": SIM, "measure": MEASURE, "testbed": TESTBED}
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"
 

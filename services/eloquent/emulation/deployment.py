@@ -1,12 +1,14 @@
 """Which node runs where, with which flags: the token server, the relays, the probes and the viewers of a lab."""
 
 import asyncio
+import json
+import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eloquent import congestion
+from eloquent import congestion, schemes
 from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
@@ -14,6 +16,8 @@ from eloquent.emulation.nursery import NodeProcess, Nursery
 from eloquent.emulation.options import Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
+from eloquent.nodes.common.clients import is_asked_by_grpc
+from eloquent.nodes.viewer.seats import Seat
 from eloquent.relay.sealed.key import make_key
 from eloquent.watch.facts import BrowserAccess
 
@@ -35,6 +39,9 @@ LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
 LOAD_MASTER_METRICS = f"{LAB_ADDRESS}:{METRICS_PORT + 3}"
 CONTROLLER_PORT = 9105
 BOARD_METRICS_PORT = 9106
+VIEWER_METRICS_PORT = (
+    9110  # of the first of the viewers that run in the lab's own network; each further one has the next
+)
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 GRACE = 3.0  # seconds that a node's open streams get when the testbed goes down
 
@@ -50,7 +57,8 @@ class Deployment:
 
     Attributes:
         nodes: Everything but the viewers.
-        viewers: The viewers, by client, in the order of the clients.
+        viewers: The viewers.
+        offsets_s: How many seconds after the start of a round each client asks.
     """
 
     def __init__(self, network: Network, options: Options, folder: Path, nursery: Nursery) -> None:
@@ -67,7 +75,10 @@ class Deployment:
         self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
         self._relay_quic_address = f"{self._origin.address}:{RELAY_QUIC_PORT}"
         self.nodes: list[LabProcess] = []
-        self.viewers: dict[str, LabProcess] = {}
+        self.viewers: list[LabProcess] = []
+        self._viewer_pages: dict[str, str] = {}
+        step = options.token_gap_s / len(network.clients)
+        self.offsets_s = {client.name: number * step for number, client in enumerate(network.clients)}
 
     @property
     def upstream_forwards(self) -> list[OutboundForward]:
@@ -157,19 +168,57 @@ class Deployment:
         reflectors = [f"{client.name}={client.address}:{PROBE_PORT}" for client in clients]
         probing = ("--to", *reflectors, "--interval", str(PROBE_INTERVAL), *logs)
         self._plan(self._origin, "link_probe", "send", *probing, metrics=METRICS_PORT + 1)
-        self.viewers = {client.name: self._make_viewer(client) for client in clients}
-        await asyncio.gather(self._start_planned(), *(start_ready(viewer) for viewer in self.viewers.values()))
+        self.viewers = self._make_viewers()
+        await asyncio.gather(self._start_planned(), *(start_ready(viewer) for viewer in self.viewers))
 
     def _plan(self, host: LabHost, node: str, *flags: str, metrics: int | None = METRICS_PORT) -> None:
         self.nodes.append(self._make(host, node, metrics, *flags, log=f"{host.name}-{node}-{flags[0].strip('-')}"))
 
-    def _make_viewer(self, client: LabHost) -> LabProcess:
+    def _make_viewers(self) -> list[LabProcess]:
+        """Make as many viewers as there are processors, each with its share of the clients.
+
+        HTTP is asked from the network of the process alone: a client who asks by it has a viewer to himself.
+        """
+        clients = self._network.clients
+        if not all(is_asked_by_grpc(schemes.get(name)) for name in self._options.schemes):
+            return [
+                self._make_viewer([client], client.name, client.pid, f"{client.management}:{METRICS_PORT}")
+                for client in clients
+            ]
+        count = min(len(clients), os.cpu_count() or 1)
+        return [
+            self._make_viewer(
+                clients[number::count],
+                f"lab-{number + 1}",
+                os.getpid(),
+                f"{LAB_ADDRESS}:{VIEWER_METRICS_PORT + number}",
+            )
+            for number in range(count)
+        ]
+
+    def _make_viewer(self, clients: Sequence[LabHost], name: str, pid: int, metrics: str) -> NodeProcess:
+        """Make a viewer.
+
+        Args:
+            clients: Who sits at it.
+            name: What distinguishes it from other viewers.
+            pid: A process in the network that it runs in.
+            metrics: HOST:PORT of its metrics in that network.
+        """
+        self._viewer_pages[name] = metrics
+        seats = self._folder / "logs" / f"{name}-seats.json"
+        taken = (
+            Seat(
+                client.name,
+                None if client.pid == pid else Path(f"/proc/{client.pid}/ns/net"),
+                self.offsets_s[client.name],
+            )
+            for client in clients
+        )
+        seats.write_text(json.dumps([seat.to_json() for seat in taken], indent=1), encoding="utf-8")
         options = self._options
-        return self._make(
-            client,
-            "viewer",
-            METRICS_PORT,
-            *("--client", client.name, "--schemes", ",".join(options.schemes)),
+        flags = (
+            *("--seats", str(seats), "--metrics", metrics, "--schemes", ",".join(options.schemes)),
             *("--server", self._server_address, "--http", self._chat_address, "--quic", self._quic_address),
             *("--edge", EDGE_RELAY, "--edge-http", EDGE_HTTP, "--edge-quic", EDGE_QUIC),
             *("--run-dir", str(self._folder)),
@@ -178,13 +227,21 @@ class Deployment:
             *("--token-gap", str(options.token_gap_s)),
             *(("--model", options.model, "--words", options.prompt) if options.model else ()),
             "--background" if options.background and not options.model else "--stay",
-            log=f"{client.name}-viewer",
+        )
+        log = self._folder / "logs" / f"{name}-viewer.log"
+        return NodeProcess(
+            f"the viewer of {', '.join(client.name for client in clients[:3])}" + (", …" if len(clients) > 3 else ""),
+            "viewer",
+            flags,
+            nursery=self._nursery,
+            host=name,
+            pid=pid,
+            serves=len(clients),
+            log=log,
             talks=True,
         )
 
-    def _make(
-        self, host: LabHost, node: str, metrics: int | None, *flags: str, log: str, talks: bool = False
-    ) -> NodeProcess:
+    def _make(self, host: LabHost, node: str, metrics: int | None, *flags: str, log: str) -> NodeProcess:
         page = ["--metrics", f"{host.management}:{metrics}"] if metrics is not None else []
         return NodeProcess(
             f"the {node.replace('_', ' ')} of {host.name}",
@@ -193,8 +250,8 @@ class Deployment:
             nursery=self._nursery,
             host=host.name,
             pid=host.pid,
+            serves=len(self._network.clients) if host in {self._server, self._origin} else 1,
             log=self._folder / "logs" / f"{log}.log",
-            talks=talks,
         )
 
     async def _start_planned(self) -> None:
@@ -210,8 +267,9 @@ class Deployment:
         yield Target("token_server", "server", f"{self._server.management}:{METRICS_PORT}")
         yield Target("origin_relay", "origin", f"{self._origin.management}:{METRICS_PORT}")
         yield Target("link_probe", "origin", f"{self._origin.management}:{METRICS_PORT + 1}")
+        for name, page in self._viewer_pages.items():
+            yield Target("viewer", name, page)
         for client in self._network.clients:
-            yield Target("viewer", client.name, f"{client.management}:{METRICS_PORT}")
             yield Target("edge_relay", client.name, f"{client.management}:{METRICS_PORT + 1}")
 
     def load_targets(self) -> Iterator[Target]:
@@ -222,7 +280,7 @@ class Deployment:
 
     async def stop(self) -> None:
         """End the viewers, whose cancellations still reach the servers, and then the nodes."""
-        await asyncio.gather(*(viewer.stop() for viewer in self.viewers.values()))
+        await asyncio.gather(*(viewer.stop() for viewer in self.viewers))
         await asyncio.gather(*(node.stop() for node in self.nodes))
 
 

@@ -8,13 +8,11 @@ import contextlib
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mininet.link import Intf
 from mininet.node import Host
-from pyroute2.netns import setns
 
 SIOCETHTOOL = 0x8946  # linux/sockios.h
 OFFLOADS = {"tx checksum": 0x17, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}  # linux/ethtool.h, the commands that set them
@@ -45,21 +43,6 @@ class BareHost(Host):  # type: ignore[misc]  # Mininet has no annotations
         self.setMAC(mac)
         self.setIP(ip)
         return {}
-
-
-@contextlib.contextmanager
-def inside(pid: int) -> Iterator[None]:
-    """Let this thread be in the network of a process for a while; a socket that it makes there stays there.
-
-    Args:
-        pid: A process in the network.
-    """
-    with Path("/proc/thread-self/ns/net").open("rb") as ours, Path(f"/proc/{pid}/ns/net").open("rb") as theirs:
-        setns(theirs.fileno())
-        try:
-            yield
-        finally:
-            setns(ours.fileno())
 
 
 def silence_ipv6() -> None:

@@ -276,8 +276,17 @@ class Lab:
             EmulationError: A process ended without which the rounds mean nothing.
         """
         hosts = list(self._network.hosts.values())
-        rounds = Rounds(self._options, self._carrier, self._deployment.viewers, self._ledger, self._folder, hosts=hosts)
-        await rounds.run(needed=[*self._infrastructure, *self._deployment.nodes])
+        deployment = self._deployment
+        rounds = Rounds(
+            self._options,
+            self._carrier,
+            deployment.viewers,
+            self._ledger,
+            self._folder,
+            offsets_s=deployment.offsets_s,
+            hosts=hosts,
+        )
+        await rounds.run(needed=[*self._infrastructure, *deployment.nodes])
 
     async def run_load(self, options: LoadOptions, tell: Callable[[dict[str, Any]], None]) -> None:
         """Run a load test on the lab, which is up.
@@ -337,7 +346,7 @@ class Lab:
 
     def describe(self) -> dict[str, Any]:
         """Return what runs, for `make status`."""
-        nodes, viewers = self._deployment.nodes, self._deployment.viewers.values()
+        nodes, viewers = self._deployment.nodes, self._deployment.viewers
         processes = [*self._infrastructure, *self._kept, *nodes, *viewers, self._board]
         return {
             "run": str(self._folder),

@@ -68,7 +68,7 @@ class Place:
     @property
     def processes(self) -> list[LabProcess]:
         """Every process of the lab."""
-        return [*self.infrastructure, *self.deployment.nodes, *self.deployment.viewers.values()]
+        return [*self.infrastructure, *self.deployment.nodes, *self.deployment.viewers]
 
 
 def next_number(run: Path, latest: int) -> int:
@@ -132,7 +132,7 @@ class LoadTest:
 
     async def _order_background(self, *, on: bool) -> None:
         """Let the viewers pause, or resume, their background load, which would take of what the machine can carry."""
-        for viewer in self._place.deployment.viewers.values():
+        for viewer in self._place.deployment.viewers:
             with contextlib.suppress(ConnectionError):  # one that has ended has no load
                 await viewer.write_line(json.dumps({"background": on}))
 

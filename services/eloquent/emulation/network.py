@@ -15,10 +15,11 @@ from mininet.net import Mininet
 from mininet.node import RemoteController
 
 from eloquent.emulation.carriers.carrier import Carrier, clean_link
-from eloquent.emulation.hosts import BareHost, inside, silence_ipv6, turn_offloads_off
+from eloquent.emulation.hosts import BareHost, silence_ipv6, turn_offloads_off
 from eloquent.emulation.processes import in_namespace, run_command
 from eloquent.emulation.switches import LabSwitch
 from eloquent.errors import ConfigurationError, EmulationError
+from eloquent.nodes.common.networks import inside
 
 OPENFLOW_PORT = 6653
 MANAGEMENT_BRIDGE = "mgmt"
@@ -122,7 +123,7 @@ class Network:
         _make_management_network(self.hosts.values())
         for host in self.hosts.values():
             run_command(*host.command("ip", "-batch", "-"), given="\n".join(self._host_setup(host)))
-            with inside(host.pid):
+            with inside(Path(f"/proc/{host.pid}/ns/net")):
                 silence_ipv6()
                 turn_offloads_off(host.interface)
 

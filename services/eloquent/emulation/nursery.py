@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from eloquent.emulation.processes import LINE_BYTES, LabProcess
 from eloquent.errors import EmulationError
 from eloquent.nodes.nursery import MAX_MESSAGE
 
+NICE_STEP = 1.25  # by which the weight of a process grows from one value of nice to the next below (sched(7))
+LEAST_NICE = -19  # that of the switch is -20: a real one does not wait for the load
 NOTHING = Path(os.devnull).open("rb")  # noqa: SIM115  # the standard input of whoever is told nothing
 
 
@@ -44,7 +47,7 @@ class Nursery:
         asyncio.get_running_loop().add_reader(self._ours, self._hear)
 
     async def fork(
-        self, node: str, flags: Sequence[str], *, host: str, pid: int, streams: Sequence[int]
+        self, node: str, flags: Sequence[str], *, host: str, pid: int, serves: int, streams: Sequence[int]
     ) -> "ForkedProcess":
         """Fork a node.
 
@@ -53,12 +56,19 @@ class Nursery:
             flags: Its flags.
             host: Name of its host, for those who list processes.
             pid: A process in the network of its host.
+            serves: How many hosts it works for.
             streams: Descriptors of its standard input, output and error.
 
         Raises:
             EmulationError: The nursery is gone.
         """
-        order = {"node": node, "flags": list(flags), "host": host, "network": f"/proc/{pid}/ns/net"}
+        order = {
+            "node": node,
+            "flags": list(flags),
+            "host": host,
+            "network": f"/proc/{pid}/ns/net",
+            "nice": niceness(serves),
+        }
         async with self._asking:
             self._born = asyncio.get_running_loop().create_future()
             try:
@@ -131,6 +141,17 @@ class ForkedProcess:
                 os.kill(self.pid, number)
 
 
+def niceness(hosts: int) -> int:
+    """Return how nice a process is that works for so many hosts: it gets the share of so many processes.
+
+    A machine that is busy would else give it as much as each of the others, and it would starve first.
+
+    Args:
+        hosts: How many, from 1 on.
+    """
+    return max(LEAST_NICE, -round(math.log(hosts, NICE_STEP)))
+
+
 class NodeProcess(LabProcess):
     """A node of the lab, forked by the nursery.
 
@@ -141,6 +162,7 @@ class NodeProcess(LabProcess):
         nursery: Who forks it.
         host: Name of its host.
         pid: A process in the network of its host.
+        serves: How many hosts it works for.
         log: File that gets its standard error, as of any other process.
         talks: Whether the lab reads its standard output and writes to its standard input.
     """
@@ -154,6 +176,7 @@ class NodeProcess(LabProcess):
         nursery: Nursery,
         host: str,
         pid: int,
+        serves: int = 1,
         log: Path,
         talks: bool = False,
     ) -> None:
@@ -161,6 +184,7 @@ class NodeProcess(LabProcess):
         self._nursery = nursery
         self._host = host
         self._pid = pid
+        self._serves = serves
         self._ways: list[asyncio.StreamWriter] = []  # of its standard streams, to be closed
 
     async def _spawn(self, log: IO[bytes]) -> ForkedProcess:
@@ -179,7 +203,9 @@ class NodeProcess(LabProcess):
         self, node: str, flags: Sequence[str], streams: Sequence[IO[bytes] | socket.socket]
     ) -> ForkedProcess:
         descriptors = [stream.fileno() for stream in streams]
-        return await self._nursery.fork(node, flags, host=self._host, pid=self._pid, streams=descriptors)
+        return await self._nursery.fork(
+            node, flags, host=self._host, pid=self._pid, serves=self._serves, streams=descriptors
+        )
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """End it, as any other."""

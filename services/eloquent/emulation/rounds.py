@@ -37,7 +37,8 @@ class Rounds:
     Args:
         options: What was asked for.
         carrier: Impairs the links.
-        viewers: The viewers by client, ready, waiting for the order to start.
+        viewers: The viewers, ready, waiting for the order to start.
+        offsets_s: How many seconds after the start of a round each client asks.
         ledger: Where everything is noted.
         folder: The run directory.
         hosts: The hosts of the lab.
@@ -47,15 +48,17 @@ class Rounds:
         self,
         options: Options,
         carrier: Carrier,
-        viewers: Mapping[str, LabProcess],
+        viewers: Sequence[LabProcess],
         ledger: Ledger,
         folder: Path,
         *,
+        offsets_s: Mapping[str, float],
         hosts: Sequence[LabHost],
     ) -> None:
         self._options = options
         self._carrier = carrier
         self._viewers = viewers
+        self._offsets_s = offsets_s
         self._ledger = ledger
         self._folder = folder
         self._hosts = hosts
@@ -73,8 +76,8 @@ class Rounds:
         """
         needed = list(needed)
         await self._start()
-        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers.values()]), SocketLosses.of(self._hosts)
-        work = [asyncio.create_task(self._follow(viewer)) for viewer in self._viewers.values()]
+        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers]), SocketLosses.of(self._hosts)
+        work = [asyncio.create_task(self._follow(viewer)) for viewer in self._viewers]
         guards = [asyncio.create_task(_fail_with(process)) for process in needed]
         ticking = asyncio.create_task(self._tick())
         try:
@@ -85,7 +88,7 @@ class Rounds:
         processor, usage, losses = before
         found = {
             "processor": processor.until(ProcessorTime.now()),
-            "processors_used": usage.until(Usage.of([*needed, *self._viewers.values()])),
+            "processors_used": usage.until(Usage.of([*needed, *self._viewers])),
             "socket_losses": losses.until(SocketLosses.of(self._hosts)),
             "processors": os.cpu_count(),
         }
@@ -99,17 +102,15 @@ class Rounds:
         Raises:
             EmulationError: A viewer did not take its order before the epoch.
         """
-        count = len(self._viewers) * len(self._options.schemes)
+        count = len(self._offsets_s) * len(self._options.schemes)
         self._ledger.note_schedule(self._carrier.links, length_s=self._options.rounds * self._round_s)
         self._epoch = time.monotonic() + START_MARGIN
-        step = self._options.token_gap_s / len(self._viewers)
-        starts = {client: self._epoch + number * step for number, client in enumerate(self._viewers)}
         await self._carrier.follow_schedule(self._epoch)
-        for client, viewer in self._viewers.items():
-            await viewer.write_line(json.dumps({"start_at": starts[client]}))
-        await require_taken(self._viewers.values(), by_s=self._epoch)
+        for viewer in self._viewers:
+            await viewer.write_line(json.dumps({"start_at": self._epoch}))
+        await require_taken(self._viewers, by_s=self._epoch)
         self._ledger.entries["epoch_s"] = self._epoch
-        self._ledger.entries["start_offsets_s"] = {client: start - self._epoch for client, start in starts.items()}
+        self._ledger.entries["start_offsets_s"] = dict(self._offsets_s)
         self._ledger.write()
         seconds = self._options.rounds * self._round_s - PAUSE
         self._ledger.tell({"event": "streaming", "seconds": seconds, "sessions": count * self._options.rounds})

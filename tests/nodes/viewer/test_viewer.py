@@ -15,7 +15,7 @@ from eloquent import congestion, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import names
 from eloquent.nodes.common.clients import Ask, AsyncGrpcClient
-from eloquent.nodes.viewer.viewer import Viewer, keep_background
+from eloquent.nodes.viewer.viewer import Viewer, keep_background, sample_lag
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory
 from eloquent.relay.sealed.key import make_key
@@ -117,7 +117,7 @@ def test_lag_is_sampled_on_the_clock(counts, run_virtually):
 
     async def run():
         viewer = Viewer("c1", {}, telemetry.ViewerMetrics(seen.registry), None)
-        sampling = asyncio.create_task(viewer.sample_lag(logged=False))
+        sampling = asyncio.create_task(sample_lag([viewer], logged=False))
         await asyncio.sleep(1.02)
         sampling.cancel()
 
@@ -130,7 +130,7 @@ def test_a_blocked_loop_is_as_many_samples_as_it_missed_ticks(run_virtually, tmp
 
     async def run():
         viewer = Viewer("c1", {}, telemetry.ViewerMetrics(CollectorRegistry()), log)
-        sampling = asyncio.create_task(viewer.sample_lag(logged=True))
+        sampling = asyncio.create_task(sample_lag([viewer], logged=True))
         await asyncio.sleep(0.12)
         asyncio.get_running_loop().block(0.5)
         await asyncio.sleep(0.11)
@@ -153,7 +153,7 @@ def test_the_background_load_pauses_on_order(counts, run_virtually):
     async def run():
         orders = asyncio.StreamReader()
         viewer = Viewer("c1", {}, telemetry.ViewerMetrics(seen.registry), None)
-        keeping = asyncio.create_task(keep_background(viewer, Ask(1, 0.1), pause=1, orders=orders))
+        keeping = asyncio.create_task(keep_background([viewer], Ask(1, 0.1), pause=1, orders=orders))
         await asyncio.sleep(1.02)
         first = samples()
         orders.feed_data(b'{"background": false}\n')

@@ -89,6 +89,7 @@ async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node."""
     parser = runtime.parser("asker", __doc__, drains=False, metered=False)
+    parser.add_argument("--client", required=True, help="name of this client")
     add_flags(parser)
     add = parser.add_argument
     add("--words", default="", help="what to ask (the paper's prompt)")

@@ -12,10 +12,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import grpc.aio
+import grpclib.client
 import httpx
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.protocol import H2Protocol
 
 from eloquent import congestion, schemes
 from eloquent.addresses import parse_address
@@ -26,14 +29,12 @@ from eloquent.errors import ConfigurationError
 from eloquent.http3 import settings as http3
 from eloquent.http3.chat import ask_chat
 from eloquent.http3.client import Http3Client
-from eloquent.nodes.common import runtime
+from eloquent.nodes.common import networks, runtime
 from eloquent.nodes.sources.counting import counting_prompt
 from eloquent.protocol.scheme import Scheme
 
 _CONNECT_TIME = 15.0  # seconds for a connection before the first round
 _MARGIN = 30.0  # seconds of a session's deadline beyond twice its length
-# gRPC must not retry behind our back, nor share one connection between two channels.
-_CHANNEL_OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 
 _logger = logging.getLogger(__name__)
 
@@ -83,10 +84,12 @@ class AsyncClient(ABC, Generic[Connection]):
 
     Args:
         target: `HOST:PORT`.
+        network: The file of the network that they leave from; None for the process's own.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, network: Path | None = None) -> None:
         self._target = target
+        self._network = network
         self._idle: list[Connection] = []
         self._all: list[Connection] = []
 
@@ -95,7 +98,7 @@ class AsyncClient(ABC, Generic[Connection]):
         async with self._connection() as connection:
             try:
                 await asyncio.wait_for(self._warm(connection), _CONNECT_TIME)
-            except (TimeoutError, httpx.TransportError, ConnectionError):
+            except (TimeoutError, OSError, httpx.TransportError):
                 _logger.warning("no connection to %s; going on", self._target)
 
     async def answer(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
@@ -141,33 +144,48 @@ class AsyncClient(ABC, Generic[Connection]):
     async def _close(self, connection: Connection) -> None: ...
 
 
-class AsyncGrpcClient(AsyncClient[grpc.aio.Channel]):
+class _Channel(grpclib.client.Channel):
+    """A connection of gRPC that leaves from a host's network, which grpcio cannot do (C-core's threads make its sockets)."""
+
+    def __init__(self, target: str, network: Path | None) -> None:
+        self._address = parse_address(target)
+        super().__init__(*self._address)
+        self._network = network
+
+    async def _create_connection(self) -> H2Protocol:
+        connection = await networks.connect(self._address, self._network)
+        _, protocol = await self._loop.create_connection(self._protocol_factory, sock=connection)
+        return protocol
+
+
+class AsyncGrpcClient(AsyncClient[_Channel]):
     """Asks by gRPC."""
 
     async def _tokens(self, ask: Ask, metadata: Metadata) -> AsyncGenerator[AnswerToken, None]:
         request = GenerateRequest(prompt=ask.prompt, max_tokens=ask.max_tokens)
         request.token_gap.FromNanoseconds(round(ask.token_gap * 1e9))
         async with self._connection() as channel:
-            generate: grpc.aio.UnaryStreamMultiCallable[GenerateRequest, GenerateResponse] = channel.unary_stream(
-                names.GENERATE, GenerateRequest.SerializeToString, GenerateResponse.FromString
-            )
-            call = generate(request, metadata=metadata, timeout=ask.deadline)
+            generate = grpclib.client.UnaryStreamMethod(channel, names.GENERATE, GenerateRequest, GenerateResponse)
             try:
-                async for token in call:
-                    yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
-            except grpc.aio.AioRpcError as error:
-                raise AnswerFailed(error.code().name.lower(), error.details() or "") from error
-            finally:
-                call.cancel()
+                async with generate.open(timeout=ask.deadline, metadata=metadata) as call:
+                    await call.send_message(request, end=True)
+                    async for token in call:
+                        yield AnswerToken(token.index, token.text, token.generated_at_ns / 1e9)
+            except GRPCError as error:
+                raise AnswerFailed(error.status.name.lower(), error.message or "") from error
+            except TimeoutError as error:
+                raise AnswerFailed("deadline_exceeded", f"no end after {ask.deadline:g} s") from error
+            except (StreamTerminatedError, OSError) as error:
+                raise AnswerFailed("unavailable", str(error) or repr(error)) from error
 
-    def _make(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+    def _make(self) -> _Channel:
+        return _Channel(self._target, self._network)
 
-    async def _warm(self, connection: grpc.aio.Channel) -> None:
-        await connection.channel_ready()
+    async def _warm(self, connection: _Channel) -> None:
+        await connection.__connect__()
 
-    async def _close(self, connection: grpc.aio.Channel) -> None:
-        await connection.close()
+    async def _close(self, connection: _Channel) -> None:
+        connection.close()
 
 
 class AsyncSseClient(AsyncClient[httpx.AsyncClient]):
@@ -256,7 +274,6 @@ class AsyncQuicClient(AsyncClient[Http3Client]):
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say by which schemes to ask, and where."""
     add = parser.add_argument
-    add("--client", required=True, help="name of this client, the label of its metrics and logs")
     add("--schemes", required=True, type=runtime.comma_separated, metavar="A,B", help="schemes to ask by")
     add("--server", metavar="HOST:PORT", help="token server, for the schemes grpc and grpc-…")
     add("--http", metavar="HOST:PORT", help="HTTP endpoint of the token server, for the schemes sse and sse-…")
@@ -267,18 +284,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--edge", metavar="HOST:PORT", help="edge relay, for all other schemes")
 
 
-def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
+def is_asked_by_grpc(scheme: Scheme) -> bool:
+    """Return whether answers by a scheme are asked for by gRPC, whose connections leave from any network."""
+    return scheme.kind not in {"quic", "pair"} and scheme.transport != "sse"
+
+
+def make_clients(flags: argparse.Namespace, network: Path | None = None) -> dict[str, AsyncClient[Any]]:
     """Return a client for each scheme.
 
     Args:
         flags: What `add_flags` added.
+        network: The file of the network that they ask from, by schemes of gRPC alone; None for the process's own.
 
     Raises:
         ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
     """
     clients: dict[str, AsyncClient[Any]] = {}
     make: Callable[[str], AsyncClient[Any]]
-    ask_http = partial(AsyncSseClient, model=flags.model)
+    ask_http, ask_grpc = partial(AsyncSseClient, model=flags.model), partial(AsyncGrpcClient, network=network)
     for name in flags.schemes:
         scheme = schemes.get(name)
         if scheme.kind == "quic":
@@ -290,12 +313,14 @@ def make_clients(flags: argparse.Namespace) -> dict[str, AsyncClient[Any]]:
         elif scheme.kind == "pair":
             flag, target, make = "--edge-http", flags.edge_http, ask_http
         elif scheme.kind == "kernel":
-            flag, target, make = "--server", flags.server, AsyncGrpcClient
+            flag, target, make = "--server", flags.server, ask_grpc
         else:
-            flag, target, make = "--edge", flags.edge, AsyncGrpcClient
+            flag, target, make = "--edge", flags.edge, ask_grpc
         if not target:
             raise ConfigurationError(f"the scheme '{name}' needs {flag}")
         parse_address(target)
+        if network is not None and not is_asked_by_grpc(scheme):
+            raise ConfigurationError(f"the scheme '{name}' asks from the network of its process alone")
         address_of = http3.address_of if scheme.kind == "quic" else congestion.address_of
         clients[name] = make(address_of(target, scheme.congestion_control))
     if not clients:

@@ -5,8 +5,8 @@ not write to it. Each is a process as any other, with standard streams of its ow
 
     python -m eloquent.nodes.nursery DESCRIPTOR       (of a Unix socket, SOCK_SEQPACKET)
 
-An order is an object of JSON with `node`, `flags`, `host` and `network`, the file of its network namespace; the descriptors of its
-standard streams come with it. Answers are `{"born": PID}`, and later `{"ended": PID, "status": STATUS}`.
+An order is an object of JSON with `node`, `flags`, `host`, `nice` and `network`, the file of its network namespace; the descriptors
+of its standard streams come with it. Answers are `{"born": PID}`, and later `{"ended": PID, "status": STATUS}`.
 
 Rules of this file: nothing here starts a thread or a loop before the fork, since neither outlives it.
 """
@@ -89,6 +89,8 @@ def _run(order: dict[str, Any], descriptors: Sequence[int]) -> int:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # it is the process's own
     name = f"{order['host']}-{order['node']}"
     Path("/proc/self/comm").write_text(name[:NAME_BYTES], encoding="ascii")
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
     with Path(order["network"]).open("rb") as network:
         setns(network.fileno())
     try:

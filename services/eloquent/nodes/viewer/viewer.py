@@ -1,4 +1,4 @@
-"""Ask, render, measure: one process a client host, which asks by every scheme at the same instant.
+"""Ask, render, measure: a process for one client host or several, each of which asks by every scheme at the same instant.
 
 Rules of this file: rounds start at absolute instants of CLOCK_MONOTONIC, whatever became of the round before. A session
 that fails is an outcome, and stops no other. The answer to the paper's counting prompt is known, so every token is
@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,14 @@ from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.clients import Ask, AsyncClient, add_flags, make_clients
 from eloquent.nodes.sources.counting import CountingSource
+from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.rows import LagRow
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
 LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
+GIL_INTERVAL = (
+    0.0005  # seconds that the thread of the metrics' page, which takes tens of milliseconds, may hold the loop up
+)
 _BREAK = 10.0  # seconds between the length of a session and the start of the next round
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +71,6 @@ class Viewer:
                 for scheme in self._clients:
                     start = start_at + (number - 1) * round_length
                     sessions.create_task(self._round(scheme, number, start, ask))
-        _print_event(event="rounds_done")
 
     async def background(self, ask: Ask, *, pause: float) -> None:
         """Keep asking by each scheme, with a pause of so many seconds before each session, for ever."""
@@ -75,17 +78,28 @@ class Viewer:
             for scheme in self._clients:
                 streams.create_task(self._repeat(scheme, ask, pause))
 
-    async def sample_lag(self, *, logged: bool) -> None:
-        """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too."""
-        clock = asyncio.get_running_loop().time
-        due = clock()
-        while True:
-            due += LAG_INTERVAL
-            await asyncio.sleep(max(0.0, due - clock()))
-            lag = max(0.0, clock() - due)
-            self._lag.observe(lag)
-            if logged and self._log is not None:
-                self._log.lag.write(LagRow(due, lag))
+    def note_lag(self, due: float, lag: float, *, logged: bool) -> None:
+        """Note how late the event loop woke.
+
+        Args:
+            due: When it was to wake, in seconds of CLOCK_MONOTONIC.
+            lag: How much later it did, in seconds.
+            logged: Whether the lag belongs into the run's logs.
+        """
+        self._lag.observe(lag)
+        if logged and self._log is not None:
+            self._log.lag.write(LagRow(due, lag))
+
+    async def connect(self) -> None:
+        """Connect ahead of the first session."""
+        await asyncio.gather(*(client.connect() for client in self._clients.values()))
+
+    async def close(self) -> None:
+        """Close the connections and the logs."""
+        for client in self._clients.values():
+            await client.close()
+        if self._log is not None:
+            self._log.close()
 
     async def view(self, scheme: str, number: int, ask: Ask) -> str:
         """Run one session; return its outcome: `ok` or a gRPC status in lower case."""
@@ -149,31 +163,54 @@ def _print_event(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
+async def sample_lag(viewers: Sequence[Viewer], *, logged: bool) -> None:
+    """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too.
+
+    Args:
+        viewers: Those who share the loop: it is the lag of each.
+        logged: Whether it belongs into the run's logs.
+    """
+    clock = asyncio.get_running_loop().time
+    due = clock()
+    while True:
+        due += LAG_INTERVAL
+        await asyncio.sleep(max(0.0, due - clock()))
+        lag = max(0.0, clock() - due)
+        for viewer in viewers:
+            viewer.note_lag(due, lag, logged=logged)
+
+
 async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     """Run the rounds, then the background load if that is wanted; stop at once when told to."""
-    clients = make_clients(flags)
-    log = ViewerLog(flags.run_dir, flags.client) if flags.run_dir else None
-    viewer = Viewer(flags.client, clients, telemetry.ViewerMetrics(), log)
+    sys.setswitchinterval(GIL_INTERVAL)
+    metrics = telemetry.ViewerMetrics()
+    viewers = {
+        Viewer(
+            seat.client,
+            make_clients(flags, seat.network),
+            metrics,
+            ViewerLog(flags.run_dir, seat.client) if flags.run_dir else None,
+        ): seat
+        for seat in read_seats(flags)
+    }
     if flags.metrics:
         telemetry.serve(flags.metrics)
-    await asyncio.gather(*(client.connect() for client in clients.values()))
+    await asyncio.gather(*(viewer.connect() for viewer in viewers))
     process.announce_ready()
-    work = asyncio.create_task(_work(viewer, flags))
+    work = asyncio.create_task(_work(viewers, flags))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not work.done():
         work.cancel()
     await asyncio.wait((work,))
-    for client in clients.values():
-        await client.close()
-    if log is not None:
-        log.close()
+    for viewer in viewers:
+        await viewer.close()
     if not work.cancelled():
         work.result()  # raises what went wrong
 
 
-async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
+async def _work(viewers: Mapping[Viewer, Seat], flags: argparse.Namespace) -> None:
     ask = Ask(flags.session_seconds, flags.token_gap, flags.words)
     orders = await _open_orders() if flags.start_on_order else None
     if orders is not None:
@@ -185,28 +222,36 @@ async def _work(viewer: Viewer, flags: argparse.Namespace) -> None:
     else:
         start_at = time.monotonic() if flags.start_at is None else flags.start_at
     round_length = flags.round_seconds or flags.session_seconds + _BREAK
-    sampling = asyncio.create_task(viewer.sample_lag(logged=True))
-    await viewer.rounds(ask, rounds=flags.rounds, start_at=start_at, round_length=round_length)
+    sampling = asyncio.create_task(sample_lag(list(viewers), logged=True))
+    async with asyncio.TaskGroup() as rounds:
+        for viewer, seat in viewers.items():
+            own = viewer.rounds(ask, rounds=flags.rounds, start_at=start_at + seat.offset_s, round_length=round_length)
+            rounds.create_task(own)
     sampling.cancel()
+    _print_event(event="rounds_done")
     if flags.background:
         light = Ask(flags.background_seconds, flags.token_gap, flags.words)
-        await keep_background(viewer, light, pause=flags.background_pause, orders=orders)
+        await keep_background(list(viewers), light, pause=flags.background_pause, orders=orders)
     elif flags.stay:
         await asyncio.Event().wait()
 
 
-async def keep_background(viewer: Viewer, ask: Ask, *, pause: float, orders: asyncio.StreamReader | None) -> None:
+async def keep_background(
+    viewers: Sequence[Viewer], ask: Ask, *, pause: float, orders: asyncio.StreamReader | None
+) -> None:
     """Keep the background load on, for ever, but where `{"background": false}` is ordered; `true` resumes it.
 
     Args:
-        viewer: Who asks.
+        viewers: Who asks.
         ask: What to ask for.
         pause: Seconds before each session.
         orders: Where orders come from, one a line.
     """
     wanted = True
     while True:
-        work = [viewer.background(ask, pause=pause), viewer.sample_lag(logged=False)] if wanted else []
+        work: list[Coroutine[None, None, None]] = []
+        if wanted:
+            work = [sample_lag(viewers, logged=False), *(viewer.background(ask, pause=pause) for viewer in viewers)]
         tasks = [asyncio.create_task(one) for one in work]
         try:
             wanted = await _background_order(orders)
@@ -249,6 +294,11 @@ async def _start_order(orders: asyncio.StreamReader) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node."""
     parser = runtime.parser("viewer", __doc__, drains=False)
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--client", help="name of the client, the label of its metrics and logs")
+    who.add_argument(
+        "--seats", type=Path, metavar="FILE", help="clients in the networks of their hosts: a list of seats"
+    )
     add_flags(parser)
     add = parser.add_argument
     add("--rounds", type=int, default=1, help="rounds (%(default)s)")
