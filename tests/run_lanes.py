@@ -110,7 +110,7 @@ LANES = (
     ),
     Lane(
         "clients",
-        "OpenAI's clients and Vercel's, unmodified, ask the token server; our own client for browsers, in Node.js",
+        "OpenAI's clients and Vercel's, unmodified, ask the token server, also over QUIC; our own for browsers, in Node.js",
         (sys.executable, "tests/clients/run.py", "openai", "openai-js", "vercel", "eloquent-js"),
         _no_npm,
         is_alone=False,

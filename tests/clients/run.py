@@ -1,8 +1,8 @@
 """Ask the token server by other people's clients, unmodified: `.venv/bin/python tests/clients/run.py [--install] [NAME...]`.
 
-Without a name, by all. Each is installed into a folder of its own under .build/clients, at the version that stands here, from
-PyPI or npm; with --install no more is done, and `model` is installed like a client: a model server and what makes its model.
-docs/http.md tells what each needs.
+Without a name, by all; each asks directly, and through a pair of relays whose carrier is QUIC. Each is installed into a folder of
+its own under .build/clients, at the version that stands here, from PyPI or npm; with --install no more is done, and `model` is
+installed like a client: a model server and what makes its model. docs/http.md tells what each needs.
 """
 
 import json
@@ -221,19 +221,43 @@ def token_server() -> Iterator[str]:
         (Path(recordings) / "strange.jsonl").write_text("\n".join(lines) + "\n")
         port = _free_port()
         words = ("--listen", "127.0.0.1:0", "--http", f"127.0.0.1:{port}", "--recordings", recordings)
-        server = subprocess.Popen([sys.executable, "-m", "eloquent.nodes.token_server", *words], stdout=subprocess.PIPE)
-        try:
-            assert server.stdout is not None
-            if server.stdout.readline().strip() != b"ready":
-                raise SystemExit("the token server did not start")
+        with _process("eloquent.nodes.token_server", *words):
             yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-            server.wait(PATIENCE)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+@contextmanager
+def relays_over_quic(url: str) -> Iterator[str]:
+    """Run both relays before a model server; yield the base of its API at the edge."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, port = str(Path(folder) / "key"), _free_port()
+        subprocess.run([sys.executable, "-m", "eloquent.cli", "key", key], check=True, timeout=PATIENCE)
+        between = f"127.0.0.1:{_free_port(socket.SOCK_DGRAM)}"
+        origin = ("--upstream", url.removesuffix("/v1"), "--listen", "127.0.0.1:0", "--quic", between)
+        edge = ("--origin", between, "--carrier", "quic", "--listen", f"127.0.0.1:{port}")
+        with (
+            _process("eloquent.cli", "origin", "--key-file", key, *origin),
+            _process("eloquent.cli", "edge", "--key-file", key, *edge),
+        ):
+            yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
+def _process(module: str, *words: str) -> Iterator[None]:
+    """Run a process that says when it is ready."""
+    process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != b"ready":
+            raise SystemExit(f"{module} {' '.join(words)} did not start")
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def _free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as listener:
+        listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
@@ -263,10 +287,16 @@ def main() -> int:
         for name in names:
             installers[name]()
         return 0
-    with token_server() as url:
-        verdicts = {client: try_client(client, url) for client in CLIENTS if client.name in names}
-    for client, verdict in verdicts.items():
-        print(f"{client.what:40} {verdict}")
+    with token_server() as direct, relays_over_quic(direct) as relayed:
+        ways = {"directly": direct, "over QUIC": relayed}
+        verdicts = {
+            (client, way): try_client(client, url)
+            for client in CLIENTS
+            if client.name in names
+            for way, url in ways.items()
+        }
+    for (client, way), verdict in verdicts.items():
+        print(f"{client.what:40} {way:10} {verdict}")
     return int(any(verdict.startswith("FAILED") for verdict in verdicts.values()))
 
 

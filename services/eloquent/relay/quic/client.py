@@ -22,6 +22,7 @@ from aioquic._buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.packet import QuicErrorCode, pull_quic_header
 
+from eloquent.errors import ConfigurationError
 from eloquent.protocol.address_token import NO_TOKEN
 from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.datagram import CONNECTION_ID_SIZE
@@ -326,7 +327,7 @@ class QuicClient:
         assert certificate is not None, "the handshake is complete"
         try:
             self._identity.check(certificate, link.connection.peer_chain)
-        except NotTheServer as error:
+        except (NotTheServer, ConfigurationError) as error:  # which a file that has gone is
             link.connection.close(
                 QuicErrorCode.CRYPTO_ERROR + 42, 0, "another certificate is expected"
             )  # bad_certificate

@@ -185,8 +185,8 @@ PRODUCTION = Dashboard(
         ),
         Panel(
             title="Loss on the path",
-            description="Share of the sealed datagrams that did not come, by their numbers: at edges on the way to the "
-            "clients, at origins on the way from them.",
+            description="Share of the datagrams of sealed UDP and QUIC that did not come, by their numbers: at edges on the way to "
+            "the clients, at origins on the way from them.",
             unit="percentunit",
             kind="timeseries",
             queries=(
@@ -212,6 +212,13 @@ PRODUCTION = Dashboard(
                 ),
             ),
             thresholds=(Threshold(1.0, "bad"),),
+        ),
+        Panel(
+            title="Edges by carrier",
+            description="How many edges' new answers come by each: sealed UDP, TCP where that is blocked, or QUIC.",
+            unit="short",
+            kind="timeseries",
+            queries=(Query(f"sum by (carrier) (eloquent_carrier{{{SITE}}})", "{{carrier}}", sane=(0, 1e4)),),
         ),
         Panel(
             title="Silence of the origin relay",
@@ -341,7 +348,7 @@ PRODUCTION = Dashboard(
         Panel(
             title="Kept out by the seal",
             description="Datagrams that were dropped without an answer, by reason: strangers, edges with another key, replays. "
-            "Some of no association are left over from an edge that has moved.",
+            "Some of no association, or of no connection, are left over from an edge that has moved.",
             unit="pps",
             kind="timeseries",
             queries=(
