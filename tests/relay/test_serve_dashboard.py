@@ -105,6 +105,7 @@ def test_every_query_of_every_panel_has_data_that_makes_sense(
             )  # to where nobody answers, until it is known where one does
             path.loss, path.delay = 0.1, 0.03
             flags["edge"] += ["--origin", f"127.0.0.1:{path.address[1]}"]
+            flags["origin"] += ["--webtransport", relaying.free_address(), "--page-origins", "https://chat.example"]
             relays = await asyncio.to_thread(make_relays, url, **flags)
             host, port = path.server = "127.0.0.1", int(relays.between.rpartition(":")[2])
             async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as chats:
