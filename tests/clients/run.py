@@ -38,12 +38,14 @@ class Client:
         what: Its package and version.
         install: Installs it; returns the folder where it lies.
         ask: Asks: given that folder, the base of the API and a folder for what it writes.
+        is_ours: Whether it is this project's, which tests ways of its own and asks directly alone.
     """
 
     name: str
     what: str
     install: Callable[[], Path]
     ask: Callable[[Path, str, Path], None]
+    is_ours: bool = False
 
 
 def pip(name: str, requirement: str | Path) -> Callable[[], Path]:
@@ -200,7 +202,7 @@ CLIENTS = (
     Client("openai", _pinned("openai", LOCK) + " (Python)", pip("openai", LOCK), python_script("ask_openai.py")),
     Client("openai-js", package("openai") + " (JavaScript)", npm, node_script("ask_openai.mjs")),
     Client("vercel", package("ai"), npm, node_script("ask_vercel.mjs")),
-    Client("eloquent-js", "eloquent-stream (JavaScript, ours)", eloquent_js, try_eloquent_js),
+    Client("eloquent-js", "eloquent-stream (JavaScript, ours)", eloquent_js, try_eloquent_js, is_ours=True),
     Client(
         "langchain",
         "langchain-openai==1.7.4",
@@ -294,6 +296,7 @@ def main() -> int:
             for client in CLIENTS
             if client.name in names
             for way, url in ways.items()
+            if url == direct or not client.is_ours
         }
     for (client, way), verdict in verdicts.items():
         print(f"{client.what:40} {way:10} {verdict}")
