@@ -163,7 +163,8 @@ function encodeVarint2(value) {
 }
 function field(key, content) {
   const bytes = Array.isArray(content) ? concat(content) : content;
-  return bytes.length || Array.isArray(content) ? concat([Uint8Array.of(key << 3 | BYTES), encodeVarint2(bytes.length), bytes]) : bytes;
+  if (!bytes.length && !Array.isArray(content)) return bytes;
+  return concat([Uint8Array.of(key << 3 | BYTES), encodeVarint2(bytes.length), bytes]);
 }
 function number(key, value) {
   return value ? concat([Uint8Array.of(key << 3 | VARINT), encodeVarint2(value)]) : concat([]);
@@ -1857,6 +1858,8 @@ var Link = class {
   closed = false;
   onclosed = () => {
   };
+  /** Seconds of the epoch, from which on nothing more may be asked. */
+  goodUntil = Infinity;
   #transport;
   #sessions = [];
   // the last one takes new streams; those before have only to say that they left
@@ -2036,6 +2039,7 @@ var Way = class {
    * @returns {Promise<Link | null>} a link that stands, or null if there is none in time
    */
   async link(limit, { isPatient = false, signal } = {}) {
+    if (this.#link && Date.now() / 1e3 > this.#link.goodUntil) this.#link = null;
     if (this.#link) return this.#link;
     const deadline = performance.now() + limit * 1e3;
     for (; ; ) {
@@ -2057,7 +2061,9 @@ var Way = class {
     return this.#trial;
   }
   async #begin() {
-    const link = new Link(await this.makeTransport());
+    const { transport, goodUntil } = await this.makeTransport();
+    const link = new Link(transport);
+    link.goodUntil = goodUntil;
     link.onclosed = () => {
       if (this.#link === link) this.#link = null;
     };
@@ -2183,8 +2189,15 @@ function way(url, { webTransport, certificateHashes, token, WebTransport = globa
     if (given) shown.searchParams.set("token", given);
     const settings = { congestionControl: "low-latency", requireUnreliable: true };
     if (certificateHashes) settings.serverCertificateHashes = certificateHashes.map(hash);
-    return new WebTransport(shown.href, settings);
+    return { transport: new WebTransport(shown.href, settings), goodUntil: given ? endOf(given) : Infinity };
   });
+}
+function endOf(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).exp ?? Infinity;
+  } catch {
+    return Infinity;
+  }
 }
 function hash(value) {
   const bytes = typeof value === "string" ? fromHex(value.trim().replaceAll(":", "")) : value;

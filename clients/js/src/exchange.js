@@ -99,8 +99,17 @@ function way(url, { webTransport, certificateHashes, token, WebTransport = globa
     if (given) shown.searchParams.set("token", given);
     const settings = { congestionControl: "low-latency", requireUnreliable: true };
     if (certificateHashes) settings.serverCertificateHashes = certificateHashes.map(hash);
-    return new WebTransport(shown.href, settings);
+    return { transport: new WebTransport(shown.href, settings), goodUntil: given ? endOf(given) : Infinity };
   });
+}
+
+/** @returns {number} when a JSON Web Token ends (RFC 7519 §4.1.4), in seconds of the epoch; the relay knows, where this cannot be read */
+function endOf(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).exp ?? Infinity;
+  } catch {
+    return Infinity;
+  }
 }
 
 /** @param {string | BufferSource} value the SHA-256 of a certificate; as text hexadecimal, with or without colons */

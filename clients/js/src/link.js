@@ -21,6 +21,8 @@ export class Link {
   /** Whether it is over. */
   closed = false;
   onclosed = () => {};
+  /** Seconds of the epoch, from which on nothing more may be asked. */
+  goodUntil = Infinity;
   #transport;
   #sessions = []; // the last one takes new streams; those before have only to say that they left
   #timer = null;

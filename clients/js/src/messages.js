@@ -125,7 +125,8 @@ function encodeVarint(value) {
 /** Encode a field of bytes, or of a message given as its fields; empty bytes are left out, as proto3 does. */
 function field(key, content) {
   const bytes = Array.isArray(content) ? concat(content) : content;
-  return bytes.length || Array.isArray(content) ? concat([Uint8Array.of((key << 3) | BYTES), encodeVarint(bytes.length), bytes]) : bytes;
+  if (!bytes.length && !Array.isArray(content)) return bytes;
+  return concat([Uint8Array.of((key << 3) | BYTES), encodeVarint(bytes.length), bytes]);
 }
 
 function number(key, value) {

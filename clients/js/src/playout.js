@@ -54,7 +54,7 @@ export class Playout {
     const due = this.#shownAt === null ? this.#firstAt + this.#lead : this.#shownAt + this.#tokenTime * this.#haste;
     const wait = due - this.#clock.now();
     if (wait > 0) await this.#clock.sleep(wait);
-    this.#shownAt = Math.max(due, this.#clock.now() - this.#tokenTime); // a timer that was late, as in a hidden tab, is caught up by one
+    this.#shownAt = Math.max(due, this.#clock.now() - this.#tokenTime); // who was woken late catches up by one
     this.#room();
     return this.#held.shift();
   }

@@ -4,6 +4,7 @@
 // - All questions of a page to one origin share one WebTransport session.
 // - A link that is silent while something is awaited may have died without a word (the origin restarted, the network changed):
 //   after some seconds another one is tried, and if it stands while the old one is still silent, the old one is given up.
+// - A session is good for as long as the token that it was begun with. After that a question takes another one, and what runs goes on.
 // - An origin that could not be reached in time is not waited for again for a while. The trial goes on, and if it succeeds later,
 //   the next question goes that way.
 
@@ -19,7 +20,7 @@ const ways = new Map();
 
 /**
  * @param {string} key names the origin and what is shown to it
- * @param {() => Promise<any>} makeTransport makes a `WebTransport`
+ * @param {() => Promise<{transport: any, goodUntil: number}>} makeTransport makes a `WebTransport`, good until a time of the epoch
  */
 export function wayTo(key, makeTransport) {
   if (!ways.has(key)) ways.set(key, new Way(key));
@@ -54,6 +55,7 @@ class Way {
    * @returns {Promise<Link | null>} a link that stands, or null if there is none in time
    */
   async link(limit, { isPatient = false, signal } = {}) {
+    if (this.#link && Date.now() / 1e3 > this.#link.goodUntil) this.#link = null;
     if (this.#link) return this.#link;
     const deadline = performance.now() + limit * 1e3;
     for (;;) {
@@ -78,7 +80,9 @@ class Way {
   }
 
   async #begin() {
-    const link = new Link(await this.makeTransport());
+    const { transport, goodUntil } = await this.makeTransport();
+    const link = new Link(transport);
+    link.goodUntil = goodUntil;
     link.onclosed = () => {
       if (this.#link === link) this.#link = null;
     };

@@ -195,6 +195,21 @@ test("without a session in time the question goes by fetch, the next one at once
   assert.equal((await ask(lab.url, question("Count to 3"))).carrier, "webtransport");
 });
 
+test("a session is good for as long as its token; what runs goes on", PATIENCE, async () => {
+  const settings = options();
+  settings.token = () => {
+    const claims = { exp: Date.now() / 1e3 + (settings.WebTransport.all.length ? 60 : 1) };
+    return `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.signature`;
+  };
+  const long = collect(new EloquentSource(lab.url, { ...settings, ...question("Count to 100") }));
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  for (const last of [2, 3]) {
+    assert.equal((await collect(new EloquentSource(lab.url, { ...settings, ...question(`Count to ${last}`) }))).text, counted(last));
+  }
+  assert.equal((await long).text, counted(100));
+  assert.equal(settings.WebTransport.all.length, 2);
+});
+
 test("a browser without WebTransport", PATIENCE, async () => {
   assert.equal((await eloquentFetch(lab.url, question("Count to 3"))).carrier, "sse");
 });
