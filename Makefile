@@ -194,6 +194,11 @@ bench: native .build/dev.stamp ## Measure what protocol, simulator and relays ta
 bench-fairness: native ## Measure what text through the relays and a TCP leave each other on slow lines: SECONDS=60 ROWS="64kbit cubic"
 	@$(BIN)/python bench/fairness.py $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(ROWS),--only "$(ROWS)")
 
+.PHONY: bench-mptcp
+bench-mptcp: native ## Measure the kernel's Multipath TCP over two access links: SECONDS=120 TOKEN_RATE=10 SECOND=clean CLIENTS=4
+	@$(BIN)/python bench/mptcp.py $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(TOKEN_RATE),--rate "$(TOKEN_RATE)") \
+		$(if $(SECOND),--second "$(SECOND)") $(if $(CLIENTS),--clients "$(CLIENTS)")
+
 .PHONY: lint
 lint: native .build/dev.stamp ## Check style and types
 	@$(BIN)/ruff check
