@@ -7,7 +7,7 @@ from eloquent.protocol.contract import TokenReceived
 from eloquent.protocol.frames import Data, Fragment, encode_payload
 from eloquent.protocol.packed_receiver import PackedReceiver
 
-PAGE = Path(__file__).parents[2] / "docs" / "rtp.md"
+PAGE = Path(__file__).parents[1] / "docs" / "rtp.md"
 RTP_HEADER = 12  # bytes
 
 
