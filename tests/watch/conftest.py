@@ -19,6 +19,7 @@ from eloquent import telemetry
 from eloquent.watch.board.selection import Selection
 from eloquent.watch.facts import BrowserAccess, RunFacts
 
+MODULE = Path(__file__).parents[2] / "clients" / "js" / "eloquent.js"
 PATIENCE = 60.0  # seconds; only a test that fails waits so long
 STEP = Selection.parse(
     QueryParams("dashboard=eloquent-stalls&span=15m"), ()
@@ -116,7 +117,16 @@ def token_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> RunFacts:
+def browser_access(tmp_path: Path) -> Callable[[str], BrowserAccess]:
+    """Tell how a browser takes the place of a client, where HTTP enters its link at an address, such as a token server's own."""
+    certificate_hash = tmp_path / "certificate-hash"
+    certificate_hash.write_text(f"{'ab' * 32}\n")
+    known = {"port": 8080, "certificate_hash": certificate_hash, "module": MODULE}
+    return lambda requests: BrowserAccess(client="c1", requests=requests, scheme="sse-cubic", **known)
+
+
+@pytest.fixture
+def facts(tmp_path: Path, browser_access: Callable[[str], BrowserAccess]) -> RunFacts:
     """A run of two clients on this machine's own loopback, with nobody to ask."""
     return RunFacts(
         folder=tmp_path,
@@ -135,7 +145,7 @@ def facts(tmp_path: Path) -> RunFacts:
         edge_http="127.0.0.1:1",
         edge_quic="127.0.0.1:1",
         model=None,
-        browser=BrowserAccess(client="c1", requests="127.0.0.1:1", scheme="sse-cubic"),
+        browser=browser_access("127.0.0.1:1"),
         control=tmp_path / "control",
         schedule=tmp_path / "schedule.json",
         urls={"Prometheus": "http://127.0.0.1:9090"},

@@ -13,7 +13,7 @@ from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
 from eloquent.emulation.nursery import NodeProcess, Nursery
-from eloquent.emulation.options import Options
+from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
 from eloquent.nodes.common.clients import is_asked_by_grpc
@@ -28,10 +28,10 @@ EDGE_RELAY = "127.0.0.1:50051"
 EDGE_HTTP = "127.0.0.1:8000"  # of the edge relay, for what the token server speaks over HTTP
 EDGE_QUIC = "127.0.0.1:8001"  # of the edge relay, the same over QUIC
 ORIGIN_RELAY_PORT = 7000
-PAGES_PORT = 4434  # of the origin relay, for WebTransport
 REQUESTS_PORT = 8000  # of the browser's access, on the management network
 SEALED_PORT = 4433  # of the origin relay, for those who have the run's key
-RELAY_QUIC_PORT = 4434  # of the origin relay, for the same over QUIC
+RELAY_QUIC_PORT = 4434  # of the origin relay, for the same over QUIC, and for pages over WebTransport
+CLIENT_MODULE = REPOSITORY / "clients" / "js" / "eloquent.js"  # by which pages ask over WebTransport
 PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
@@ -54,6 +54,7 @@ class Deployment:
         options: What was asked for.
         folder: The run directory.
         nursery: Forks them.
+        board_port: Of the board outside, whose pages may ask.
 
     Attributes:
         nodes: Everything but the viewers.
@@ -61,17 +62,18 @@ class Deployment:
         offsets_s: How many seconds after the start of a round each client asks.
     """
 
-    def __init__(self, network: Network, options: Options, folder: Path, nursery: Nursery) -> None:
+    def __init__(self, network: Network, options: Options, folder: Path, nursery: Nursery, *, board_port: int) -> None:
         self._network = network
         self._nursery = nursery
         self._options = options
         self._folder = folder
+        self._board_port = board_port
+        self._certificate_hash = folder / "logs" / "certificate-hash"
         self._server, self._origin = network.hosts["server"], network.hosts["origin"]
         self._server_address = f"{self._server.address}:{TOKEN_SERVER_PORT}"
         self._chat_address = f"{self._server.address}:{CHAT_PORT}"
         self._quic_address = f"{self._server.address}:{QUIC_PORT}"
         self._origin_address = f"{self._origin.address}:{ORIGIN_RELAY_PORT}"
-        self._pages_address = f"{self._origin.address}:{PAGES_PORT}"
         self._sealed_address = f"{self._origin.address}:{SEALED_PORT}"
         self._relay_quic_address = f"{self._origin.address}:{RELAY_QUIC_PORT}"
         self.nodes: list[LabProcess] = []
@@ -121,12 +123,17 @@ class Deployment:
         words = client.command(
             *(sys.executable, "-m", "eloquent.emulation.browser_access"),
             *("--requests", requests, "--server", congestion.address_of(self._chat_address, control)),
-            *("--datagrams", str(datagrams.fileno()), "--origin", self._pages_address),
+            *("--datagrams", str(datagrams.fileno()), "--origin", self._relay_quic_address),
         )
         log = self._folder / "logs" / "browser-access.log"
         process = LabProcess("the browser's access", words, log=log, descriptors=(datagrams.fileno(),))
         return process, BrowserAccess(
-            client=client.name, requests=requests, scheme="-".join(("sse", *filter(None, (control,))))
+            client=client.name,
+            requests=requests,
+            scheme="-".join(("sse", *filter(None, (control,)))),
+            port=self._board_port,
+            certificate_hash=self._certificate_hash,
+            module=CLIENT_MODULE,
         )
 
     async def start(self) -> None:
@@ -152,7 +159,11 @@ class Deployment:
         key = ("--key-file", str(key_file))
         pair = ("--http-upstream", f"http://{self._chat_address}", "--sealed", self._sealed_address, *key)
         pair_quic = ("--quic", self._relay_quic_address)
-        self._plan(self._origin, "origin_relay", *listen, *upstream, *pair, *pair_quic, *labels, *logs, *grace)
+        origins = ",".join(f"http://{host}:{self._board_port}" for host in ("127.0.0.1", "localhost"))
+        pages = ("--webtransport", self._relay_quic_address, "--page-origins", origins)
+        shown = ("--certificate-hash", str(self._certificate_hash))
+        flags = (*listen, *upstream, *pair, *pair_quic, *pages, *shown)
+        self._plan(self._origin, "origin_relay", *flags, *labels, *logs, *grace)
         for client in clients:
             self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
             self._plan(

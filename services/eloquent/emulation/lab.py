@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from eloquent import telemetry
 from eloquent.channel.scenario import Scenario
 from eloquent.emulation.carriers.carrier import CARRIERS, Carrier
 from eloquent.emulation.carriers.impairment import ImpairedLink
 from eloquent.emulation.deployment import BOARD_METRICS_PORT, CONTROLLER_PORT, METRICS_PORT, Deployment, start_ready
-from eloquent.emulation.inbound_forwards import LOCUST, PROMETHEUS
+from eloquent.emulation.inbound_forwards import BOARD, LOCUST, PROMETHEUS
 from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.loads import LoadTest, Place, next_number
 from eloquent.emulation.monitoring import Targets, make_board, make_metrics_gate, make_prometheus
@@ -113,7 +114,9 @@ class Lab:
         )
         self._ledger.note_links(tests)
         self._ledger.stage("starting token server, relays and viewers")
-        self._deployment = Deployment(self._network, self._options, self._folder, nursery)
+        board_port = urlsplit(self._urls[BOARD.name]).port
+        assert board_port is not None, "it has one"
+        self._deployment = Deployment(self._network, self._options, self._folder, nursery, board_port=board_port)
         await self._forward("the way to the model server", self._deployment.upstream_forwards)
         await self._deployment.start()
         await self._start_prometheus()

@@ -19,6 +19,9 @@ class BrowserAccess(BaseModel):
         client: Whose link it uses.
         requests: HOST:PORT where HTTP enters that link, on the lab's management network.
         scheme: What carries the answers of these requests, which is the server's TCP.
+        port: Of the board outside; datagrams to the UDP port of this number reach the origin relay's pages.
+        certificate_hash: File that holds the SHA-256 of the certificate that it shows pages, which is replaced from time to time.
+        module: The client for browsers, a file of JavaScript.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +29,9 @@ class BrowserAccess(BaseModel):
     client: str
     requests: str
     scheme: str
+    port: int
+    certificate_hash: Path
+    module: Path
 
 
 class RunFacts(BaseModel):

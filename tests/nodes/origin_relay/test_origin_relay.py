@@ -312,3 +312,17 @@ def test_the_library_of_a_server_behind_relays_may_be_recorded(client, server, r
             return await asker.answer("x", source="recorded:two")
 
     assert asyncio.run(run()) == [(0, "a"), (1, "b")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ((), "go together"),
+        (("--page-origins", "http://127.0.0.1:8080", "--certificate-hash", "hash"), "give --sealed"),
+    ],
+)
+def test_pages_need_their_flags_and_a_model_server(start_node, flags, sentence):
+    words = ("--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9", "--webtransport", "127.0.0.1:0")
+    status, error = start_node("origin_relay", *words, *flags, ready=False).wait()
+    assert status == 2
+    assert sentence in error.splitlines()[-1]

@@ -9,19 +9,12 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.watch.board.app import make_app
-from eloquent.watch.facts import BrowserAccess
 from eloquent.watch.prometheus import Prometheus
 
 
 @pytest.fixture
 def registry():
     return CollectorRegistry()
-
-
-@pytest.fixture
-def board_access():
-    """Tell how a browser takes the place of a client, where HTTP enters its link at an address, such as the token server's own."""
-    return lambda requests: BrowserAccess(client="c1", requests=requests, scheme="sse-cubic")
 
 
 class Page:
@@ -48,13 +41,13 @@ class Page:
 
 
 @pytest.fixture
-def open_board(facts, prometheus, token_server, registry, board_access):
+def open_board(facts, prometheus, token_server, registry, browser_access):
     """Make a board of a run with a token server; what else is changed of its facts, is given."""
     with asyncio.Runner() as runner, contextlib.ExitStack() as opened:
 
         def make(prometheus=prometheus, **changes):
             grpc, http = token_server
-            known = facts.model_copy(update={"server": grpc, "http": http, "browser": board_access(http), **changes})
+            known = facts.model_copy(update={"server": grpc, "http": http, "browser": browser_access(http), **changes})
             app = make_app(known, Prometheus(prometheus), telemetry.ViewerMetrics(registry))
             client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080", timeout=60)
             opened.callback(lambda: runner.run(client.aclose()))

@@ -41,10 +41,10 @@ def test_so_is_what_it_refuses(board):
     assert answer.json()["error"]["param"] == "messages"
 
 
-def test_it_comes_as_it_is_made(facts, prometheus, token_server, start_board, tmp_path, board_access):
+def test_it_comes_as_it_is_made(facts, prometheus, token_server, start_board, tmp_path, browser_access):
     """The first token is there a second before the last one is made."""
     path = tmp_path / "facts.json"
-    path.write_text(facts.model_copy(update={"browser": board_access(token_server[1])}).model_dump_json())
+    path.write_text(facts.model_copy(update={"browser": browser_access(token_server[1])}).model_dump_json())
     question = {**QUESTION, "max_tokens": 11, "eloquent": {"token_gap_s": 0.1}}
     with (
         start_board(path, prometheus) as (url, _),
@@ -55,8 +55,8 @@ def test_it_comes_as_it_is_made(facts, prometheus, token_server, start_board, tm
     assert came[-1] - came[0] > 0.9
 
 
-def test_a_server_that_is_out_of_reach_is_a_sentence(open_board, board_access):
-    answer = open_board(browser=board_access("127.0.0.1:1")).post(chat.PATH, json=QUESTION)
+def test_a_server_that_is_out_of_reach_is_a_sentence(open_board, browser_access):
+    answer = open_board(browser=browser_access("127.0.0.1:1")).post(chat.PATH, json=QUESTION)
     assert answer.status_code == 502
     assert "out of reach" in answer.json()["error"]
 
@@ -79,12 +79,26 @@ def test_the_page_is_told_who_its_client_is_and_how_its_link_does(board, facts):
     told = board.get("/api/browser").json()
     assert (told["client"], told["model"], told["own_server"]) == ("c1", chat.MODEL, False)
     assert told["tcp"]["label"] == "TCP CUBIC (HTTP SSE)"
+    assert (told["relay"], told["certificate_hash"]) == ("https://127.0.0.1:8080/eloquent", "ab" * 32)
     assert board.get("/api/link", params={"seconds": 60}).json() == []  # before a schedule is followed
     facts.schedule.write_text(json.dumps({"epoch_s": time.monotonic() - 5, "loss": None}))
     states = board.get("/api/link", params={"seconds": 60}).json()
     assert {loss for _, _, loss in states} == {0.0, 0.9}
     assert states[-1][1] >= 60
     assert board.get("/api/link", params={"seconds": "1e9"}).status_code == 400
+
+
+def test_the_page_may_connect_to_the_board_and_to_the_relay_alone(board):
+    policy = board.get("/").headers["content-security-policy"]
+    assert "connect-src 'self' https://127.0.0.1:8080;" in policy
+    assert board.get("/client/eloquent.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_before_the_relay_has_a_certificate_that_is_a_sentence(board, facts):
+    facts.browser.certificate_hash.unlink()
+    answer = board.get("/api/browser")
+    assert answer.status_code == 400
+    assert "hash of the origin relay's certificate" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 31, "long"])

@@ -1,9 +1,9 @@
 """Take requests from edge relays, ask the model server, and bring its answers back: the origin relay of a lab.
 
 Rules of this file: the paper's schemes come in plaintext and are answered over gRPC, the relay pair's for real services come sealed
-and are answered over HTTP. A call whose edge is lost is cancelled at once, so that no model works for clients that are gone: a
-session is not lost before 40 s of silence, and who comes back until then goes on. What a stream costs is counted while it runs,
-and logged when it is over.
+and are answered over HTTP, and so are pages, which come over WebTransport. A call whose edge is lost is cancelled at once, so that
+no model works for clients that are gone: a session is not lost before 40 s of silence, and who comes back until then goes on. What
+a stream costs is counted while it runs, and logged when it is over.
 """
 
 import argparse
@@ -61,10 +61,9 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
         origins.append(Origin(http=chats, observer=accounts))
         limits = limits_for(MAX_REQUEST)
         await origins[1].open(flags.sealed, key=load_key(flags.key_file), limits=limits, tally=tally)
-        if flags.quic:
-            await _entrance(flags).open(origins[1], limits=limits, tally=tally)
-    elif flags.quic:
-        raise ConfigurationError("--quic is of the relay pair for real services: give --sealed and its like, too")
+    entrance = _entrance(flags)
+    if entrance is not None:
+        await entrance.open(origins[1], limits=limits_for(MAX_REQUEST), tally=tally)
     for upstream in upstreams:
         await upstream.open()
     if flags.metrics:
@@ -74,6 +73,8 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     await stop.wait()
     await asyncio.gather(*(origin.drain(flags.grace) for origin in origins))
     watching.cancel()
+    if entrance is not None:
+        await entrance.leave()
     for origin in origins:
         origin.close()
     for upstream in upstreams:
@@ -81,9 +82,20 @@ async def serve(flags: argparse.Namespace, stop: asyncio.Event) -> None:
     recorder.close()
 
 
-def _entrance(flags: argparse.Namespace) -> QuicEntrance:
-    """Return where edge relays come in over QUIC, with the key of those over sealed UDP."""
+def _entrance(flags: argparse.Namespace) -> QuicEntrance | None:
+    """Return where edge relays and pages come in over QUIC, not yet open, or None where there are to be none.
+
+    Raises:
+        ConfigurationError: Some flags are missing, or cannot be used.
+    """
+    if not runtime.all_or_none(flags, "webtransport", "page_origins", "certificate_hash") and not flags.quic:
+        return None
+    if flags.sealed is None:
+        raise ConfigurationError(
+            "--quic and --webtransport are of the relay pair for real services: give --sealed and its like, too"
+        )
     told = {"upstream": flags.http_upstream, "listen": flags.sealed, "key_file": flags.key_file, "quic": flags.quic}
+    told |= {name: getattr(flags, name) for name in ("webtransport", "page_origins", "certificate_hash")}
     settings = read_settings(OriginSettings, "origin", told, environment={})
     return QuicEntrance(settings, load_key(flags.key_file))
 
@@ -126,5 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pair.add_argument("--sealed", metavar="HOST:PORT", help="UDP address for its edge relays")
     pair.add_argument("--quic", metavar="HOST:PORT", help="address for its edge relays over QUIC, beside these")
     pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with them")
+    pages = parser.add_argument_group("pages, beside that; all three or none")
+    pages.add_argument("--webtransport", metavar="HOST:PORT", help="UDP address for pages")
+    text = "whose pages may ask, such as http://127.0.0.1:8080"
+    pages.add_argument("--page-origins", type=runtime.comma_separated, metavar="A,B", help=text)
+    text = "gets the SHA-256 of the certificate that they are shown"
+    pages.add_argument("--certificate-hash", type=Path, metavar="FILE", help=text)
     add_flags(parser, "origin")
     return process.run(partial(serve, parser.parse_args(arguments)))

@@ -40,8 +40,8 @@ STATIC = Path(__file__).with_name("static")
 LONGEST_QUESTION = 4096  # bytes
 LONGEST_LOOK = 600  # seconds that the states of a link are told of
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self' {relay}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
@@ -80,10 +80,11 @@ def make_app(facts: RunFacts, prometheus: Prometheus, metrics: telemetry.ViewerM
             Route("/api/link", board.link),
             Route("/api/outage", board.cut, methods=["POST"]),
             Route(chat.PATH, board.complete, methods=["POST"]),
+            Route("/client/eloquent.js", board.module),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
-            Middleware(_Headers),
+            Middleware(_Headers, relay=browser.relay),
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False),
         ],
         exception_handlers={
@@ -168,6 +169,10 @@ class _Board:
     async def browser(self, _: Request) -> Response:
         """Return how the reader's own browser takes the place of a client."""
         return JSONResponse(self._browser.describe())
+
+    async def module(self, _: Request) -> Response:
+        """Return the client by which the page asks over WebTransport, as any page would have it."""
+        return FileResponse(self._facts.browser.module, media_type="text/javascript")
 
     async def link(self, request: Request) -> Response:
         """Return the states of the browser's link from now on."""
@@ -256,9 +261,9 @@ def _explain(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
 class _Headers:
     """Adds the headers that keep the page to itself, to every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, relay: str) -> None:
         self._app = app
-        self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+        self._headers = [(name.encode(), value.format(relay=relay).encode()) for name, value in _HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:

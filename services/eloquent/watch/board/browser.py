@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from eloquent.calls import chat
-from eloquent.errors import EloquentError
+from eloquent.errors import ConfigurationError, EloquentError
 from eloquent.watch.facts import RunFacts
 from eloquent.watch.naming import describe_scheme
 
@@ -66,10 +66,28 @@ class Browser:
         """Close the connections."""
         await self._client.aclose()
 
+    @property
+    def relay(self) -> str:
+        """Where pages reach the origin relay: at the UDP port of the number that the board has for TCP."""
+        return f"https://127.0.0.1:{self._access.port}"
+
     def describe(self) -> dict[str, Any]:
-        """Return what the page has to know."""
+        """Return what the page has to know.
+
+        Raises:
+            ConfigurationError: The hash of the certificate cannot be read.
+        """
+        try:
+            certificate_hash = self._access.certificate_hash.read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot read the hash of the origin relay's certificate: {error.strerror}"
+            ) from None
         return {
+            "relay": f"{self.relay}/eloquent",
+            "certificate_hash": certificate_hash,
             "client": self._access.client,
+            "eloquent": {**describe_scheme("eloquent-packed"), "label": "Eloquent in this page"},
             "tcp": describe_scheme(self._access.scheme),
             "model": self._facts.model or chat.MODEL,
             "own_server": self._facts.model is not None,

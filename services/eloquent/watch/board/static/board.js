@@ -123,7 +123,8 @@ function setUpViews(definitions, browser) {
   const besides = new Panels(beside, { choice: () => [["window", "30s"], ["span", "5m"]], onError: report("panels") });
   const chat = new Chat(run, beside);
   find("chat").append(chat.box);
-  find("browser").append(new BrowserChat(run, browser).box);
+  const browserChat = new BrowserChat(run, browser);
+  find("browser").append(browserChat.box);
   const views = [{ key: "chat", title: "Live chat" }, { key: "browser", title: "Through your browser" }, ...definitions.dashboards.map((one) => ({ key: one.title.toLowerCase(), title: one.title, dashboard: one }))];
 
   function show() {
@@ -144,6 +145,7 @@ function setUpViews(definitions, browser) {
     } else if (view.key === "browser") {
       panels.stop();
       besides.stop();
+      browserChat.open();
     } else {
       panels.stop();
       besides.show(definitions.dashboards[0], [0, 1]);

@@ -1,5 +1,6 @@
 // Through your browser: this page is the client of the impaired link, and measures what it gets over it.
 
+import { makeFetch, preconnect } from "../client/eloquent.js";
 import { PATH, completionBody, readTokens } from "./completion.js";
 import { element, getJson } from "./dom.js";
 import { format } from "./format.js";
@@ -11,13 +12,16 @@ const LOOK = 4; // times the length of an answer that the states of the link are
 const OUTAGES = [["1", "1 s"], ["3", "3 s"], ["5", "5 s"], ["10", "10 s"]];
 const HEADERS = { "content-type": "application/json" };
 
-// The ways by which this page asks. Each gives a response, and tells its pane what carries it.
+const CARRIERS = { webtransport: "WebTransport", sse: "SSE over TCP" };
+
+// The ways by which this page asks: functions shaped like fetch, so that nothing else differs.
 const WAYS = [
-  {
-    describe: (browser) => browser.tcp,
-    ask: (body, signal) => fetch(PATH, { method: "POST", headers: HEADERS, body, signal }),
-  },
+  { describe: (browser) => browser.tcp, fetch: () => fetch },
+  { describe: (browser) => browser.eloquent, fetch: (browser) => makeFetch(relayOf(browser)) },
 ];
+const PATIENCE = 6; // seconds until the page does without WebTransport: on such links a handshake alone may take 2 s and more
+
+const relayOf = ({ relay, certificate_hash }) => ({ webTransport: relay, certificateHashes: [certificate_hash], fallbackAfter: PATIENCE });
 
 export class BrowserChat {
   constructor(run, browser) {
@@ -37,6 +41,11 @@ export class BrowserChat {
     );
     this.showPanes();
     onTheme(() => this.panes.forEach((pane) => pane.recolour()));
+  }
+
+  // The reader looks: let the connection be there when he asks, as that over TCP is.
+  open() {
+    preconnect(PATH, relayOf(this.browser));
   }
 
   makeOutage() {
@@ -85,6 +94,7 @@ export class BrowserChat {
     this.question.button.textContent = "Stop";
     for (const pane of this.panes) pane.connect();
     try {
+      this.browser = await getJson("api/browser"); // the certificate may be another one by now
       this.link = await getJson(`api/link?seconds=${Math.min(600, LOOK * seconds)}`);
       this.begun = performance.now();
       this.strip.begin(this.link, seconds, this.browser.client);
@@ -108,7 +118,8 @@ export class BrowserChat {
   async follow(pane, way, body) {
     const { signal } = this.abort;
     try {
-      const response = await way.ask(body, signal, pane);
+      const response = await way.fetch(this.browser)(PATH, { method: "POST", headers: HEADERS, body, signal });
+      pane.carrier.textContent = CARRIERS[response.carrier] ?? "";
       for await (const text of readTokens(response)) {
         const now = this.elapsed();
         pane.token({ text, at_s: now }, now);

@@ -29,9 +29,3 @@ export class Meter {
     return { stall_ratio: stream > 0 ? this.stalled / stream : null, longest_stall_s: this.longest, stalls: this.stalls, first_token_s: this.first, tokens: this.tokens };
   }
 }
-
-// The stall ratio of several answers: a ratio of sums.
-export function pooledRatio(meters) {
-  const sum = (of) => meters.reduce((total, meter) => total + of(meter), 0);
-  return sum((meter) => meter.stalled) / sum((meter) => meter.last - meter.first);
-}
