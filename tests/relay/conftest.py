@@ -22,7 +22,8 @@ from prometheus_client import CollectorRegistry
 
 from eloquent import telemetry
 from eloquent.relay.fronts.http import HttpFront
-from eloquent.relay.origin import Observers, Origin, OriginObserver
+from eloquent.relay.observers import Observers, OriginObserver
+from eloquent.relay.origin import Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.serve import limits_for
 from eloquent.relay.settings import MAX_REQUEST

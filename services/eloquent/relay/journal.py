@@ -18,7 +18,8 @@ from eloquent.addresses import reason_of
 from eloquent.api.v1.exchange_pb2 import HttpRequest, Outcome
 from eloquent.errors import ConfigurationError, RemoteProtocolError
 from eloquent.relay.exchange import decode_head, decode_outcome
-from eloquent.relay.origin import OriginAnswer, OriginObserver, OriginStream, StreamEnd
+from eloquent.relay.observers import OriginObserver
+from eloquent.relay.origin_streams import OriginAnswer, OriginStream, StreamEnd
 
 
 @dataclass(slots=True)

@@ -14,7 +14,6 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -24,7 +23,6 @@ from eloquent.api.v1.exchange_pb2 import Ask, GrpcCall, HttpRequest, Outcome
 from eloquent.drivers.udp import UdpServer
 from eloquent.errors import LocalProtocolError, RemoteProtocolError
 from eloquent.protocol.address_token import Address
-from eloquent.protocol.contract import StreamAccount
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import (
     ServerEvent,
@@ -39,6 +37,8 @@ from eloquent.protocol.session import (
 from eloquent.protocol.session_base import SchemeLookup
 from eloquent.relay.answer_log import AnswerLog
 from eloquent.relay.exchange import ModelRequest, decode_ask, encode_outcome
+from eloquent.relay.observers import OriginObserver
+from eloquent.relay.origin_streams import OriginAnswer, OriginStream, StreamEnd
 from eloquent.relay.sealed import udp
 from eloquent.relay.upstreams.base import Send, Upstream
 
@@ -48,78 +48,6 @@ LAST_WORDS = 1.0  # seconds in which edges are told of answers that are cut
 _POLL = 0.02  # seconds between two looks at a backlog that is too high
 
 _log = logging.getLogger(__name__)
-
-
-StreamEnd = StreamDelivered | StreamCancelled | StreamFailed
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class OriginAnswer:
-    """An answer, and the task that asks for it.
-
-    Attributes:
-        request: What was asked.
-        began: Seconds of the loop's clock; when it was asked.
-        log: What came of it.
-        is_resumable: Whether its client may come back for the rest by another edge.
-        is_strangers: Whether a stranger has asked it.
-        call: The task.
-        expiry: Ends it when nobody comes back.
-        is_delivered: Whether an edge has all of it.
-    """
-
-    request: ModelRequest
-    began: float
-    log: AnswerLog
-    is_resumable: bool
-    is_strangers: bool = False
-    call: "asyncio.Task[None] | None" = None
-    expiry: asyncio.TimerHandle | None = None
-    is_delivered: bool = False
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether somebody may still want it, when an edge has all of it or does not want it."""
-        return self.is_resumable or self.log.is_read  # by another stream
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class OriginStream:
-    """A stream that carries an answer, or the part of it that is left.
-
-    Attributes:
-        server: Where its session came in.
-        session: Its session.
-        stream_id: Its number there.
-        answer_id: Of the answer.
-        answer: The answer.
-        position: Index of the next token that it is given.
-        scheme: Name of the scheme that carries it.
-        is_resumed: Whether the answer had been asked for before.
-        wake: Its entry in the answer's log.
-        poll: Looks again whether there is room.
-    """
-
-    server: UdpServer
-    session: ServerSession
-    stream_id: int
-    answer_id: bytes
-    answer: OriginAnswer
-    position: int
-    scheme: str
-    is_resumed: bool
-    wake: Callable[[], None] = field(default=lambda: None)
-    poll: asyncio.TimerHandle | None = None
-
-    @property
-    def account(self) -> StreamAccount:
-        """What it has cost so far."""
-        return self.session.account(self.stream_id)
-
-    @property
-    def backlog(self) -> int:
-        """How many of its tokens the edge has not acknowledged."""
-        return self.session.backlog(self.stream_id)
 
 
 class _Refused(Exception):
@@ -148,58 +76,6 @@ class Guard(Protocol):
         Raises:
             RemoteProtocolError: He may not ask that.
         """
-
-
-class OriginObserver:
-    """Is told what becomes of answers; this one does not listen."""
-
-    def on_begin(self, stream: OriginStream) -> None:
-        """Take note that a stream has begun to carry an answer."""
-
-    def on_token(self, answer: OriginAnswer, token: bytes) -> None:
-        """Take note of a token that came from the model server; over HTTP, the first is the head."""
-
-    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:
-        """Take note that a stream is over.
-
-        Args:
-            stream: The stream.
-            event: How it ended for its session; None if it is this relay that has given it up.
-        """
-
-    def on_over(self, answer: OriginAnswer) -> None:
-        """Take note that an answer is over, after the last of its streams."""
-
-
-class Observers(OriginObserver):
-    """Tells several.
-
-    Args:
-        observers: Whom, in this order.
-    """
-
-    def __init__(self, *observers: OriginObserver) -> None:
-        self._observers = observers
-
-    def on_begin(self, stream: OriginStream) -> None:
-        """See `OriginObserver`."""
-        for observer in self._observers:
-            observer.on_begin(stream)
-
-    def on_token(self, answer: OriginAnswer, token: bytes) -> None:
-        """See `OriginObserver`."""
-        for observer in self._observers:
-            observer.on_token(answer, token)
-
-    def on_end(self, stream: OriginStream, event: StreamEnd | None) -> None:
-        """See `OriginObserver`."""
-        for observer in self._observers:
-            observer.on_end(stream, event)
-
-    def on_over(self, answer: OriginAnswer) -> None:
-        """See `OriginObserver`."""
-        for observer in self._observers:
-            observer.on_over(answer)
 
 
 class Origin:

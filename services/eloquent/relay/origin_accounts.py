@@ -22,7 +22,9 @@ from eloquent.relay.driver_counts import DriverCounts
 from eloquent.relay.exchange import decode_head
 from eloquent.relay.gaps import count_gap
 from eloquent.relay.journal import outcome_of
-from eloquent.relay.origin import Origin, OriginAnswer, OriginObserver, OriginStream, StreamEnd
+from eloquent.relay.observers import OriginObserver
+from eloquent.relay.origin import Origin
+from eloquent.relay.origin_streams import OriginAnswer, OriginStream, StreamEnd
 from eloquent.relay.quic.page_counts import PageCounts
 from eloquent.relay.upstreams.http import HttpUpstream
 

@@ -14,7 +14,8 @@ from eloquent.relay.exchange import MAX_HEAD
 from eloquent.relay.fallback import FallbackUplink
 from eloquent.relay.fronts.http import HttpFront
 from eloquent.relay.journal import Journal
-from eloquent.relay.origin import Observers, Origin
+from eloquent.relay.observers import Observers
+from eloquent.relay.origin import Origin
 from eloquent.relay.origin_accounts import ModelAccounts, OriginWatch
 from eloquent.relay.quic.entrance import QuicEntrance, identity_of
 from eloquent.relay.quic.page_counts import PageCounts

@@ -15,7 +15,8 @@ from eloquent.calls.answer import AnswerFailed
 from eloquent.calls.chat_stream import DeltaReader
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder
 from eloquent.protocol.session import StreamCancelled, StreamFailed
-from eloquent.relay.origin import OriginAnswer, OriginObserver, OriginStream, StreamEnd
+from eloquent.relay.observers import OriginObserver
+from eloquent.relay.origin_streams import OriginAnswer, OriginStream, StreamEnd
 
 
 class _Reading:
