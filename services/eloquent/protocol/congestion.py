@@ -17,8 +17,8 @@ Rules of this file
   proportion for less (RFC 7141 §2.3).
 - Bursts of loss of some hundred milliseconds are what the schemes are for. So loss does not cut the window below
   what arrives in a round trip where nothing is lost for a while (with some room, for senders that did not need all of the
-  window), nor below twenty datagrams, or twenty for each stream where the path is long. Where for `SUSTAINED` there was no such
-  stretch, bursts do not explain the loss, and it cuts down to that pace.
+  window), nor below twenty datagrams, where the path is long for each of up to thirty streams. Where for `SUSTAINED` there was
+  no such stretch, bursts do not explain the loss, and it cuts down to that pace.
 - Silence: after `SILENCE`, or two timeouts, in which nothing is acknowledged that should be, one datagram goes each `PROBE`
   until something is; then the window is at most what it began with (RFC 5681 §4.1). Whatever else comes from the peer lets one
   go at once: the path may be open just then, and no more goes in than comes out.
@@ -36,6 +36,7 @@ from eloquent.protocol.rtt import INITIAL_TIMEOUT, VARIANCE_WEIGHT, RttEstimator
 INITIAL_WINDOW = 14_600  # bytes a stream: ten segments (RFC 6928)
 LOSS_WINDOW = 20  # datagrams below which bursts of loss do not cut the window
 LOSS_RTT = 0.4  # seconds of a round trip from which on that is for each stream; for fewer of them if it is shorter
+LOSS_STREAMS = 30  # for which it is at most: what more need has been seen to arrive before they are so many
 MAX_WINDOW = 16 * 1024 * 1024  # bytes: the first windows of as many streams as a session may have
 REDUCTION = 0.7  # of what is under way, after a cut (RFC 9438 §4.6)
 GROWTH = 0.1  # of a window a round trip, for each stream: of a datagram for each that arrives
@@ -296,7 +297,7 @@ class CongestionController:
             return self._least
         headroom = 1.0 if self.is_limited(now) else HEADROOM
         rtt = LOSS_RTT if self._rtt.smoothed is None else self._rtt.smoothed
-        streams = max(len(self._awaiting) * min(rtt / LOSS_RTT, 1.0), 1.0)
+        streams = max(min(len(self._awaiting), LOSS_STREAMS) * min(rtt / LOSS_RTT, 1.0), 1.0)
         return max(headroom * proven, streams * min(LOSS_WINDOW * self._mean_size, INITIAL_WINDOW))
 
     def _grow(self, now: float) -> None:

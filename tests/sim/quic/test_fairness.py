@@ -22,6 +22,11 @@ def test_thirty_answers_on_a_connection_and_a_tcp_leave_each_other_room(line: Li
     assert shares.arrived > 0.7
 
 
+def test_two_hundred_answers_on_a_connection_do_not_shut_a_tcp_out():
+    shares = share(Case(QUIC, NARROW, 1, 200, seconds=40.0))
+    assert shares.tcp > 0.15
+
+
 def test_thirty_connections_leave_a_tcp_a_quarter_where_there_is_room_for_their_text():
     shares = share(Case(QUIC, BROAD, 30, 1, seconds=28.0))
     assert shares.tcp > 0.25
