@@ -103,7 +103,7 @@ function encodeResume(answerId, following) {
 }
 function decodeHead(token) {
   const head = { status: 0, reason: "", fields: [], isEventStream: false };
-  for (const [key, value] of fieldsOf(token)) {
+  for (const [key, value] of fieldsOf(token, { 1: VARINT, 2: BYTES, 3: BYTES, 4: VARINT })) {
     if (key === 1) head.status = value;
     else if (key === 2) head.reason = text.decode(value);
     else if (key === 3) head.fields.push(decodeField(value));
@@ -115,7 +115,7 @@ function decodeHead(token) {
 function decodeOutcome(trailer) {
   const outcome = { kind: 0, message: "" };
   try {
-    for (const [key, value] of fieldsOf(trailer)) {
+    for (const [key, value] of fieldsOf(trailer, { 1: VARINT, 2: BYTES })) {
       if (key === 1) outcome.kind = value;
       else if (key === 2) outcome.message = text.decode(value);
     }
@@ -127,25 +127,28 @@ function decodeOutcome(trailer) {
 function decodeField(data) {
   let name = "";
   let value = "";
-  for (const [key, content] of fieldsOf(data)) {
+  for (const [key, content] of fieldsOf(data, { 1: BYTES, 2: BYTES })) {
     if (key === 1) name = text.decode(content);
-    else if (key === 2) value = String.fromCharCode(...content);
+    else if (key === 2) value = Array.from(content, (byte) => String.fromCharCode(byte)).join("");
   }
   return [name, value];
 }
-function fieldsOf(data) {
+function fieldsOf(data, types) {
   const reader = new ByteReader(data);
   const fields = [];
   while (!reader.atEnd) {
     const tag = varint(reader);
-    const type = tag % 8;
     const key = Math.floor(tag / 8);
-    if (type === VARINT) fields.push([key, varint(reader)]);
-    else if (type === BYTES) fields.push([key, reader.take(varint(reader))]);
-    else if (type === FIXED64 || type === FIXED32) reader.take(type === FIXED64 ? 8 : 4);
-    else throw new MalformedPacket(`there is no wire type ${type}`);
+    const value = valueOf(reader, tag % 8);
+    if (types[key] === tag % 8) fields.push([key, value]);
   }
   return fields;
+}
+function valueOf(reader, type) {
+  if (type === VARINT) return varint(reader);
+  if (type === BYTES) return reader.take(varint(reader));
+  if (type === FIXED64 || type === FIXED32) return reader.take(type === FIXED64 ? 8 : 4);
+  throw new MalformedPacket(`there is no wire type ${type}`);
 }
 function varint(reader) {
   let value = 0;
@@ -2163,7 +2166,12 @@ async function begin(answer, signal, id) {
   const first = resumed ? null : await answer.next();
   signal.throwIfAborted();
   if (first !== null && !(first instanceof Uint8Array)) return new Refusal(first);
-  return new DatagramExchange(answer, first, id);
+  try {
+    return new DatagramExchange(answer, first, id);
+  } catch (error) {
+    answer.cancel();
+    throw new BrokenAnswer(`the answer does not begin with a head: ${error.message}`);
+  }
 }
 function canUse(request2, options) {
   return hasWebTransport(options) && new URL(request2.url).protocol.startsWith("http");

@@ -68,7 +68,12 @@ async function begin(answer, signal, id) {
   const first = resumed ? null : await answer.next();
   signal.throwIfAborted();
   if (first !== null && !(first instanceof Uint8Array)) return new Refusal(first);
-  return new DatagramExchange(answer, first, id);
+  try {
+    return new DatagramExchange(answer, first, id);
+  } catch (error) {
+    answer.cancel();
+    throw new BrokenAnswer(`the answer does not begin with a head: ${error.message}`);
+  }
 }
 
 function canUse(request, options) {

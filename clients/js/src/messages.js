@@ -51,7 +51,7 @@ export function encodeResume(answerId, following) {
  */
 export function decodeHead(token) {
   const head = { status: 0, reason: "", fields: [], isEventStream: false };
-  for (const [key, value] of fieldsOf(token)) {
+  for (const [key, value] of fieldsOf(token, { 1: VARINT, 2: BYTES, 3: BYTES, 4: VARINT })) {
     if (key === 1) head.status = value;
     else if (key === 2) head.reason = text.decode(value);
     else if (key === 3) head.fields.push(decodeField(value));
@@ -69,7 +69,7 @@ export function decodeHead(token) {
 export function decodeOutcome(trailer) {
   const outcome = { kind: 0, message: "" };
   try {
-    for (const [key, value] of fieldsOf(trailer)) {
+    for (const [key, value] of fieldsOf(trailer, { 1: VARINT, 2: BYTES })) {
       if (key === 1) outcome.kind = value;
       else if (key === 2) outcome.message = text.decode(value);
     }
@@ -82,27 +82,35 @@ export function decodeOutcome(trailer) {
 function decodeField(data) {
   let name = "";
   let value = "";
-  for (const [key, content] of fieldsOf(data)) {
+  for (const [key, content] of fieldsOf(data, { 1: BYTES, 2: BYTES })) {
     if (key === 1) name = text.decode(content);
-    else if (key === 2) value = String.fromCharCode(...content);
+    else if (key === 2) value = Array.from(content, (byte) => String.fromCharCode(byte)).join("");
   }
   return [name, value];
 }
 
-/** @returns {[number, number | Uint8Array][]} keys and values, in order */
-function fieldsOf(data) {
+/**
+ * @param {Uint8Array} data a message
+ * @param {Record<number, number>} types wire types of the fields that are wanted, by key; whatever else there is, is skipped
+ * @returns {[number, number | Uint8Array][]} keys and values, in order
+ */
+function fieldsOf(data, types) {
   const reader = new ByteReader(data);
   const fields = [];
   while (!reader.atEnd) {
     const tag = varint(reader);
-    const type = tag % 8;
     const key = Math.floor(tag / 8);
-    if (type === VARINT) fields.push([key, varint(reader)]);
-    else if (type === BYTES) fields.push([key, reader.take(varint(reader))]);
-    else if (type === FIXED64 || type === FIXED32) reader.take(type === FIXED64 ? 8 : 4);
-    else throw new MalformedPacket(`there is no wire type ${type}`);
+    const value = valueOf(reader, tag % 8);
+    if (types[key] === tag % 8) fields.push([key, value]);
   }
   return fields;
+}
+
+function valueOf(reader, type) {
+  if (type === VARINT) return varint(reader);
+  if (type === BYTES) return reader.take(varint(reader));
+  if (type === FIXED64 || type === FIXED32) return reader.take(type === FIXED64 ? 8 : 4);
+  throw new MalformedPacket(`there is no wire type ${type}`);
 }
 
 /** Integers of protobuf: seven bits a byte, the lowest first. */
