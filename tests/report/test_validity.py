@@ -39,6 +39,11 @@ GOOD = {
         (GOOD | {"processors_used": {"a": 0.9, "b": 0.9}}, 0.011, "used 1.80 of 2 processors"),
         (GOOD | {"processors_used": {"the origin relay": 0.97}}, 0.011, "the origin relay kept a whole processor busy"),
         (GOOD | {"socket_losses": {"c1": 3, "origin": 0}}, 0.011, "full socket buffers, which no link has done: c1 3"),
+        (
+            GOOD | {"device_drops": {"c1": 3, "lab": 0}},
+            0.011,
+            "at devices that the links' carrier did not empty in time, which no link has done: c1 3",
+        ),
         (GOOD | {"processor": {"stolen": 0.2}}, 0.011, "the hypervisor took 20%"),
         ({"lateness": "x", "processor": [1], "processors_used": 3, "socket_losses": None, "unmeasured": 1}, None, None),
     ],

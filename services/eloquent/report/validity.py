@@ -12,6 +12,10 @@ LATENESS_BOUND = 0.005  # seconds, p99 of the links' changes of state
 LAG_BOUND = 0.020  # seconds, p99 of those who render: one who is starved invents stalls
 BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
 PROCESS_BOUND = 0.95  # of one processor, which is all that a relay, a switch's thread or a carrier can use
+LOSSES = {
+    "socket_losses": "in full socket buffers",
+    "device_drops": "at devices that the links' carrier did not empty in time",
+}
 STEAL_WARNING = 0.05  # share of the processor time that a hypervisor takes, from which one has to look at the rest
 STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
 
@@ -21,7 +25,7 @@ def flaws(made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float]) -> tuple[s
 
     Args:
         made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`,
-            `socket_losses`, `unmeasured`.
+            `socket_losses`, `device_drops`, `unmeasured`.
         lag_p99_s: 99th percentile of the lag of each of those who render, in seconds: one who is starved is not made up for by the
             others, however many they are.
     """
@@ -51,12 +55,11 @@ def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
     for name, share in used.items():
         if share > PROCESS_BOUND:
             yield f"{name} kept a whole processor busy ({share:.0%}), and what it serves waited for it"
-    losses = {
-        host: lost for host, lost in _mapping(made, "socket_losses").items() if isinstance(lost, int) and lost > 0
-    }
-    if losses:
-        counts = ", ".join(f"{host} {lost}" for host, lost in losses.items())
-        yield f"packets were lost in full socket buffers, which no link has done: {counts}"
+    for key, where in LOSSES.items():
+        losses = {host: lost for host, lost in _mapping(made, key).items() if isinstance(lost, int) and lost > 0}
+        if losses:
+            counts = ", ".join(f"{host} {lost}" for host, lost in losses.items())
+            yield f"packets were lost {where}, which no link has done: {counts}"
     stolen = _number(made, "processor", "stolen")
     if stolen is not None and stolen > STEAL_BOUND:
         yield f"the hypervisor took {stolen:.0%} of this machine's processor time: more than {STEAL_BOUND:.0%}"
