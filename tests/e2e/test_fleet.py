@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,9 +25,16 @@ SCHEMES = "grpc,eloquent"
 
 
 @pytest.fixture
-def fleet(needs_root, start_dask, tmp_path):
+def folder_of_labs():
+    """Where labs are to lie: a short name, since the names of sockets are bounded."""
+    with tempfile.TemporaryDirectory(prefix="labs-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def fleet(needs_root, start_dask, tmp_path, folder_of_labs):
     """Start two workers, and give what runs a fleet on them, as a process whose output is a pipe."""
-    cluster = start_dask(2)
+    cluster = start_dask(2, TMPDIR=str(folder_of_labs))
     running = []
 
     def run(*words):
@@ -79,7 +87,7 @@ def check_pooled(folder, labs, output, status):
     return manifest
 
 
-def test_two_labs_beside_each_other_become_one_run(fleet, tmp_path):
+def test_two_labs_beside_each_other_become_one_run(fleet, tmp_path, folder_of_labs):
     process = fleet("--clients", "3", "--session", "3", "--scenario", "clean")
     output, _ = process.communicate(timeout=240)
     folder = (tmp_path / "runs" / "latest").resolve()
@@ -94,7 +102,7 @@ def test_two_labs_beside_each_other_become_one_run(fleet, tmp_path):
         assert {link["name"] for link in json.loads((own.path / "manifest.json").read_text())["links"]} == clients
         assert (own.path / "report.html").exists()
     assert not [pid for worker in fleet.cluster.workers.values() for pid in labs_of(worker)]
-    assert not list(Path("/tmp").glob("eloquent-lab-*/state/control"))
+    assert not list(folder_of_labs.glob("eloquent-lab-*"))
 
 
 def test_a_worker_that_is_killed_costs_its_lab_and_leaves_nothing(fleet, tmp_path, wait_until):
