@@ -11,13 +11,14 @@ closed before that, the lab ends.
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from eloquent.emulation.capabilities import Choice
 from eloquent.emulation.events import EventWriter
@@ -225,9 +226,16 @@ def _say(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
 
 
-async def _main() -> int:
-    return await Supervisor(Orders.from_json(sys.stdin.readline())).run()
+async def main() -> NoReturn:
+    """Run the lab of the orders on standard input, and end this process, and with it the namespaces.
+
+    Nothing is waited for then: a task that was cancelled while it started a command may never end (asyncio of Python 3.11), and a
+    supervisor that waited for it would keep up a lab that nobody wants.
+    """
+    status = await Supervisor(Orders.from_json(sys.stdin.readline())).run()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main()))
+    asyncio.run(main())
