@@ -1,4 +1,4 @@
-"""Losses in socket buffers and at devices, as the kernel counts them."""
+"""PacketLosses in socket buffers and at devices, as the kernel counts them."""
 
 import os
 import socket
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from eloquent.emulation.losses import Losses, count_drops, count_losses
+from eloquent.emulation.losses import PacketLosses, count_drops, count_losses
 
 
 def test_what_does_not_fit_into_a_socket_is_counted():
@@ -21,7 +21,7 @@ def test_what_does_not_fit_into_a_socket_is_counted():
 
 
 def test_only_what_was_lost_meanwhile_is_told():
-    before, after = Losses({"c1": 3, "c2": 0}), Losses({"c1": 3, "c2": 4, "origin": 1})
+    before, after = PacketLosses({"c1": 3, "c2": 0}), PacketLosses({"c1": 3, "c2": 4, "origin": 1})
     assert before.until(after) == {"c2": 4, "origin": 1}
 
 

@@ -21,7 +21,7 @@ from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import Deployment
 from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
-from eloquent.emulation.losses import Losses
+from eloquent.emulation.losses import PacketLosses
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
@@ -141,8 +141,8 @@ class LoadTest:
         await self._locusts.start()
         self._place.show(self._place.deployment.load_targets())
         self._started = time.monotonic()
-        processor, usage, losses = ProcessorTime.now(), self._take_usage(), Losses.in_sockets(self._place.hosts)
-        drops = Losses.at_devices(self._place.hosts)
+        processor, usage, losses = ProcessorTime.now(), self._take_usage(), PacketLosses.in_sockets(self._place.hosts)
+        drops = PacketLosses.at_devices(self._place.hosts)
         self._usage = usage
         try:
             if self._is_partial:  # interrupted while Locust started
@@ -156,8 +156,8 @@ class LoadTest:
                 "processor": processor.until(ProcessorTime.now()),
                 "processors": os.cpu_count(),
                 "processors_used": usage.until(self._usage),
-                "socket_losses": losses.until(Losses.in_sockets(self._place.hosts)),
-                "device_drops": drops.until(Losses.at_devices(self._place.hosts)),
+                "socket_losses": losses.until(PacketLosses.in_sockets(self._place.hosts)),
+                "device_drops": drops.until(PacketLosses.at_devices(self._place.hosts)),
             }
             ended = await self._end(found)
         return ended

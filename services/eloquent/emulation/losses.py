@@ -14,7 +14,7 @@ LINK_ENDS = "lk-"  # how the links' devices begin in the lab's own namespace
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class PacketLosses:
     """What was lost so far.
 
     Attributes:
@@ -24,19 +24,19 @@ class Losses:
     lost: Mapping[str, int]
 
     @classmethod
-    def in_sockets(cls, hosts: Iterable[LabHost]) -> "Losses":
+    def in_sockets(cls, hosts: Iterable[LabHost]) -> "PacketLosses":
         """Take the present account of these hosts' socket buffers."""
         return cls({host.name: count_losses(host.pid) for host in hosts})
 
     @classmethod
-    def at_devices(cls, hosts: Iterable[LabHost]) -> "Losses":
+    def at_devices(cls, hosts: Iterable[LabHost]) -> "PacketLosses":
         """Take the present account of the devices of these hosts, and of the links' other ends in this process's namespace."""
         return cls(
             {host.name: count_drops(host.pid, host.interface) for host in hosts}
             | {LAB: count_drops(os.getpid(), LINK_ENDS)}
         )
 
-    def until(self, later: "Losses") -> dict[str, int]:
+    def until(self, later: "PacketLosses") -> dict[str, int]:
         """Return what each host lost between two accounts; hosts that lost nothing are left out."""
         lost = {host: count - self.lost.get(host, 0) for host, count in later.lost.items()}
         return {host: count for host, count in lost.items() if count > 0}

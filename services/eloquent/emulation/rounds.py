@@ -14,7 +14,7 @@ from pathlib import Path
 from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import PAUSE
 from eloquent.emulation.ledger import Ledger, ProcessorTime
-from eloquent.emulation.losses import Losses
+from eloquent.emulation.losses import PacketLosses
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
@@ -76,8 +76,8 @@ class Rounds:
         """
         needed = list(needed)
         await self._start()
-        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers]), Losses.in_sockets(self._hosts)
-        drops = Losses.at_devices(self._hosts)
+        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers]), PacketLosses.in_sockets(self._hosts)
+        drops = PacketLosses.at_devices(self._hosts)
         work = [asyncio.create_task(self._follow(viewer)) for viewer in self._viewers]
         guards = [asyncio.create_task(_fail_with(process)) for process in needed]
         ticking = asyncio.create_task(self._tick())
@@ -90,8 +90,8 @@ class Rounds:
         found = {
             "processor": processor.until(ProcessorTime.now()),
             "processors_used": usage.until(Usage.of([*needed, *self._viewers])),
-            "socket_losses": losses.until(Losses.in_sockets(self._hosts)),
-            "device_drops": drops.until(Losses.at_devices(self._hosts)),
+            "socket_losses": losses.until(PacketLosses.in_sockets(self._hosts)),
+            "device_drops": drops.until(PacketLosses.at_devices(self._hosts)),
             "processors": os.cpu_count(),
         }
         self._ledger.entries.update(found)
