@@ -33,7 +33,8 @@ SEALED_PORT = 4433  # of the origin relay, for those who have the run's key
 RELAY_QUIC_PORT = 4434  # of the origin relay, for the same over QUIC, and for pages over WebTransport
 CLIENT_MODULE = REPOSITORY / "clients" / "js" / "eloquent.js"  # by which pages ask over WebTransport
 PROBE_PORT = 7001
-PROBE_INTERVAL = 0.1  # seconds
+PROBE_INTERVAL = 0.1  # seconds at least between two probes of a link
+PROBES = 400  # a second at most, on all links together, or they would cost what they are to watch
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
 LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
 LOAD_MASTER_METRICS = f"{LAB_ADDRESS}:{METRICS_PORT + 3}"
@@ -164,8 +165,21 @@ class Deployment:
         shown = ("--certificate-hash", str(self._certificate_hash))
         flags = (*listen, *upstream, *pair, *pair_quic, *pages, *shown)
         self._plan(self._origin, "origin_relay", *flags, *labels, *logs, *grace)
+        places = (f"/proc/{client.pid}/ns/net@{client.address}:{PROBE_PORT}" for client in clients)
+        reflect = ("reflect", "--bind", *places)
+        self.nodes.append(
+            NodeProcess(
+                "the reflector of the link probes",
+                "link_probe",
+                reflect,
+                nursery=self._nursery,
+                host="lab",
+                pid=os.getpid(),
+                serves=len(clients),
+                log=self._folder / "logs" / "link_probe-reflect.log",
+            )
+        )
         for client in clients:
-            self._plan(client, "link_probe", "reflect", "--bind", f"{client.address}:{PROBE_PORT}", metrics=None)
             self._plan(
                 client,
                 "edge_relay",
@@ -177,12 +191,12 @@ class Deployment:
         await self._start_planned()
         key_file.unlink()  # all have read it
         reflectors = [f"{client.name}={client.address}:{PROBE_PORT}" for client in clients]
-        probing = ("--to", *reflectors, "--interval", str(PROBE_INTERVAL), *logs)
+        probing = ("--to", *reflectors, "--interval", str(max(PROBE_INTERVAL, len(clients) / PROBES)), *logs)
         self._plan(self._origin, "link_probe", "send", *probing, metrics=METRICS_PORT + 1)
         self.viewers = self._make_viewers()
         await asyncio.gather(self._start_planned(), *(start_ready(viewer) for viewer in self.viewers))
 
-    def _plan(self, host: LabHost, node: str, *flags: str, metrics: int | None = METRICS_PORT) -> None:
+    def _plan(self, host: LabHost, node: str, *flags: str, metrics: int = METRICS_PORT) -> None:
         self.nodes.append(self._make(host, node, metrics, *flags, log=f"{host.name}-{node}-{flags[0].strip('-')}"))
 
     def _make_viewers(self) -> list[LabProcess]:
@@ -252,12 +266,11 @@ class Deployment:
             talks=True,
         )
 
-    def _make(self, host: LabHost, node: str, metrics: int | None, *flags: str, log: str) -> NodeProcess:
-        page = ["--metrics", f"{host.management}:{metrics}"] if metrics is not None else []
+    def _make(self, host: LabHost, node: str, metrics: int, *flags: str, log: str) -> NodeProcess:
         return NodeProcess(
             f"the {node.replace('_', ' ')} of {host.name}",
             node,
-            [*flags, *page],
+            [*flags, "--metrics", f"{host.management}:{metrics}"],
             nursery=self._nursery,
             host=host.name,
             pid=host.pid,

@@ -28,7 +28,7 @@ TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 FRAME_BYTES = 65536  # more than any frame: offloads are off, so one packet is one packet
-TICK = 0.0005  # seconds at least between two looks: under load frames are then carried in groups, here and in the switch behind
+TICK = 0.001  # seconds at least between two looks: under load frames are then carried in groups, here and in the switch behind
 EARLY = TICK / 2  # seconds a frame may come out too soon, so that the error centres on zero
 BATCH = 64  # frames read from one device before the others get their turn
 
@@ -113,22 +113,36 @@ class Wire:
 
     def run(self) -> None:
         """Carry frames until standard input ends."""
-        descriptors = [STDIN, *self._by_source]
-        looked = time.monotonic()
-        while True:
-            time.sleep(max(0.0, looked + TICK - time.monotonic()))
-            deadline = min(self._steering.deadline, self._in_flight[0][0] - EARLY if self._in_flight else float("inf"))
-            # select, unlike epoll, waits in microseconds: a millisecond's rounding would be a millisecond of RTT.
-            timeout = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
-            readable, _, _ = select.select(descriptors, [], [], timeout)
+        with select.epoll() as devices:
+            for descriptor in (STDIN, *self._by_source):
+                devices.register(descriptor, select.EPOLLIN)
             looked = time.monotonic()
-            self._steering.apply_due()
-            self._release()
-            for descriptor in readable:
-                if descriptor != STDIN:
-                    self._take(self._by_source[descriptor])
-                elif not self._steering.read_commands():
-                    return
+            while True:
+                time.sleep(max(0.0, looked + TICK - time.monotonic()))
+                readable = self._wait(devices)
+                looked = time.monotonic()
+                self._steering.apply_due()
+                self._release(looked + EARLY)
+                for descriptor, _ in readable:
+                    if descriptor != STDIN:
+                        self._take(self._by_source[descriptor])
+                    elif not self._steering.read_commands():
+                        return
+
+    def _wait(self, devices: select.epoll) -> list[tuple[int, int]]:
+        """Wait until a frame or a command comes, or something is due; give who is readable.
+
+        epoll counts in milliseconds, which would be one of RTT: what is left below one is slept, and a frame of that time waits.
+        """
+        deadline = min(self._steering.deadline, self._in_flight[0][0] - EARLY if self._in_flight else float("inf"))
+        if deadline == float("inf"):
+            return devices.poll()
+        left = deadline - time.monotonic()
+        readable = devices.poll(max(0, int(left * 1e3)) / 1e3)
+        if not readable and (left := deadline - time.monotonic()) > 0:
+            time.sleep(left)
+            readable = devices.poll(0)
+        return readable
 
     def _take(self, direction: OneWay) -> None:
         for _ in range(BATCH):
@@ -145,8 +159,7 @@ class Wire:
                 self._sequence += 1
                 heapq.heappush(self._in_flight, (out_at, self._sequence, direction, frame))
 
-    def _release(self) -> None:
-        horizon = time.monotonic() + EARLY
+    def _release(self, horizon: float) -> None:
         while self._in_flight and self._in_flight[0][0] <= horizon:
             _, _, direction, frame = heapq.heappop(self._in_flight)
             direction.emit(frame)

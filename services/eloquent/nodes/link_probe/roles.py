@@ -1,31 +1,56 @@
-"""Watch access links with a trickle of probes: `send` runs beyond the links, `reflect` in each client host."""
+"""Watch access links with a trickle of probes: `send` runs beyond the links, `reflect` in the networks of the client hosts."""
 
 import argparse
+import contextlib
+import selectors
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from eloquent.addresses import listen_on
 from eloquent.errors import ConfigurationError
+from eloquent.nodes.common import networks
+from eloquent.nodes.link_probe import sender
 from eloquent.nodes.link_probe.probes import MAX_DATAGRAM, Reflector
 
 
-def reflect(bind: str) -> None:
+def reflect(binds: Sequence[str]) -> None:
     """Echo probes, for ever.
 
+    Args:
+        binds: Where, each HOST:PORT, or FILE@HOST:PORT in the network that the file names.
+
     Raises:
-        ConfigurationError: The address is malformed or cannot be bound.
+        ConfigurationError: An address is malformed or cannot be bound.
     """
-    reflector = Reflector()
-    with listen_on(bind, socket.SOCK_DGRAM) as server:
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for bind in binds:
+            network, _, address = bind.rpartition("@")
+            with networks.inside(Path(network) if network else None):
+                server = stack.enter_context(listen_on(address, socket.SOCK_DGRAM))
+            server.settimeout(0)
+            selector.register(server, selectors.EVENT_READ, Reflector())
         print("ready", flush=True)
         while True:
-            data, sender = server.recvfrom(MAX_DATAGRAM)
-            echo = reflector.echo(data, now_ns=time.monotonic_ns())
-            if echo is not None:
-                server.sendto(echo, sender)
+            for key, _ in selector.select():
+                _echo(key.fileobj, key.data)
+
+
+def _echo(server: Any, reflector: Reflector) -> None:
+    """Echo the probe that waits."""
+    try:
+        data, sender = server.recvfrom(MAX_DATAGRAM)
+    except OSError:
+        return  # nothing there after all, or what ICMP said of an earlier echo
+    echo = reflector.echo(data, now_ns=time.monotonic_ns())
+    if echo is not None:
+        with contextlib.suppress(OSError):  # a full device loses it, as a link would
+            server.sendto(echo, sender)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     roles = parser.add_subparsers(dest="role", required=True)
     add = roles.add_parser("reflect", help="echo probes").add_argument
-    add("--bind", required=True, metavar="HOST:PORT", help="UDP address to listen on")
+    text = "UDP addresses to listen on, each in the present network or in that which a file names"
+    add("--bind", nargs="+", required=True, metavar="[FILE@]HOST:PORT", help=text)
     add = roles.add_parser("send", help="send probes, count and log what becomes of them").add_argument
     add("--to", nargs="+", required=True, metavar="CLIENT=HOST:PORT", help="reflectors")
     add("--interval", type=float, default=0.05, help="seconds between two probes of a link (%(default)s)")
@@ -44,9 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     try:
         if flags.role == "send":
-            # Only here: a reflector needs the standard library alone, and there is one in each client host.
-            from eloquent.nodes.link_probe import sender
-
             sender.send(flags.to, interval=flags.interval, metrics=flags.metrics, run_dir=flags.run_dir)
         else:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -27,7 +27,7 @@ from typing import Any
 from pyroute2.netns import setns
 
 from eloquent.nodes.edge_relay import relay as edge_relay
-from eloquent.nodes.link_probe import roles, sender  # noqa: F401  # a sender's role imports it when it runs
+from eloquent.nodes.link_probe import roles
 from eloquent.nodes.nursery import MAX_MESSAGE
 from eloquent.nodes.origin_relay import relay as origin_relay
 from eloquent.nodes.token_server import server as token_server

@@ -34,7 +34,7 @@ NETWORK = Dashboard(
         Panel(
             title="Measured loss",
             description="Share of the link probe's datagrams that were lost, by link and direction. Probes leave every "
-            "100 ms, so this is an even sample of time, whatever the schemes send.",
+            "100 ms, on more than 40 links less often, so this is an even sample of time, whatever the schemes send.",
             unit="percentunit",
             kind="timeseries",
             queries=(Query(f"{_LOST} / ({_PROBES} > 0)", "{{client}} {{direction}}", sane=(0, 1.1)),),
