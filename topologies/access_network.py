@@ -11,6 +11,7 @@ link with `impaired=True` has its client first and is built by the carrier.
 from mininet.topo import Topo
 
 WAN_MAC = "02:00:00:00:00:{:02x}"
+CLIENT_IP = "10.0.{}.{}/16"
 CLIENT_MAC = "02:00:00:01:{:02x}:{:02x}"
 
 
@@ -18,7 +19,7 @@ class AccessNetwork(Topo):
     """The network of the picture above.
 
     Args:
-        clients: Number of client hosts, 1 to 250.
+        clients: Number of client hosts, 1 to 500.
         first: Number of the first of them.
     """
 
@@ -31,7 +32,9 @@ class AccessNetwork(Topo):
             self.addLink(host, data_centre)
         for place, number in enumerate(range(first, first + clients), start=1):
             host = self.addHost(
-                f"c{number}", ip=f"10.0.1.{place}/16", mac=CLIENT_MAC.format(number // 256, number % 256)
+                f"c{number}",
+                ip=CLIENT_IP.format(1 + place // 256, place % 256),
+                mac=CLIENT_MAC.format(number // 256, number % 256),
             )
             self.addLink(host, access, impaired=True)
 
@@ -40,7 +43,7 @@ def build(clients: int, first: int) -> Topo:
     """Make the topology.
 
     Args:
-        clients: Number of client hosts, 1 to 250.
+        clients: Number of client hosts, 1 to 500.
         first: Number of the first of them; c1 to cN are those of a lab that shares its clients with no other.
     """
     return AccessNetwork(clients=clients, first=first)

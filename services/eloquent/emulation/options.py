@@ -116,7 +116,7 @@ class Options(BaseModel):
     upstream: Annotated[str, AfterValidator(_check_url)] | None = None
     model: Annotated[str | None, Field(min_length=1, validate_default=True)] = None
     prompt: Annotated[str, Field(min_length=1)] = PROMPT
-    clients: Annotated[int, Field(ge=1, le=250)] = 8
+    clients: Annotated[int, Field(ge=1, le=500)] = 8
     first_client: Annotated[int, Field(ge=1, le=65_000)] = 1  # which is part of a MAC address
     schemes: Annotated[tuple[str, ...], Field(default_factory=_usual_schemes)]
     scenario: ReadOnce = Field(default_factory=lambda: scenarios.load("paper-default"))
