@@ -87,6 +87,7 @@ def unsigned() -> str:
         (sign(sub="x" * 5000), "too long"),
         ("%00%ff%0a", "not made with the secret"),
     ],
+    ids=lambda value: "" if value is None or value.startswith("ey") else value[:40],  # tokens hold the time of day
 )
 def test_a_token_that_is_not_good_is_refused_with_its_reason(token: str | None, said: str):
     with pytest.raises(PageRefused, match=said) as refused:
