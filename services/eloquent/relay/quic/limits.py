@@ -38,7 +38,7 @@ class QuicLimits:
     connections_per_source: int = 256
     strangers: int = 128
     strangers_per_source: int = 32
-    stranger_time: float = 5.0
+    stranger_time: float = 10.0
     handshakes: int = 200
     handshakes_per_source: int = 20
     cookie_time: float = 30.0
