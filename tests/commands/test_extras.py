@@ -15,6 +15,7 @@ OF_TESTBED = [
     ["down"],
     ["exec", "c1", "true"],
     ["check-host"],
+    ["fleet", "--dask", "local"],
     ["load"],
     ["load-capacity"],
     ["top"],

@@ -83,7 +83,7 @@ def test_a_stale_process_number_hurts_nobody(tmp_path, held, monkeypatch):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"clients": 251}, "CLIENTS=251 is not possible"),
+        ({"clients": 501}, "CLIENTS=501 is not possible"),
         ({"session_s": 0.5}, "SESSION=0.5 is not possible"),
         ({"token_rate": 0}, "TOKEN_RATE=0 is not possible"),
         ({"schemes": ("eloquent", "eloquent")}, "SCHEMES names eloquent twice"),

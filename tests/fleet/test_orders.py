@@ -43,7 +43,7 @@ def test_users_are_shared_and_do_different_things():
 
 @pytest.mark.parametrize(
     ("labs", "clients", "users", "words"),
-    [(3, 2, None, "CLIENTS=2 .* LABS=3"), (2, 4, 1, "USERS=1 .* LABS=2"), (1, 251, None, "CLIENTS=251")],
+    [(3, 2, None, "CLIENTS=2 .* LABS=3"), (2, 4, 1, "USERS=1 .* LABS=2"), (1, 501, None, "CLIENTS=501")],
 )
 def test_what_does_not_go_round_is_refused(labs, clients, users, words):
     load = None if users is None else parse_load_options(users=users)

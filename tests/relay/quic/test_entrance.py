@@ -21,6 +21,7 @@ from eloquent.relay.quic.entrance import QuicEntrance
 from eloquent.relay.settings import OriginSettings
 
 KEY = bytes(range(32))
+ENTRANCE = "eloquent.relay.quic.entrance"  # whose log is read, whatever another test has made of the root's level
 ORIGINS = ("https://chat.example",)
 
 
@@ -96,13 +97,13 @@ def test_edges_and_pages_at_one_address_share_a_socket_and_the_log_says_who_may_
         async with entrance(tmp_path, relaying) as (_, origin):
             assert len(origin.servers) == 1
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger=ENTRANCE):
         relaying.run(main())
     assert "edges and pages over QUIC are awaited at 127.0.0.1:" in caplog.text
     assert "every page of https://chat.example may ask, and every program that says it is one" in caplog.text
     caplog.clear()
     (tmp_path / "secret").write_bytes(b"x" * 40)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger=ENTRANCE):
 
         async def with_secret() -> None:
             async with entrance(tmp_path, relaying, page_secret=tmp_path / "secret"):
