@@ -153,7 +153,10 @@ def test_the_load_says_how_much_went_on_at_once_and_how_late_it_was(ride):
     assert manifest["partial"] is False
     assert 0 < summary["concurrency"]["mean"] <= summary["concurrency"]["peak"] <= USERS
     assert summary["load_lag_p99_s"] > 0
-    assert {path.stem for path in (ride.folder / "lag").glob("*.csv")} == {"c1", "c2", "c3", "master"}
+    hosts = {"c1", "c2", "c3"}  # of each: those who read, and the users
+    assert {path.stem for path in (ride.folder / "lag").glob("*.csv")} == hosts | {
+        f"{host}-users" for host in hosts
+    } | {"master"}
     assert manifest["lateness"]["changes"] > 10  # of all stages, the last of which changes nothing
     begin, end = manifest["measured_s"]
     assert end - begin == pytest.approx(RIDE_S, abs=8)  # less the arrival of the users
