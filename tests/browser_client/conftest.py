@@ -111,20 +111,20 @@ def _serve(route: Route, body: str, kind: str) -> None:
     route.fulfill(body=body, content_type=kind)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright_() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(needs_chromium: None, playwright_: Playwright) -> Iterator[Browser]:
     started = playwright_.chromium.launch(executable_path=CHROMIUM, args=[LOOPBACK])
     yield started
     started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     certificate = tmp_path_factory.mktemp("certificate") / "hash"
     token_server = ["eloquent.nodes.token_server", "--listen", "127.0.0.1:0", "--http"]
