@@ -1,8 +1,11 @@
-"""The scenarios of the QUIC network simulator, in virtual time: every token comes once, in order, by each scheme."""
+"""The scenarios of the QUIC network simulator, in virtual time: every token comes once, in order, sealed and over QUIC."""
 
 import heapq
+import importlib.util
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,37 +43,51 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(params=["sealed", "quic"], scope="module")
+def between(request: pytest.FixtureRequest) -> Any:
+    """A client and a server in virtual time, and sealed datagrams or QUIC between: the helpers of either folder's tests."""
+    file = Path(__file__).parent / request.param / "conftest.py"
+    spec = importlib.util.spec_from_file_location(f"scenarios_{request.param}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if request.param == "sealed":
+        return SimpleNamespace(Talk=module.SealedTalk, Path=module.network.Path, phases=20)
+    return SimpleNamespace(Talk=module.QuicTalk, Path=module.network.Path, phases=4)  # which take ten times as long
+
+
 @pytest.mark.parametrize("scheme", ["eloquent", "eloquent-packed", "retransmit"])
 class TestScenarios:
     @pytest.mark.parametrize("scenario", SCENARIOS)
-    def test_of_the_path(self, sealed: Any, scheme: str, scenario: str) -> None:
-        talk = sealed.Talk(sealed.Path(**{"delay": 0.015, **SCENARIOS[scenario]}), answers={b"q": WORDS})
+    def test_of_the_path(self, between: Any, scheme: str, scenario: str) -> None:
+        talk = between.Talk(between.Path(**{"delay": 0.015, **SCENARIOS[scenario]}), answers={b"q": WORDS})
         assert_whole(talk, scheme)
 
     @pytest.mark.parametrize("interval", [1.0, 5.0])
-    def test_of_another_port(self, sealed: Any, scheme: str, interval: float) -> None:
-        talk = sealed.Talk(sealed.Path(delay=0.015), answers={b"q": WORDS})
+    def test_of_another_port(self, between: Any, scheme: str, interval: float) -> None:
+        talk = between.Talk(between.Path(delay=0.015), answers={b"q": WORDS})
         for step in range(1, int(30 / interval)):
             talk.rebind(step * interval)
         assert_whole(talk, scheme)
 
-    def test_of_another_port_each_second_after_an_outage(self, sealed: Any, scheme: str) -> None:
+    def test_of_another_port_each_second_after_an_outage(self, between: Any, scheme: str) -> None:
         """A ping shows the new port, to which little may go until a challenge has come back; by the next one it is another."""
-        for phase in range(20):
-            talk = sealed.Talk(sealed.Path(delay=0.015, blackouts=[(5.0, 9.0)]), answers={b"q": WORDS})
+        for phase in range(between.phases):
+            talk = between.Talk(between.Path(delay=0.015, blackouts=[(5.0, 9.0)]), answers={b"q": WORDS})
             for step in range(1, 30):
-                talk.rebind(step + phase / 20)
+                talk.rebind(step + phase / between.phases)
             assert_whole(talk, scheme, until=25.0)
 
-    def test_of_another_address(self, sealed: Any, scheme: str) -> None:
-        talk = sealed.Talk(sealed.Path(delay=0.015), answers={b"q": WORDS})
+    def test_of_another_address(self, between: Any, scheme: str) -> None:
+        talk = between.Talk(between.Path(delay=0.015), answers={b"q": WORDS})
         for step in range(1, 6):
             talk.pair.at(5.0 * step, lambda step=step: setattr(talk.server, "address", (f"10.9.0.{step}", 77)))
         assert_whole(talk, scheme)
 
     @pytest.mark.parametrize("other", ["udp", "tcp"])
-    def test_of_cross_traffic(self, sealed: Any, scheme: str, other: str) -> None:
-        talk = sealed.Talk(answers={b"q": WORDS})
+    def test_of_cross_traffic(self, between: Any, scheme: str, other: str) -> None:
+        talk = between.Talk(answers={b"q": WORDS})
         talk.pair.path = link = NarrowLink(talk)
         flood = Datagrams(link) if other == "udp" else Connection(link)
         talk.pair.at(0.0, flood.begin)
