@@ -4,9 +4,7 @@ import os
 import re
 import shutil
 import signal
-import sys
 
-import cloudpickle
 import pytest
 
 from eloquent.cluster import connect
@@ -57,23 +55,29 @@ def test_a_scheduler_that_is_not_there_is_told():
         pass
 
 
-def names(order):
-    """Stands for the work of a lab: what it gives back is small."""
-    return {"manifest.json": b"x\x9c\x03\x00\x00\x00\x00\x01"}
+def make_works():
+    """Make what stands for the work of labs: local functions, which travel by value, as workers know no tests."""
+
+    def names(order):
+        """What comes back is small."""
+        return {"manifest.json": b"x\x9c\x03\x00\x00\x00\x00\x01"}
+
+    def dies(order):
+        """The machine of the second lab fails in the middle."""
+        if order.number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return names(order)
+
+    def fails(order):
+        """The first lab does not come up."""
+        if order.number == 1:
+            raise EmulationError("the testbed is not what it was")
+        return names(order)
+
+    return names, dies, fails
 
 
-def dies(order):
-    """Stands for the work of a lab whose machine fails in the middle: that of the second one."""
-    if order.number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return names(order)
-
-
-def fails(order):
-    """Stands for the work of a lab that does not come up: the first one."""
-    if order.number == 1:
-        raise EmulationError("the testbed is not what it was")
-    return names(order)
+names, dies, fails = make_works()
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +87,7 @@ def cluster():
 
 
 def run(cluster, tmp_path, monkeypatch, work, labs):
-    """Run a fleet in which something else does the work, which travels by value: a test is no module that workers know."""
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    """Run a fleet in which something else does the work."""
     monkeypatch.setattr(module, "work", work)
     workers = {address: describe() for address in cluster.scheduler_info()["workers"]}
     told = []
