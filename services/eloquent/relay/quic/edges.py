@@ -8,7 +8,6 @@ Rules of this file
 """
 
 import hmac
-import secrets
 from enum import IntEnum
 from functools import partial
 
@@ -41,11 +40,6 @@ class EndCode(IntEnum):
     REFUSED = 1  # without the key
     STRANGER = 2  # not a word about the key in time
     MOVED = 3  # goes on over another connection
-
-
-def new_channel_name() -> bytes:
-    """Draw a name."""
-    return secrets.token_bytes(CHANNEL_NAME_SIZE)
 
 
 def encode_ask(bearer: bytes, channel: bytes) -> bytes:

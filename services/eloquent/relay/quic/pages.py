@@ -49,7 +49,7 @@ class PageRefused(RemoteProtocolError):
     """A page is not let in, or may not ask what it asks.
 
     Args:
-        cause: One of a few words, for metrics.
+        cause: For metrics: path, origin, token, target or request.
         message: For the page's author.
         status: Of HTTP.
     """
@@ -58,9 +58,6 @@ class PageRefused(RemoteProtocolError):
         super().__init__(message)
         self.cause = cause
         self.status = status
-
-
-CAUSES = ("path", "origin", "token", "target", "request")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class PageAccount:
         connections: That are open.
         sessions: That are open.
         begun: Sessions that have begun.
-        refused: Sessions and requests that were refused, by cause (`pages.CAUSES`, `full`).
+        refused: Sessions and requests that were refused, by cause (that of `PageRefused`, or `full`).
     """
 
     connections: int = 0

@@ -10,6 +10,7 @@ Rules of this file
 """
 
 import ssl
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def configure(algorithm: str, *, is_client: bool) -> QuicConfiguration:
     )
 
 
-class _Client:
+class _Client(ABC):
     """The client's side of a connection: everything but what is carried."""
 
     def __init__(self, algorithm: str) -> None:
@@ -80,11 +81,12 @@ class _Client:
         """Do what is due."""
         _handle_timer(self._connection, now)
 
+    @abstractmethod
     def _take(self, event: QuicEvent, now: float) -> None:
-        raise NotImplementedError
+        """Take what has come."""
 
 
-class _Server:
+class _Server(ABC):
     """The server's side, likewise."""
 
     def __init__(self, configuration: QuicConfiguration) -> None:
@@ -115,8 +117,9 @@ class _Server:
         if self._connection is not None:
             _handle_timer(self._connection, now)
 
+    @abstractmethod
     def _take(self, event: QuicEvent, source: Address, now: float) -> None:
-        raise NotImplementedError
+        """Take what has come."""
 
 
 def _events(connection: QuicConnection) -> Iterator[QuicEvent]:
