@@ -26,9 +26,8 @@ from eloquent.errors import ConfigurationError
 from eloquent.protocol.address_token import NO_TOKEN
 from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.datagram import CONNECTION_ID_SIZE
-from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.session_base import SchemeLookup, Tally
-from eloquent.protocol.session_events import ClientEvent, RequestState
+from eloquent.relay.layers import ClientLayer
 from eloquent.relay.quic import edges
 from eloquent.relay.quic.account import QuicAccount
 from eloquent.relay.quic.certificate import Identity, NotTheServer, TrustedAuthorities, derive_bearer
@@ -69,7 +68,7 @@ class _Link:
     has_asked: bool = False
 
 
-class QuicClient:
+class QuicClient(ClientLayer):
     """Ask one server for answers over QUIC; the same calls as a `ClientEndpoint`.
 
     Args:
@@ -93,8 +92,8 @@ class QuicClient:
         tally: Tally | None = None,
     ) -> None:
         self.account = QuicAccount()
-        self._inside = ClientEndpoint(
-            scheme_of, new_id=lambda: draw(CONNECTION_ID_SIZE), payload=QUIC_PAYLOAD_BUDGET, tally=tally
+        super().__init__(
+            ClientEndpoint(scheme_of, new_id=lambda: draw(CONNECTION_ID_SIZE), payload=QUIC_PAYLOAD_BUDGET, tally=tally)
         )
         self._key = key
         self._identity = identity
@@ -107,64 +106,6 @@ class QuicClient:
         self._heard_at = 0.0  # seconds; when a session's datagram last came
         self._silent_since: float | None = None  # seconds; since something was sent that is not answered
         self._farewells: list[bytes] = []
-
-    @property
-    def tally(self) -> Tally:
-        """The sessions' datagrams, counted."""
-        return self._inside.tally
-
-    @property
-    def heard_at(self) -> float | None:
-        """Seconds; when the server was last heard of, or None."""
-        return self._inside.heard_at
-
-    @property
-    def closed(self) -> bool:
-        """Whether the endpoint was closed."""
-        return self._inside.closed
-
-    @property
-    def rtt(self) -> float | None:
-        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
-        return self._inside.rtt
-
-    @property
-    def sessions(self) -> int:
-        """How many sessions are open."""
-        return self._inside.sessions
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is awaited from the server."""
-        return self._inside.is_idle
-
-    def say_hello(self, *, now: float) -> None:
-        """Get a connection, so that the first stream need not wait for one."""
-        self._inside.say_hello(now=now)
-
-    def open_stream(self, request: bytes, *, scheme: str, now: float) -> int:
-        """Send a request and return its stream's id (`ClientEndpoint.open_stream`)."""
-        return self._inside.open_stream(request, scheme=scheme, now=now)
-
-    def cancel_stream(self, stream_id: int, *, now: float) -> None:
-        """Give up a stream (`ClientEndpoint.cancel_stream`)."""
-        self._inside.cancel_stream(stream_id, now=now)
-
-    def pause(self, stream_id: int) -> None:
-        """Hold back the events of a stream (`ClientEndpoint.pause`)."""
-        self._inside.pause(stream_id)
-
-    def resume(self, stream_id: int) -> None:
-        """Go on with the events of a stream (`ClientEndpoint.resume`)."""
-        self._inside.resume(stream_id)
-
-    def request_state(self, stream_id: int) -> RequestState:
-        """Return what is known of the request of a stream (`ClientEndpoint.request_state`)."""
-        return self._inside.request_state(stream_id)
-
-    def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
-        """Tell how the reader of a stream fares (`ClientEndpoint.report`)."""
-        self._inside.report(stream_id, state, now=now)
 
     def path_refused(self, *, now: float) -> None:
         """Take the network's word that nobody listens at the server's address (ICMP)."""
@@ -209,10 +150,6 @@ class QuicClient:
         for link in self._links:
             datagrams += self._flush(link, now)
         return datagrams
-
-    def next_event(self) -> ClientEvent | None:
-        """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
-        return self._inside.next_event()
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""

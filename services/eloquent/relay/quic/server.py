@@ -18,10 +18,9 @@ from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.server_endpoint import ServerEndpoint, source_of
-from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import SchemeLookup, Tally
-from eloquent.protocol.session_events import ServerEvent
 from eloquent.protocol.timer_queue import TimerQueue
+from eloquent.relay.layers import ServerLayer
 from eloquent.relay.quic.account import QuicAccount
 from eloquent.relay.quic.application import Application, ApplicationFactory
 from eloquent.relay.quic.certificate import ServerCertificate
@@ -61,7 +60,7 @@ class _Peer:
         return self.application is None or self.application.is_stranger
 
 
-class QuicServer:
+class QuicServer(ServerLayer):
     """Any number of clients behind one socket, over QUIC; the same calls as a `ServerEndpoint`.
 
     Args:
@@ -91,14 +90,16 @@ class QuicServer:
         limits = EndpointLimits() if limits is None else limits
         limits = replace(limits, payload=min(limits.payload, QUIC_PAYLOAD_BUDGET), congestion_control=True)
         self.account = QuicAccount()
-        self._inside = ServerEndpoint(
-            scheme_of,
-            secret=draw(SECRET_SIZE),
-            limits=limits,
-            tally=tally,
-            wire_size=wire_size,
-            has_validated=True,
-            limits_of=lambda address: self._channels.limits_of(address),  # noqa: PLW0108 - which is made of this endpoint
+        super().__init__(
+            ServerEndpoint(
+                scheme_of,
+                secret=draw(SECRET_SIZE),
+                limits=limits,
+                tally=tally,
+                wire_size=wire_size,
+                has_validated=True,
+                limits_of=lambda address: self._channels.limits_of(address),  # noqa: PLW0108 - which is made of this endpoint
+            )
         )
         self._limits = QuicLimits() if quic_limits is None else quic_limits
         self._applications = applications
@@ -118,24 +119,9 @@ class QuicServer:
         self._replies: list[tuple[bytes, Address]] = []
 
     @property
-    def tally(self) -> Tally:
-        """The sessions' datagrams, counted."""
-        return self._inside.tally
-
-    @property
-    def sessions(self) -> list[ServerSession]:
-        """The sessions that are open."""
-        return self._inside.sessions
-
-    @property
     def refused(self) -> Counter[str]:
         """How often no session, channel or connection began because of a limit, by what it is of."""
         return self._inside.refused + self.account.refused
-
-    @property
-    def held(self) -> int:
-        """Bytes of requests that are not whole yet."""
-        return self._inside.held
 
     @property
     def connections(self) -> int:
@@ -188,10 +174,6 @@ class QuicServer:
             self._flush(connection, datagrams, now)
         return datagrams
 
-    def next_event(self) -> tuple[ServerSession, ServerEvent] | None:
-        """Return the oldest event that was not yet taken, with its session, or None."""
-        return self._inside.next_event()
-
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
         timers = (self._inside.get_timer(), self._timers.first(), self._channels.get_timer())
@@ -207,10 +189,6 @@ class QuicServer:
             peer = self._peers[connection]
             if peer.is_stranger and now >= peer.stranger_until:
                 connection.close(EndCode.STRANGER, reason_phrase="nothing has shown that you may ask")
-
-    def touch(self, session: ServerSession) -> None:
-        """Ask a session for what it has to send, because its owner has called it."""
-        self._inside.touch(session)
 
     def leave(self) -> None:
         """Have applications say farewell, some time before `close`: browsers hear none from a connection that is closed."""

@@ -18,10 +18,9 @@ from collections.abc import Callable
 from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.client_endpoint import ClientEndpoint
 from eloquent.protocol.datagram import CONNECTION_ID_SIZE
-from eloquent.protocol.frames import ReaderState
 from eloquent.protocol.repetition import Repetition
 from eloquent.protocol.session_base import SILENCE_LIMIT, SchemeLookup, Tally
-from eloquent.protocol.session_events import ClientEvent, RequestState
+from eloquent.relay.layers import ClientLayer
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.association import Association
 from eloquent.relay.sealed.attempt import Attempt
@@ -48,7 +47,7 @@ PING_TIME = 20.0  # seconds for which a server that has begun an association is 
 _SERIAL = bytes(SERIAL_SIZE)  # of all connection ids here; the server has one for each association
 
 
-class SealedClient:
+class SealedClient(ClientLayer):
     """Ask one server for answers under a shared key; the same calls as a `ClientEndpoint`.
 
     Args:
@@ -72,7 +71,7 @@ class SealedClient:
         tally: Tally | None = None,
     ) -> None:
         self.account = SealAccount()
-        self._inside = ClientEndpoint(scheme_of, new_id=self._new_id, payload=SEALED_PAYLOAD_BUDGET, tally=tally)
+        super().__init__(ClientEndpoint(scheme_of, new_id=self._new_id, payload=SEALED_PAYLOAD_BUDGET, tally=tally))
         self._psk = Psk(key, prologue=PROLOGUE)
         self._draw = draw
         self._padding = padding
@@ -88,64 +87,6 @@ class SealedClient:
         self._ping: Repetition | None = None  # until the server is known to have the association
         self._ping_until = 0.0  # seconds
         self._replies: list[bytes] = []
-
-    @property
-    def tally(self) -> Tally:
-        """The sessions' datagrams, counted."""
-        return self._inside.tally
-
-    @property
-    def heard_at(self) -> float | None:
-        """Seconds; when the server was last heard of, or None."""
-        return self._inside.heard_at
-
-    @property
-    def closed(self) -> bool:
-        """Whether the endpoint was closed."""
-        return self._inside.closed
-
-    @property
-    def rtt(self) -> float | None:
-        """Seconds; the smoothed round-trip time of the newest session that knows it, or None."""
-        return self._inside.rtt
-
-    @property
-    def sessions(self) -> int:
-        """How many sessions are open."""
-        return self._inside.sessions
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is awaited from the server."""
-        return self._inside.is_idle
-
-    def say_hello(self, *, now: float) -> None:
-        """Get an association, so that the first stream need not wait for one."""
-        self._inside.say_hello(now=now)
-
-    def open_stream(self, request: bytes, *, scheme: str, now: float) -> int:
-        """Send a request and return its stream's id (`ClientEndpoint.open_stream`)."""
-        return self._inside.open_stream(request, scheme=scheme, now=now)
-
-    def cancel_stream(self, stream_id: int, *, now: float) -> None:
-        """Give up a stream (`ClientEndpoint.cancel_stream`)."""
-        self._inside.cancel_stream(stream_id, now=now)
-
-    def pause(self, stream_id: int) -> None:
-        """Hold back the events of a stream (`ClientEndpoint.pause`)."""
-        self._inside.pause(stream_id)
-
-    def resume(self, stream_id: int) -> None:
-        """Go on with the events of a stream (`ClientEndpoint.resume`)."""
-        self._inside.resume(stream_id)
-
-    def request_state(self, stream_id: int) -> RequestState:
-        """Return what is known of the request of a stream (`ClientEndpoint.request_state`)."""
-        return self._inside.request_state(stream_id)
-
-    def report(self, stream_id: int, state: ReaderState, *, now: float) -> None:
-        """Tell how the reader of a stream fares (`ClientEndpoint.report`)."""
-        self._inside.report(stream_id, state, now=now)
 
     def path_refused(self, *, now: float) -> None:
         """Take the network's word that nobody listens at the server's address (ICMP)."""
@@ -193,10 +134,6 @@ class SealedClient:
             self.account.handshake += len(initiation)
             datagrams.append(initiation)
         return datagrams
-
-    def next_event(self) -> ClientEvent | None:
-        """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
-        return self._inside.next_event()
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""

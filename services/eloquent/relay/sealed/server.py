@@ -20,10 +20,9 @@ from eloquent.protocol.address_token import Address
 from eloquent.protocol.datagram import MAX_DATAGRAM
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.server_endpoint import ServerEndpoint, source_of
-from eloquent.protocol.server_session import ServerSession
 from eloquent.protocol.session_base import SchemeLookup, Tally
-from eloquent.protocol.session_events import ServerEvent
 from eloquent.protocol.timer_queue import TimerQueue
+from eloquent.relay.layers import ServerLayer
 from eloquent.relay.sealed.account import Dropped, SealAccount
 from eloquent.relay.sealed.admission import HandshakeAdmission
 from eloquent.relay.sealed.association import Association, server_size
@@ -74,7 +73,7 @@ class _Peer:
     armed: float | None = None
 
 
-class SealedServer:
+class SealedServer(ServerLayer):
     """Any number of clients behind one socket, each under keys of its own; the same calls as a `ServerEndpoint`.
 
     Args:
@@ -104,12 +103,14 @@ class SealedServer:
         limits = EndpointLimits() if limits is None else limits
         limits = replace(limits, payload=min(limits.payload, SEALED_PAYLOAD_BUDGET), congestion_control=True)
         self.account = SealAccount()
-        self._inside = ServerEndpoint(
-            scheme_of,
-            secret=draw(KEY_SIZE),
-            limits=limits,
-            tally=tally,
-            wire_size=partial(server_size, padding=padding),
+        super().__init__(
+            ServerEndpoint(
+                scheme_of,
+                secret=draw(KEY_SIZE),
+                limits=limits,
+                tally=tally,
+                wire_size=partial(server_size, padding=padding),
+            )
         )
         self._psk = Psk(key, prologue=PROLOGUE)
         self._draw = draw
@@ -127,24 +128,9 @@ class SealedServer:
         self._replies: list[tuple[bytes, Address]] = []
 
     @property
-    def tally(self) -> Tally:
-        """The sessions' datagrams, counted."""
-        return self._inside.tally
-
-    @property
-    def sessions(self) -> list[ServerSession]:
-        """The sessions that are open."""
-        return self._inside.sessions
-
-    @property
     def refused(self) -> Counter[str]:
         """How often no session or association began because of a limit, by what it is of."""
         return self._inside.refused + self.account.refused
-
-    @property
-    def held(self) -> int:
-        """Bytes of requests that are not whole yet."""
-        return self._inside.held
 
     @property
     def associations(self) -> int:
@@ -180,10 +166,6 @@ class SealedServer:
                 self._send(whose, whose.association.seal_datagram(data, now=now), datagrams)
         return datagrams
 
-    def next_event(self) -> tuple[ServerSession, ServerEvent] | None:
-        """Return the oldest event that was not yet taken, with its session, or None."""
-        return self._inside.next_event()
-
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
         timers = [due for due in (self._inside.get_timer(), self._timers.first()) if due is not None]
@@ -198,10 +180,6 @@ class SealedServer:
                 self._retire(peer, "nothing came from the client's association", now)
             else:
                 self._touched[peer] = None
-
-    def touch(self, session: ServerSession) -> None:
-        """Ask a session for what it has to send, because its owner has called it."""
-        self._inside.touch(session)
 
     def close(self, *, now: float) -> None:
         """Close every session and association; their clients are told by the next `datagrams_to_send`."""
