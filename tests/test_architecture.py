@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "units": {"errors"},
     "addresses": {"errors"},
     "congestion": {"errors", "addresses", "schemes"},
+    "networks": {"addresses"},
     "cluster": {"errors"},
     "settings": {"errors"},
     "terminal": set(),
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     | {
         "addresses",
         "congestion",
+        "networks",
         "schemes",
         "api",
         "calls",
@@ -76,6 +78,7 @@ MAY_IMPORT = {
     | {
         "addresses",
         "congestion",
+        "networks",
         "schemes",
         "settings",
         "channel",
@@ -135,7 +138,7 @@ IMPURE_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "subproc
 # The libraries that must not leave their part of the house.
 HOMES = {
     "mininet": {"emulation"},
-    "pyroute2": {"emulation", "nodes"},
+    "pyroute2": {"emulation", "networks", "nodes"},
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands", "report", "measure", "terminal", "watch"},
     "starlette": {"nodes", "watch"},

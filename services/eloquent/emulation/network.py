@@ -19,7 +19,7 @@ from eloquent.emulation.hosts import BareHost, silence_ipv6, turn_offloads_off
 from eloquent.emulation.processes import in_namespace, run_command
 from eloquent.emulation.switches import LabSwitch
 from eloquent.errors import ConfigurationError, EmulationError
-from eloquent.nodes.common.networks import inside
+from eloquent.networks import inside
 
 OPENFLOW_PORT = 6653
 MANAGEMENT_BRIDGE = "mgmt"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eloquent.nodes.common import networks
+from eloquent import networks
 from eloquent.nodes.link_probe.probes import Link
 
 PLACE = ("127.0.0.1", 7001)  # in each network, another one

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from eloquent import networks
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.common import networks
 from eloquent.nodes.common.clients import AsyncGrpcClient, make_clients
 from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.run_directory import RunDirectory

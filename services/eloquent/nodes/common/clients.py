@@ -20,7 +20,7 @@ import httpx
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.protocol import H2Protocol
 
-from eloquent import congestion, schemes
+from eloquent import congestion, networks, schemes
 from eloquent.addresses import parse_address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.calls import chat, chat_stream, names
@@ -29,7 +29,7 @@ from eloquent.errors import ConfigurationError
 from eloquent.http3 import settings as http3
 from eloquent.http3.chat import ask_chat
 from eloquent.http3.client import Http3Client
-from eloquent.nodes.common import networks, runtime
+from eloquent.nodes.common import runtime
 from eloquent.nodes.sources.counting import counting_prompt
 from eloquent.protocol.scheme import Scheme
 

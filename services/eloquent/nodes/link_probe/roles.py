@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eloquent import networks
 from eloquent.addresses import listen_on
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.common import networks
 from eloquent.nodes.link_probe import sender
 from eloquent.nodes.link_probe.probes import MAX_DATAGRAM, Reflector
 
