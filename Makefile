@@ -22,8 +22,8 @@ help: ## Show this list
 	@printf '\nOptions of up, with their defaults:\n  CLIENTS=8 SCHEMES=grpc,duplicate-2,eloquent,eloquent-packed SCENARIO=paper-default ROUNDS=1 SEED=1\n'
 	@printf '  SESSION=30 TOKEN_RATE=10 CARRIER=auto|netem|wire DATAPATH=auto|kernel|user PROMETHEUS_PORT=9090 BOARD_PORT=8080 LOCUST_PORT=8089 RUNTIME=docker|native\n'
 	@printf '  and, for a model server of yours: UPSTREAM=http://HOST:PORT MODEL=name PROMPT="what to ask" SCHEMES=sse-cubic,sse-bbr,openai\n'
-	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 SLO=stall_ratio=0.2,...\n'
-	@printf '  SEED=1 ALLOW_INVALID=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library\n'
+	@printf '\nOptions of load:\n  USERS=24 DURATION=60 SHAPE=steady|ramp|spike|commuter SCHEMES=grpc,eloquent VIA=edge|library THINK=4 TOKEN_RATE=10 SLO=stall_ratio=0.2,...\n'
+	@printf '  SEED=1 ALLOW_INVALID=1; of load-capacity: SCHEMES=grpc,sse,eloquent VIA=edge|library TOKEN_RATE=10\n'
 	@printf '\nOptions of fleet: DASK=tcp://HOST:8786 LABS=n, those of up, CLIENTS being those of all labs; with USERS those of load, too\n'
 
 # --- installation: each stamp is made anew when what it depends on has changed
@@ -92,7 +92,7 @@ up: testbed ## Bring the testbed up, stream one round, print the comparison
 
 LOAD_FLAGS := $(if $(USERS),--users "$(USERS)") $(if $(DURATION),--duration "$(DURATION)") $(if $(SHAPE),--shape "$(SHAPE)") \
 	$(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)") $(if $(THINK),--think "$(THINK)") \
-	$(if $(SLO),--slo "$(SLO)") $(if $(SEED),--seed "$(SEED)") $(if $(ALLOW_INVALID)$(ALLOW_LAG),--allow-invalid)
+	$(if $(TOKEN_RATE),--token-rate "$(TOKEN_RATE)") $(if $(SLO),--slo "$(SLO)") $(if $(SEED),--seed "$(SEED)") $(if $(ALLOW_INVALID)$(ALLOW_LAG),--allow-invalid)
 
 .PHONY: load
 load: testbed ## Let many users chat through the testbed that is up
@@ -100,7 +100,8 @@ load: testbed ## Let many users chat through the testbed that is up
 
 .PHONY: load-capacity
 load-capacity: testbed ## Find the sustainable load: how many streams the testbed that is up carries
-	@$(ELOQUENT) load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)")
+	@$(ELOQUENT) load-capacity $(if $(SCHEMES),--schemes "$(SCHEMES)") $(if $(VIA),--via "$(VIA)") \
+		$(if $(TOKEN_RATE),--token-rate "$(TOKEN_RATE)")
 
 FLEET_FLAGS := $(if $(DASK),--dask "$(DASK)") $(if $(LABS),--labs "$(LABS)") $(if $(CLIENTS),--clients "$(CLIENTS)") $(if $(SCHEMES),--schemes "$(SCHEMES)") \
 	$(if $(SCENARIO),--scenario "$(SCENARIO)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(SEED),--seed "$(SEED)") $(if $(SESSION),--session "$(SESSION)") \

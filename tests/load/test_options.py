@@ -18,6 +18,7 @@ from eloquent.load.ride import RIDE
         ({"schemes": ("pigeon",)}, "'pigeon' is not a scheme"),
         ({"schemes": ("bound",)}, "for the simulator"),
         ({"via": "air"}, "VIA=air"),
+        ({"token_rate": 0}, "TOKEN_RATE=0 is not possible"),
         ({"slo": "speed=1"}, "SLO: 'speed' is not measured"),
     ],
 )

@@ -81,7 +81,7 @@ def fleet(
             think_s=think,
             slo=slo,
             seed=seed,
-            token_gap_s=1 / token_rate,
+            token_rate=token_rate,
             **({} if names is None else {"schemes": names}),
         )
     name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-fleet")

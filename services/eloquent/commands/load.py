@@ -28,6 +28,7 @@ def load(
     via: Annotated[str, typer.Option(help="Where datagrams end: edge (the relay) or library (the user).")] = "edge",
     think: Annotated[float, typer.Option(help="Median pause before the next question, in seconds.")] = 4.0,
     answer_tokens: Annotated[int, typer.Option(help="Median length of an answer, in tokens.")] = 120,
+    token_rate: Annotated[float, typer.Option(help="Tokens a second of each answer.")] = 10.0,
     slo: Annotated[str, typer.Option(help="Bounds, such as stall_ratio=0.2,ttft_p95=2.0.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of what the users do.")] = 1,
     allow_invalid: Annotated[
@@ -47,6 +48,7 @@ def load(
         via=via,
         think_s=think,
         answer_tokens=answer_tokens,
+        token_rate=token_rate,
         slo=slo,
         seed=seed,
         allow_lag=allow_invalid,
@@ -104,6 +106,7 @@ def load_capacity(
     first: Annotated[int, typer.Option(min=1, help="Streams of the first step.")] = 16,
     most: Annotated[int, typer.Option(min=1, help="Streams that are not exceeded.")] = 400,
     duration: Annotated[float, typer.Option(help="Length of a step in seconds.")] = 20.0,
+    token_rate: Annotated[float, typer.Option(help="Tokens a second of each answer.")] = 10.0,
 ) -> None:
     """Find how many concurrent streams this machine sustains, scheme by scheme, and write the table."""
     from eloquent.emulation.testbed import Testbed
@@ -122,7 +125,14 @@ def load_capacity(
 
     def run(scheme: str, streams: int) -> capacity.Step:
         options = parse_load_options(
-            users=streams, duration_s=duration, schemes=(scheme,), via=via, think_s=0, answer_tokens=600, allow_lag=True
+            users=streams,
+            duration_s=duration,
+            schemes=(scheme,),
+            via=via,
+            think_s=0,
+            answer_tokens=600,
+            token_rate=token_rate,
+            allow_lag=True,
         )
         *events, ended = testbed.load(options)
         for event in events:

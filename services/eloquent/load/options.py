@@ -23,7 +23,7 @@ class LoadOptions(BaseModel):
         via: Where schemes over datagrams end: in the edge relay of the client's host, or in the load process itself.
         think_s: Median of a user's pause before the next question, in seconds; 0 asks at once.
         answer_tokens: Median length of an answer in tokens.
-        token_gap_s: Time between two tokens in seconds.
+        token_rate: Tokens a second of each answer.
         slo: Bounds of the summary, such as `stall_ratio=0.2,ttft_p95=2.0`; a breach is exit status 1.
         seed: Seed of what the users do.
         allow_lag: Whether a starved load process is only warned of.
@@ -38,10 +38,15 @@ class LoadOptions(BaseModel):
     via: Via = "edge"
     think_s: Annotated[float, Field(ge=0, le=600)] = 4.0
     answer_tokens: Annotated[int, Field(ge=1, le=2000)] = 120
-    token_gap_s: Annotated[float, Field(ge=0.001, le=10)] = 0.1
+    token_rate: Annotated[float, Field(ge=0.1, le=1000)] = 10.0
     slo: str = ""
     seed: int = 1
     allow_lag: bool = False
+
+    @property
+    def token_gap_s(self) -> float:
+        """Seconds between two tokens."""
+        return 1.0 / self.token_rate
 
     @field_validator("schemes")
     @classmethod
