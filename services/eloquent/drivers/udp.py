@@ -16,6 +16,7 @@ import asyncio
 import logging
 import math
 import secrets
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
@@ -36,6 +37,9 @@ SEND_BUFFER = 256 * 1024  # bytes that may wait for room in the kernel's buffer;
 MAX_PORT = 65535  # of sockets; clients of other transports have addresses with higher ones
 _SECRET_SIZE = 32  # bytes
 _TICKS = 1000  # of uvloop's clock in a second
+
+Destination = Address | socket.socket
+"""Where a client sends: host and port, or a socket that is connected to them, made in whatever network."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +178,7 @@ class UdpClient(_Driver):
     @classmethod
     async def connect(
         cls,
-        address: Address,
+        server: Destination,
         scheme_of: SchemeLookup,
         on_event: Callable[[ClientEvent], None],
         *,
@@ -184,7 +188,7 @@ class UdpClient(_Driver):
         """Open a socket towards the server; nothing is sent yet.
 
         Args:
-            address: Host and port of the server.
+            server: Its host and port, or a socket that is connected to it.
             scheme_of: Finds the schemes.
             on_event: Called with each event, in the loop's thread.
             tally: Where datagrams are counted.
@@ -193,17 +197,20 @@ class UdpClient(_Driver):
         Raises:
             OSError: There is no way to that address.
         """
-        return await cls.carry(ClientEndpoint(scheme_of, new_id=new_id, tally=tally), address, on_event)
+        return await cls.carry(ClientEndpoint(scheme_of, new_id=new_id, tally=tally), server, on_event)
 
     @classmethod
-    async def carry(cls, endpoint: ClientMachine, address: Address, on_event: Callable[[ClientEvent], None]) -> Self:
+    async def carry(cls, endpoint: ClientMachine, server: Destination, on_event: Callable[[ClientEvent], None]) -> Self:
         """Open a socket for an endpoint (see `connect`).
 
         Raises:
             OSError: There is no way to that address.
         """
         client = cls(endpoint, on_event)
-        await client._loop.create_datagram_endpoint(lambda: client, remote_addr=address)
+        if isinstance(server, socket.socket):
+            await client._loop.create_datagram_endpoint(lambda: client, sock=server)
+        else:
+            await client._loop.create_datagram_endpoint(lambda: client, remote_addr=server)
         return client
 
     def say_hello(self) -> None:

@@ -6,13 +6,14 @@ stream is paused, which slows the model down as a direct connection would.
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from enum import StrEnum
 from typing import Protocol, Self
 
 from eloquent import schemes, telemetry
-from eloquent.addresses import Address, format_address
-from eloquent.drivers.udp import UdpClient
+from eloquent.addresses import format_address
+from eloquent.drivers.udp import Destination, UdpClient
 from eloquent.protocol.session import (
     ClientEvent,
     SessionLost,
@@ -123,23 +124,23 @@ class Uplink:
         self._awaited_since = asyncio.get_running_loop().time()  # meaningful while something is awaited
 
     @classmethod
-    async def connect(cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes | None = None) -> Self:
+    async def connect(cls, origin: Destination, metrics: telemetry.SessionMetrics, *, key: bytes | None = None) -> Self:
         """Open a socket towards the origin relay, and ask it for a sign of life.
 
         Args:
-            address: Of the origin relay.
+            origin: Its host and port, or a socket that is connected to them.
             metrics: What is counted.
             key: 32 bytes, shared with it; None sends plaintext, which is for closed networks only.
 
         Raises:
             OSError: There is no way to that address.
         """
-        uplink = cls(format_address(address), CarrierName.UDP)
+        uplink = cls(_name_of(origin), CarrierName.UDP)
         tally = Tally(sent=metrics.sent, received=metrics.received)
         if key is None:
-            uplink._client = await UdpClient.connect(address, schemes.get, uplink._on_event, tally=tally)
+            uplink._client = await UdpClient.connect(origin, schemes.get, uplink._on_event, tally=tally)
         else:
-            uplink._client = await udp.connect(address, schemes.get, uplink._on_event, key=key, tally=tally)
+            uplink._client = await udp.connect(origin, schemes.get, uplink._on_event, key=key, tally=tally)
         uplink._counts = DriverCounts(uplink._client, metrics)
         uplink.say_hello()
         return uplink
@@ -162,12 +163,12 @@ class Uplink:
 
     @classmethod
     async def connect_over_quic(
-        cls, address: Address, metrics: telemetry.SessionMetrics, *, key: bytes, identity: Identity
+        cls, origin: Destination, metrics: telemetry.SessionMetrics, *, key: bytes, identity: Identity
     ) -> Self:
         """Open a socket towards the origin relay, and begin a QUIC connection over it.
 
         Args:
-            address: Of the origin relay.
+            origin: Its host and port, or a socket that is connected to them.
             metrics: What is counted.
             key: 32 bytes, shared with it.
             identity: Whom to take for it.
@@ -175,10 +176,10 @@ class Uplink:
         Raises:
             OSError: There is no way to that address.
         """
-        uplink = cls(format_address(address), CarrierName.QUIC)
+        uplink = cls(_name_of(origin), CarrierName.QUIC)
         tally = Tally(sent=metrics.sent, received=metrics.received)
         uplink._client = await quic.connect(
-            address, schemes.get, uplink._on_event, key=key, identity=identity, tally=tally
+            origin, schemes.get, uplink._on_event, key=key, identity=identity, tally=tally
         )
         uplink._counts = DriverCounts(uplink._client, metrics)
         uplink.say_hello()
@@ -291,3 +292,8 @@ class Uplink:
                     answer.put(event)
             case SessionLost(reason):
                 _log.warning("a session with the origin relay at %s is over: %s", self._where, reason)
+
+
+def _name_of(origin: Destination) -> str:
+    """Return what messages call an origin relay."""
+    return format_address(origin.getpeername()[:2] if isinstance(origin, socket.socket) else origin)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from eloquent.drivers.udp import UdpClient, UdpServer
+from eloquent.drivers.udp import Destination, UdpClient, UdpServer
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
@@ -15,7 +15,7 @@ from eloquent.relay.quic.server import QuicServer
 
 
 async def connect(
-    address: Address,
+    server: Destination,
     scheme_of: SchemeLookup,
     on_event: Callable[[ClientEvent], None],
     *,
@@ -26,7 +26,7 @@ async def connect(
     """Open a socket towards a QUIC server; nothing is sent yet.
 
     Args:
-        address: Host and port of the server.
+        server: Its host and port, or a socket that is connected to it.
         scheme_of: Finds the schemes.
         on_event: Called with each event, in the loop's thread.
         key: 32 bytes, shared with the server.
@@ -36,7 +36,7 @@ async def connect(
     Raises:
         OSError: There is no way to that address.
     """
-    return await UdpClient.carry(QuicClient(scheme_of, key=key, identity=identity, tally=tally), address, on_event)
+    return await UdpClient.carry(QuicClient(scheme_of, key=key, identity=identity, tally=tally), server, on_event)
 
 
 async def bind(

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 
-from eloquent.drivers.udp import UdpClient, UdpServer
+from eloquent.drivers.udp import Destination, UdpClient, UdpServer
 from eloquent.protocol.address_token import Address
 from eloquent.protocol.limits import EndpointLimits
 from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
@@ -15,7 +15,7 @@ from eloquent.relay.sealed.server import SealedServer
 
 
 async def connect(
-    address: Address,
+    server: Destination,
     scheme_of: SchemeLookup,
     on_event: Callable[[ClientEvent], None],
     *,
@@ -26,7 +26,7 @@ async def connect(
     """Open a socket towards a sealed server; nothing is sent yet.
 
     Args:
-        address: Host and port of the server.
+        server: Its host and port, or a socket that is connected to it.
         scheme_of: Finds the schemes.
         on_event: Called with each event, in the loop's thread.
         key: 32 bytes, shared with the server.
@@ -37,7 +37,7 @@ async def connect(
         OSError: There is no way to that address.
     """
     endpoint = SealedClient(scheme_of, key=key, draw=secrets.token_bytes, padding=padding, tally=tally)
-    return await UdpClient.carry(endpoint, address, on_event)
+    return await UdpClient.carry(endpoint, server, on_event)
 
 
 async def bind(
