@@ -28,17 +28,31 @@ MAY_IMPORT = {
     "drivers": BASE | {"protocol"},
     "calls": BASE | {"api"},
     "content": BASE | {"api"},
-    "http3": BASE | {"addresses", "calls", "protocol"},
+    "http3": BASE | {"addresses", "calls", "networks", "protocol"},
     "telemetry": BASE | {"addresses"},
     "process": BASE,
     "relay": BASE
     | {"addresses", "api", "calls", "schemes", "protocol", "drivers", "qoe", "telemetry", "process", "serving"},
     "serving": BASE | {"addresses", "congestion", "api", "calls"},
+    "asking": BASE
+    | {
+        "addresses",
+        "congestion",
+        "networks",
+        "schemes",
+        "api",
+        "calls",
+        "http3",
+        "protocol",
+        "relay",
+        "telemetry",
+    },
     "records": BASE,
     "report": BASE | {"channel", "qoe", "records"},
     "screen": {"qoe", "records", "telemetry"},
     "nodes": BASE
     | {
+        "asking",
         "addresses",
         "congestion",
         "networks",
@@ -59,6 +73,7 @@ MAY_IMPORT = {
     },
     "load": BASE
     | {
+        "asking",
         "addresses",
         "congestion",
         "schemes",
@@ -144,8 +159,8 @@ HOMES = {
     "starlette": {"nodes", "watch"},
     "uvicorn": {"nodes", "watch"},
 }
-HOMES |= {"aiohttp": {"relay"}, "uvloop": {"process"}}
-HOMES |= {"httpx": {"measure", "nodes", "watch"}}
+HOMES |= {"aiohttp": {"asking", "relay"}, "uvloop": {"process"}}
+HOMES |= {"httpx": {"measure", "watch"}}
 HOMES |= {"cryptography": {"relay"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"cluster", "fleet"}, "dask": set()}
 
@@ -223,6 +238,7 @@ def test_every_part_stands_in_the_table():
         "relay",
         "calls",
         "content",
+        "asking",
         "nodes",
         "emulation",
         "fleet",

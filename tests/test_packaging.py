@@ -135,6 +135,7 @@ def imports_of(path: Path) -> Iterator[str]:
         ("sim", "sim"),
         ("report", "sim"),
         ("measure", "measure"),
+        ("asking", "testbed"),
         ("nodes", "testbed"),
         ("load", "testbed"),
         ("watch", "testbed"),

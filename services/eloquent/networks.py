@@ -31,6 +31,20 @@ def inside(network: Path | None) -> Iterator[None]:
             setns(ours.fileno())
 
 
+def make_socket(host: str, kind: socket.SocketKind, network: Path | None) -> socket.socket:
+    """Make a socket in a network, which does not wait for anything.
+
+    Args:
+        host: An address of the family that it is for, not a name.
+        kind: Of the socket.
+        network: The file of the namespace that it belongs to; None for this thread's own.
+    """
+    with inside(network):
+        made = socket.socket(family_of(host), kind)
+    made.settimeout(0)
+    return made
+
+
 async def connect(address: Address, network: Path | None) -> socket.socket:
     """Connect over TCP from a network.
 
@@ -41,12 +55,29 @@ async def connect(address: Address, network: Path | None) -> socket.socket:
     Raises:
         OSError: Nobody answers.
     """
-    with inside(network):
-        connection = socket.socket(family_of(address[0]), socket.SOCK_STREAM)
-    connection.settimeout(0)
+    connection = make_socket(address[0], socket.SOCK_STREAM, network)
     try:
         await asyncio.get_running_loop().sock_connect(connection, address)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def connect_datagrams(address: Address, network: Path | None) -> socket.socket:
+    """Open a UDP socket towards an address from a network.
+
+    Args:
+        address: Where datagrams go; a host with an address, not a name.
+        network: The file of the namespace that they leave from; None for this thread's own.
+
+    Raises:
+        OSError: There is no way to that address.
+    """
+    datagrams = make_socket(address[0], socket.SOCK_DGRAM, network)
+    try:
+        datagrams.connect(address)
+    except BaseException:
+        datagrams.close()
+        raise
+    return datagrams

@@ -4,8 +4,8 @@ Rules of this file: lines end with CR, LF or CRLF and with nothing else, however
 its empty line is there. Other characters that Python calls line breaks (U+2028, U+0085, form feeds) are data. An event
 that its stream's end cuts off is dropped. An event has a bounded length.
 
-`httpx-sse` reads them too, but from httpx alone (the load test reads from `http.client`), without a bound, and holds back an
-event that ends with CR until the next bytes come.
+`httpx-sse` reads them too, but from httpx alone, without a bound, and holds back an event that ends with CR until the next bytes
+come.
 """
 
 import re

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eloquent import congestion, schemes
+from eloquent import congestion
 from eloquent.addresses import format_address, parse_address
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
@@ -16,7 +16,6 @@ from eloquent.emulation.nursery import NodeProcess, Nursery
 from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
-from eloquent.nodes.common.clients import is_asked_by_grpc
 from eloquent.nodes.viewer.seats import Seat
 from eloquent.relay.sealed.key import make_key
 from eloquent.watch.facts import BrowserAccess
@@ -200,45 +199,28 @@ class Deployment:
         self.nodes.append(self._make(host, node, metrics, *flags, log=f"{host.name}-{node}-{flags[0].strip('-')}"))
 
     def _make_viewers(self) -> list[LabProcess]:
-        """Make as many viewers as there are processors, each with its share of the clients.
-
-        HTTP is asked from the network of the process alone: a client who asks by it has a viewer to himself.
-        """
+        """Make as many viewers as there are processors, each with its share of the clients."""
         clients = self._network.clients
-        if not all(is_asked_by_grpc(schemes.get(name)) for name in self._options.schemes):
-            return [
-                self._make_viewer([client], client.name, client.pid, f"{client.management}:{METRICS_PORT}")
-                for client in clients
-            ]
         count = min(len(clients), os.cpu_count() or 1)
         return [
             self._make_viewer(
-                clients[number::count],
-                f"lab-{number + 1}",
-                os.getpid(),
-                f"{LAB_ADDRESS}:{VIEWER_METRICS_PORT + number}",
+                clients[number::count], f"lab-{number + 1}", f"{LAB_ADDRESS}:{VIEWER_METRICS_PORT + number}"
             )
             for number in range(count)
         ]
 
-    def _make_viewer(self, clients: Sequence[LabHost], name: str, pid: int, metrics: str) -> NodeProcess:
-        """Make a viewer.
+    def _make_viewer(self, clients: Sequence[LabHost], name: str, metrics: str) -> NodeProcess:
+        """Make a viewer in the lab's own network.
 
         Args:
             clients: Who sits at it.
             name: What distinguishes it from other viewers.
-            pid: A process in the network that it runs in.
-            metrics: HOST:PORT of its metrics in that network.
+            metrics: HOST:PORT of its metrics.
         """
         self._viewer_pages[name] = metrics
         seats = self._folder / "logs" / f"{name}-seats.json"
         taken = (
-            Seat(
-                client.name,
-                None if client.pid == pid else Path(f"/proc/{client.pid}/ns/net"),
-                self.offsets_s[client.name],
-            )
-            for client in clients
+            Seat(client.name, Path(f"/proc/{client.pid}/ns/net"), self.offsets_s[client.name]) for client in clients
         )
         seats.write_text(json.dumps([seat.to_json() for seat in taken], indent=1), encoding="utf-8")
         options = self._options
@@ -260,7 +242,7 @@ class Deployment:
             flags,
             nursery=self._nursery,
             host=name,
-            pid=pid,
+            pid=os.getpid(),
             serves=len(clients),
             log=log,
             talks=True,

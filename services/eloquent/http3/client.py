@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -17,6 +18,7 @@ from aioquic.h3.events import DatagramReceived, DataReceived, H3Event, HeadersRe
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamReset
 
+from eloquent import networks
 from eloquent.addresses import Address, parse_address
 from eloquent.http3.datagram_body import ReceivedBody
 from eloquent.http3.settings import DATAGRAMS_KEY, REQUEST_CANCELLED, Headers, client_configuration
@@ -144,13 +146,15 @@ class Http3Client:
 
     Args:
         target: `HOST:PORT`, over QUIC.
+        network: The file of the network that the connection leaves from; None for the process's own.
 
     Raises:
         ConfigurationError: The address is malformed.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, network: Path | None = None) -> None:
         self._target = target
+        self._network = network
         self._address = parse_address(target)
         self._connection: _Connection | None = None
         self._transport: asyncio.BaseTransport | None = None
@@ -206,19 +210,22 @@ class Http3Client:
             if self._connection is None or not self._connection.is_open:
                 if self._transport is not None:
                     self._transport.close()
-                self._transport, self._connection = await _connect(self._address)
+                self._transport, self._connection = await _connect(self._address, self._network)
             return self._connection
 
 
-async def _connect(address: Address) -> tuple[asyncio.BaseTransport, _Connection]:
+async def _connect(address: Address, network: Path | None) -> tuple[asyncio.BaseTransport, _Connection]:
     loop = asyncio.get_running_loop()
     # aioquic names its peer by the address that datagrams come from, so a name has to be resolved first.
     [(_, _, _, _, (host, port, *_)), *_] = await loop.getaddrinfo(*address, type=socket.SOCK_DGRAM)
     peer = str(host), int(port)
+    datagrams = networks.make_socket(
+        peer[0], socket.SOCK_DGRAM, network
+    )  # not connected: aioquic always names its peer
     configuration = client_configuration()
     configuration.server_name = address[0]
     transport, connection = await loop.create_datagram_endpoint(
-        lambda: _Connection(QuicConnection(configuration=configuration)), remote_addr=peer
+        lambda: _Connection(QuicConnection(configuration=configuration)), sock=datagrams
     )
     try:
         connection.connect(peer)

@@ -7,9 +7,12 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from eloquent import schemes
+from eloquent.asking.grpc import AsyncGrpcClient
+from eloquent.asking.http3 import AsyncQuicClient
+from eloquent.asking.sse import AsyncSseClient
 from eloquent.calls import chat, names
 from eloquent.calls.answer import AnswerFailed
-from eloquent.nodes.common.clients import Ask, AsyncGrpcClient, AsyncQuicClient, AsyncSseClient
+from eloquent.nodes.common.clients import Ask
 from eloquent.nodes.token_server.model import Limits
 
 METADATA = names.owner_metadata(client="c1", scheme="sse", session="c1.sse.r1")
@@ -202,7 +205,7 @@ def test_a_model_of_another_server_is_asked_in_plain_words_and_by_its_key(monkey
 
     async def run():
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        client = AsyncSseClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", "tiny")
+        client = AsyncSseClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", model="tiny")
         answers = [await read(client, Ask(1.0, 0.1, words)) for words in ("Why?", "")]
         await client.close()
         server.close()

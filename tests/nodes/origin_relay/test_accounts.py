@@ -3,8 +3,9 @@
 import asyncio
 from contextlib import aclosing
 
+from eloquent.asking.sse import AsyncSseClient
 from eloquent.calls import names
-from eloquent.nodes.common.clients import Ask, AsyncSseClient
+from eloquent.nodes.common.clients import Ask
 from eloquent.records.rows import StreamRow, read_rows
 
 LABELS = {"client": "c1", "scheme": "openai"}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from eloquent import networks
+from eloquent.asking.grpc import AsyncGrpcClient
 from eloquent.errors import ConfigurationError
-from eloquent.nodes.common.clients import AsyncGrpcClient, make_clients
 from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.run_directory import RunDirectory
 
@@ -102,10 +102,3 @@ def test_what_is_no_list_of_seats_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigurationError, match="is no list of seats: "):
         read_seats(argparse.Namespace(seats=path, client=None))
-
-
-@pytest.mark.parametrize("scheme", ["sse", "openai", "quic-datagram-stock"])
-def test_http_is_asked_from_the_network_of_the_process_alone(scheme: str) -> None:
-    flags = argparse.Namespace(schemes=(scheme,), http=SERVER, edge_http=SERVER, quic=SERVER, model=None)
-    with pytest.raises(ConfigurationError, match=f"'{scheme}' asks from the network of its process alone"):
-        make_clients(flags, Path("/proc/self/ns/net"))

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from eloquent import congestion, telemetry
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
+from eloquent.asking.grpc import AsyncGrpcClient
 from eloquent.calls import names
-from eloquent.nodes.common.clients import Ask, AsyncGrpcClient
+from eloquent.nodes.common.clients import Ask
 from eloquent.nodes.viewer.viewer import Viewer, keep_background, sample_lag
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory

@@ -18,18 +18,18 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 from eloquent import process
+from eloquent.asking import AsyncClient
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.clients import Ask, AsyncClient, add_flags, make_clients
+from eloquent.nodes.common.clients import Ask, add_flags, make_clients
 
 _logger = logging.getLogger(__name__)
 
 
-async def ask_all(clients: dict[str, AsyncClient[Any]], ask: Ask, *, client: str) -> None:
+async def ask_all(clients: dict[str, AsyncClient], ask: Ask, *, client: str) -> None:
     """Ask by each scheme at once, until every answer has ended.
 
     Args:
@@ -43,7 +43,7 @@ async def ask_all(clients: dict[str, AsyncClient[Any]], ask: Ask, *, client: str
             answers.create_task(_follow(scheme, by, ask, client))
 
 
-async def _follow(scheme: str, by: AsyncClient[Any], ask: Ask, client: str) -> None:
+async def _follow(scheme: str, by: AsyncClient, ask: Ask, client: str) -> None:
     metadata = names.owner_metadata(client=client, scheme=scheme, session=f"{client}.{scheme}.chat.r0")
     outcome, message = "ok", ""
     try:

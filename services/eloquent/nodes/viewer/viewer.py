@@ -16,14 +16,14 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from eloquent import process, telemetry
+from eloquent.asking import AsyncClient
 from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
-from eloquent.nodes.common.clients import Ask, AsyncClient, add_flags, make_clients
+from eloquent.nodes.common.clients import Ask, add_flags, make_clients
 from eloquent.nodes.sources.counting import CountingSource
 from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.rows import LagRow
@@ -49,7 +49,7 @@ class Viewer:
     """
 
     def __init__(
-        self, client: str, clients: dict[str, AsyncClient[Any]], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
+        self, client: str, clients: dict[str, AsyncClient], metrics: telemetry.ViewerMetrics, log: ViewerLog | None
     ) -> None:
         self._client = client
         self._clients = clients
