@@ -1,37 +1,84 @@
-"""PacketLosses in socket buffers and at devices, as the kernel counts them."""
+"""Losses in sockets, at devices and in queues, as the kernel counts them: each is named with its place."""
 
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from eloquent.emulation.losses import PacketLosses, count_drops, count_losses
+from eloquent.addresses import format_address
+from eloquent.emulation.losses import LAB, PacketLosses
+
+GONE = 2**22 + 1
+SOCKETS = "import socket; s = socket.socket"
 
 
-def test_what_does_not_fit_into_a_socket_is_counted():
-    before = count_losses(os.getpid())
-    with socket.socket(type=socket.SOCK_DGRAM) as reader, socket.socket(type=socket.SOCK_DGRAM) as writer:
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        reader.bind(("127.0.0.1", 0))
+def overrun(reader: socket.socket) -> None:
+    """Send a socket more than its buffer holds."""
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with socket.socket(reader.family, socket.SOCK_DGRAM) as writer:
         for _ in range(200):
-            writer.sendto(bytes(1000), reader.getsockname())
-    assert count_losses(os.getpid()) >= before + 100
+            writer.sendto(bytes(1000), reader.getsockname()[:2])
 
 
-def test_only_what_was_lost_meanwhile_is_told():
-    before, after = PacketLosses({"c1": 3, "c2": 0}), PacketLosses({"c1": 3, "c2": 4, "origin": 1})
-    assert before.until(after) == {"c2": 4, "origin": 1}
+def account() -> PacketLosses:
+    return PacketLosses.in_networks({"origin": os.getpid()})
 
 
-def test_a_host_that_is_gone_has_lost_nothing():
-    assert count_losses(2**22 + 1) == 0
-    assert count_drops(2**22 + 1, "lk-") == 0
+def lost_since(before: PacketLosses, key: str = "socket_losses") -> dict[str, int]:
+    return before.until(account())[key]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_socket_that_is_overrun_is_named_and_no_other(host: str):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as reader, socket.socket(family, socket.SOCK_DGRAM) as other:
+        for one in (reader, other):
+            one.bind((host, 0))
+        names = [f"the UDP socket {format_address(one.getsockname()[:2])} of origin" for one in (reader, other)]
+        before = account()
+        overrun(reader)
+        lost = lost_since(before)
+    assert lost[names[0]] >= 100
+    assert names[1] not in lost
 
 
 @pytest.mark.namespaces
-def test_what_nobody_fetches_from_a_tap_is_counted(namespace, run_in):
+def test_what_a_socket_lost_that_has_closed_is_told_by_its_host(namespace: Callable[[], int]):
+    host = namespace()
+    before = PacketLosses.in_networks({"c1": host})
+    script = (
+        f"{SOCKETS}(type=2); s.setsockopt(1, 8, 4096); s.bind(('127.0.0.1', 7000));"
+        "w = socket.socket(type=2); [w.sendto(bytes(1000), ('127.0.0.1', 7000)) for _ in range(200)]"
+    )
+    subprocess.run(["nsenter", f"--net=/proc/{host}/ns/net", sys.executable, "-c", script], check=True)
+    lost = before.until(PacketLosses.in_networks({"c1": host}))["socket_losses"]
+    assert list(lost) == ["closed UDP sockets of c1"]
+    assert lost["closed UDP sockets of c1"] >= 100
+
+
+def test_only_what_was_lost_meanwhile_is_told():
+    old, new = ("c1", "the UDP socket 10.0.0.1:7", "5"), ("c1", "the UDP socket 10.0.0.1:7", "6")
+    before = PacketLosses({old: 3}, {"c1": 9, "c2": 4}, {("device_drops", "c1-eth0 of c1"): 7})
+    after = PacketLosses(
+        {new: 2}, {"c1": 12, "c2": 4}, {("device_drops", "c1-eth0 of c1"): 8, ("queue_drops", "of processor 0"): 1}
+    )
+    assert before.until(after) == {
+        "socket_losses": {"the UDP socket 10.0.0.1:7 of c1": 2, "closed UDP sockets of c1": 1},
+        "device_drops": {"c1-eth0 of c1": 1},
+        "queue_drops": {"of processor 0": 1},
+    }
+    assert not any(after.until(after).values())
+
+
+def test_a_network_that_is_gone_has_lost_nothing():
+    assert not any(account().until(PacketLosses.in_networks({"c1": GONE})).values())
+
+
+@pytest.mark.namespaces
+def test_what_nobody_fetches_from_a_tap_is_counted(namespace: Callable[[], int], run_in: Callable[..., str]):
     """A TAP holds as many frames as its queue is long; then whoever sends by it loses them, and is not told."""
     host = namespace()
     keeper = f"import sys; sys.path[:0] = {sys.path!r}; from eloquent.emulation.carriers.wire import open_tap"
@@ -41,14 +88,40 @@ def test_what_nobody_fetches_from_a_tap_is_counted(namespace, run_in):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as wire:
+        assert wire.stdout is not None
         assert wire.stdout.readline() == b"made\n"
         for device, net in (("lk-c1", 1), ("other", 2)):
             run_in(host, "ip", "addr", "add", f"10.0.{net}.1/24", "dev", device)
             run_in(host, "ip", "link", "set", device, "txqueuelen", "10", "up")
             run_in(host, "ip", "neigh", "add", f"10.0.{net}.2", "lladdr", "02:00:00:00:00:02", "dev", device)
-        before = count_drops(host, "lk-c1")
+        before = PacketLosses.in_networks({"c1": host})
         send = "import socket; s = socket.socket(type=2); [s.sendto(b'x', ('10.0.1.2', 9)) for _ in range(600)]"
         subprocess.run([*words, send], check=True)
-        assert count_drops(host, "lk-") - before >= 50
-        assert count_drops(host, "other") == 0
+        lost = before.until(PacketLosses.in_networks({"c1": host}))["device_drops"]
+        assert list(lost) == ["lk-c1 of c1"]
+        assert lost["lk-c1 of c1"] >= 50
         wire.kill()
+
+
+@pytest.mark.namespaces
+def test_what_a_switch_does_not_fetch_from_its_port_is_counted(namespace: Callable[[], int]):
+    """Open vSwitch in user space reads its ports by packet sockets, whose drops no device counts."""
+    lab = namespace()
+    script = (
+        f"{SOCKETS}(17, 3, socket.htons(3)); s.setsockopt(1, 8, 4096); s.bind(('lo', 0)); print(flush=True); input();"
+        "w = socket.socket(type=2); [w.sendto(bytes(1000), ('127.0.0.1', 9)) for _ in range(200)];"
+        "print(int.from_bytes(s.getsockopt(263, 6, 8)[4:], 'little'), flush=True); input()"  # PACKET_STATISTICS
+    )
+    words = ["nsenter", f"--net=/proc/{lab}/ns/net", sys.executable, "-c", script]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as switch:
+        assert switch.stdin is not None
+        assert switch.stdout is not None
+        switch.stdout.readline()
+        before = PacketLosses.in_networks({LAB: lab})
+        switch.stdin.write("\n")
+        switch.stdin.flush()
+        dropped = int(switch.stdout.readline())
+        lost = before.until(PacketLosses.in_networks({LAB: lab}))["socket_losses"]
+        assert dropped >= 100
+        assert lost == {f"the packet socket at lo of {LAB}": dropped}
+        switch.kill()

@@ -38,14 +38,51 @@ GOOD = {
         (GOOD | {"unmeasured": ["the lag of those who render"]}, None, "the lag of those who render was not measured"),
         (GOOD | {"processors_used": {"a": 0.9, "b": 0.9}}, 0.011, "used 1.80 of 2 processors"),
         (GOOD | {"processors_used": {"the origin relay": 0.97}}, 0.011, "the origin relay kept a whole processor busy"),
-        (GOOD | {"socket_losses": {"c1": 3, "origin": 0}}, 0.011, "full socket buffers, which no link has done: c1 3"),
         (
-            GOOD | {"device_drops": {"c1": 3, "lab": 0}},
+            GOOD | {"threads": {"seconds": 40, "full": {"ovs-vswitchd": 2}, "starved": {"the wire carrier": 2}}},
             0.011,
-            "at devices that the links' carrier did not empty in time, which no link has done: c1 3",
+            None,
+        ),
+        (
+            GOOD | {"threads": {"seconds": 40, "full": {"ovs-vswitchd, thread pmd": 3}}},
+            0.011,
+            "40 s: ovs-vswitchd, thread pmd 3",
+        ),
+        (
+            GOOD | {"threads": {"seconds": 40, "starved": {"a": 4, "b": 2, "c": 9, "d": 5, "e": 7}}},
+            0.011,
+            "40 s long had to wait for a processor: c 9, e 7, d 5, and 1 more",
+        ),
+        (
+            GOOD | {"socket_losses": {"TCP of c1": 3, "origin": 0}},
+            0.011,
+            "full socket buffers, which no link has done: TCP of c1 3",
+        ),
+        (GOOD | {"device_drops": {"s2 of the lab": 3}}, 0.011, "in time, which no link has done: s2 of the lab 3"),
+        (GOOD | {"throttled": {"for_s": 0.3, "of_s": 35.0}}, 0.011, None),
+        (
+            GOOD | {"throttled": {"for_s": 8.04, "of_s": 35.0}},
+            0.011,
+            "processor limit (such as of docker run --cpus) stopped the lab for 8.0 s of 35 s",
+        ),
+        (
+            GOOD | {"queue_drops": {"of processor 0": 3}},
+            0.011,
+            "in the kernel's queues, which no link has done: of processor 0 3",
         ),
         (GOOD | {"processor": {"stolen": 0.2}}, 0.011, "the hypervisor took 20%"),
-        ({"lateness": "x", "processor": [1], "processors_used": 3, "socket_losses": None, "unmeasured": 1}, None, None),
+        (
+            {
+                "lateness": "x",
+                "processor": [1],
+                "processors_used": 3,
+                "threads": 1,
+                "socket_losses": None,
+                "unmeasured": 1,
+            },
+            None,
+            None,
+        ),
     ],
 )
 def test_each_cause_is_named(made, lag, words):

@@ -8,7 +8,6 @@ partial.
 import asyncio
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,16 +16,14 @@ from typing import Any
 
 from eloquent import scenarios
 from eloquent.channel.loss import format_loss
+from eloquent.emulation.account import MachineAccount
 from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import Deployment
-from eloquent.emulation.ledger import ProcessorTime
 from eloquent.emulation.locusts import LAST_LOOK, LINGER, Locusts
-from eloquent.emulation.losses import PacketLosses
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import LabProcess
 from eloquent.emulation.rounds import SETTLE
-from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.load.ride import RIDE
@@ -116,7 +113,8 @@ class LoadTest:
         self._all_there: float | None = None  # when the users of the shape's first step were there
         self._stopped: float | None = None  # when Locust began to stop
         self._stopping: asyncio.Task[None] | None = None  # ends the master before it would end by itself
-        self._usage: Usage  # the latest account of all, Locust's processes among them, which end with the test
+        self._account: MachineAccount
+        self._watching: asyncio.Task[None]  # of the account, while all of Locust's processes are there
 
     async def run(self) -> dict[str, Any]:
         """Run it, and give what came of it: the event `load_ended`.
@@ -141,9 +139,10 @@ class LoadTest:
         await self._locusts.start()
         self._place.show(self._place.deployment.load_targets())
         self._started = time.monotonic()
-        processor, usage, losses = ProcessorTime.now(), self._take_usage(), PacketLosses.in_sockets(self._place.hosts)
-        drops = PacketLosses.at_devices(self._place.hosts)
-        self._usage = usage
+        self._account = MachineAccount(
+            lambda: [*self._place.processes, self._locusts.master, *self._locusts.workers], self._place.hosts
+        )
+        self._watching = asyncio.create_task(self._account.watch())
         try:
             if self._is_partial:  # interrupted while Locust started
                 await self._locusts.stop_master()
@@ -152,18 +151,9 @@ class LoadTest:
             self._cut_short(f"the test was ended ({error!r})")
             raise
         finally:  # a user who interrupts the test wants its partial results all the more
-            found = {
-                "processor": processor.until(ProcessorTime.now()),
-                "processors": os.cpu_count(),
-                "processors_used": usage.until(self._usage),
-                "socket_losses": losses.until(PacketLosses.in_sockets(self._place.hosts)),
-                "device_drops": drops.until(PacketLosses.at_devices(self._place.hosts)),
-            }
-            ended = await self._end(found)
+            self._watching.cancel()
+            ended = await self._end(self._account.entries())
         return ended
-
-    def _take_usage(self) -> Usage:
-        return Usage.of([*self._place.processes, self._locusts.master, *self._locusts.workers])
 
     # --- while it runs
 
@@ -197,14 +187,16 @@ class LoadTest:
                 event = await self._locusts.read_event()
                 match event:
                     case {"event": "all_there"}:
-                        self._all_there = self._all_there or time.monotonic()
+                        if self._all_there is None:
+                            self._all_there = time.monotonic()
+                            self._account.forget_threads()
                     case {"event": "test_stop", "complete": bool(is_complete)}:
                         self._stopped = time.monotonic()
+                        self._watching.cancel()
                         asyncio.get_running_loop().call_later(LAST_LOOK, self._place.show, ())
                         if self._is_partial:  # Locust would wait half a minute for a worker that is dead
                             self._stopping = asyncio.create_task(self._locusts.stop_master(after_s=LINGER))
                     case {"event": "users"} if event is not None and self._stopped is None:
-                        self._usage = self._take_usage()
                         self._tell(event)
         return is_complete
 

@@ -6,19 +6,17 @@ that the tokens of all clients do not fall due at the same instant; that is the 
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from eloquent.emulation.account import MachineAccount
 from eloquent.emulation.carriers.carrier import Carrier
 from eloquent.emulation.deployment import PAUSE
-from eloquent.emulation.ledger import Ledger, ProcessorTime
-from eloquent.emulation.losses import PacketLosses
+from eloquent.emulation.ledger import Ledger
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.options import Options
 from eloquent.emulation.processes import LabProcess
-from eloquent.emulation.usage import Usage
 from eloquent.errors import EmulationError
 from eloquent.nodes.link_probe.probes import LOST_AFTER
 from eloquent.records.run_directory import RunDirectory
@@ -76,25 +74,17 @@ class Rounds:
         """
         needed = list(needed)
         await self._start()
-        before = ProcessorTime.now(), Usage.of([*needed, *self._viewers]), PacketLosses.in_sockets(self._hosts)
-        drops = PacketLosses.at_devices(self._hosts)
+        account = MachineAccount(lambda: [*needed, *self._viewers], self._hosts)
         work = [asyncio.create_task(self._follow(viewer)) for viewer in self._viewers]
         guards = [asyncio.create_task(_fail_with(process)) for process in needed]
-        ticking = asyncio.create_task(self._tick())
+        beside = [asyncio.create_task(one) for one in (self._tick(), account.watch())]
         try:
             await _first_failure_or_all(work, guards)
         finally:
-            for task in [*work, *guards, ticking]:
+            for task in [*work, *guards, *beside]:
                 task.cancel()
-        processor, usage, losses = before
-        found = {
-            "processor": processor.until(ProcessorTime.now()),
-            "processors_used": usage.until(Usage.of([*needed, *self._viewers])),
-            "socket_losses": losses.until(PacketLosses.in_sockets(self._hosts)),
-            "device_drops": drops.until(PacketLosses.at_devices(self._hosts)),
-            "processors": os.cpu_count(),
-        }
-        self._ledger.entries.update(found)
+        account.look()
+        self._ledger.entries.update(account.entries())
         await asyncio.sleep(SETTLE)
         await self._judge()
 

@@ -6,16 +6,21 @@ What a manifest does not hold is no reason, but for what it says itself should h
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 LATENESS_BOUND = 0.005  # seconds, p99 of the links' changes of state
 LAG_BOUND = 0.020  # seconds, p99 of those who render: one who is starved invents stalls
 BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
 PROCESS_BOUND = 0.95  # of one processor, which is all that a relay, a switch's thread or a carrier can use
+SECONDS_BOUND = 0.05  # share of the seconds in which a thread kept a processor busy, or waited for one
 LOSSES = {
     "socket_losses": "in full socket buffers",
-    "device_drops": "at devices that the links' carrier did not empty in time",
+    "device_drops": "at devices that nobody emptied in time",
+    "queue_drops": "in the kernel's queues",
 }
+THROTTLED_BOUND = 0.01  # share of the time for which a control group denied processors, all of them added up
+MOST_NAMED = 3  # of those whom one cause befell
 STEAL_WARNING = 0.05  # share of the processor time that a hypervisor takes, from which one has to look at the rest
 STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
 
@@ -24,8 +29,8 @@ def flaws(made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float]) -> tuple[s
     """Return why a run is not valid; nothing for one that is.
 
     Args:
-        made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`,
-            `socket_losses`, `device_drops`, `unmeasured`.
+        made: The manifest. Of it counts what is there: `lateness`, `processor`, `processors`, `processors_used`, `threads`,
+            `throttled`, `socket_losses`, `device_drops`, `queue_drops`, `unmeasured`.
         lag_p99_s: 99th percentile of the lag of each of those who render, in seconds: one who is starved is not made up for by the
             others, however many they are.
     """
@@ -55,14 +60,39 @@ def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
     for name, share in used.items():
         if share > PROCESS_BOUND:
             yield f"{name} kept a whole processor busy ({share:.0%}), and what it serves waited for it"
+    threads = _mapping(made, "threads")
+    seconds = _number(threads, "seconds") or 0.0
+    if full := _many(threads, "full", more_than=SECONDS_BOUND * seconds):
+        yield f"a whole processor was kept busy, and what was served there waited, in so many of {seconds:g} s: {_most(full)}"
+    if waiting := _many(threads, "starved", more_than=SECONDS_BOUND * seconds):
+        yield (
+            f"other work of this machine came first, and so many of {seconds:g} s long had to wait for a processor:"
+            f" {_most(waiting)}"
+        )
+    throttled, of_s = _number(made, "throttled", "for_s") or 0.0, _number(made, "throttled", "of_s") or 0.0
+    if throttled > THROTTLED_BOUND * of_s:
+        yield (
+            f"a control group's processor limit (such as of docker run --cpus) stopped the lab for {throttled:.1f} s of"
+            f" {of_s:.0f} s, whatever the machine had left"
+        )
     for key, where in LOSSES.items():
-        losses = {host: lost for host, lost in _mapping(made, key).items() if isinstance(lost, int) and lost > 0}
-        if losses:
-            counts = ", ".join(f"{host} {lost}" for host, lost in losses.items())
-            yield f"packets were lost {where}, which no link has done: {counts}"
+        if losses := _many(made, key):
+            yield f"packets were lost {where}, which no link has done: {_most(losses)}"
     stolen = _number(made, "processor", "stolen")
     if stolen is not None and stolen > STEAL_BOUND:
         yield f"the hypervisor took {stolen:.0%} of this machine's processor time: more than {STEAL_BOUND:.0%}"
+
+
+def _many(made: Mapping[str, Any], key: str, *, more_than: float = 0.0) -> dict[str, int]:
+    """Return who has a count above a bound, the highest first."""
+    counts = {who: count for who, count in _mapping(made, key).items() if isinstance(count, int) and count > more_than}
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    named = [f"{who} {count}" for who, count in islice(counts.items(), MOST_NAMED)]
+    others = [f"and {len(counts) - MOST_NAMED} more"] if len(counts) > MOST_NAMED else []
+    return ", ".join((*named, *others))
 
 
 def _mapping(made: Mapping[str, Any], key: str) -> Mapping[str, Any]:
