@@ -45,12 +45,13 @@ def python(script: str, *before: str) -> list[str]:
     return [*before, sys.executable, "-c", script]
 
 
-def test_a_thread_that_keeps_a_processor_busy_is_named_and_its_process_where_it_is_the_first(tmp_path: Path):
-    processes = {"the relay": python(SPIN), "the switch": python(SPIN_ASIDE), "the server": python(REST)}
-    full = {"the relay", "the switch, thread forwarder"}
+def test_a_thread_that_keeps_a_processor_busy_is_named(needs_root: None, tmp_path: Path):
+    """It has most of a processor, whatever else the machine does, as only root may have it."""
+    processes = {"the switch": python(SPIN_ASIDE, "nice", "-n", "-19"), "the server": python(REST)}
+    full = {"the switch, thread forwarder"}
     found = account(processes, tmp_path, full=full, starved=set())
     assert set(found["threads"]["full"]) == full
-    assert found["processors_used"]["the relay"] > found["processors_used"]["the server"]
+    assert found["processors_used"]["the switch"] > found["processors_used"]["the server"]
 
 
 def test_a_process_that_others_starve_is_named_and_its_neighbour_is_not(tmp_path: Path):

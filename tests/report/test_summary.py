@@ -11,7 +11,15 @@ KEYS = """sessions tokens stall_ratio stall_ratio_ci95 stall_ratio_210 relative_
 def test_the_summary_has_the_keys_that_the_design_names(run):
     summary = summarise(run.path)
     written = json.loads((run.path / "summary.json").read_text())
-    assert set(written) == {"schemes", "rounds", "loss_rate", "scheduled_loss_rate", "load_lag_p99_s", "concurrency"}
+    assert set(written) == {
+        "schemes",
+        "rounds",
+        "loss_rate",
+        "scheduled_loss_rate",
+        "load_lag_p99_s",
+        "node_lag_p99_s",
+        "concurrency",
+    }
     assert written["scheduled_loss_rate"] == pytest.approx(0.25)
     assert list(written["schemes"]) == ["eloquent", "grpc", "duplicate-2"]
     assert all(set(figures) == set(KEYS.split()) for figures in written["schemes"].values())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from eloquent.records.rows import LagRow
+from eloquent.records.rows import LagRow, RowWriter
 from eloquent.records.run_directory import RunDirectory
 from eloquent.report.compare import Verdict, compare
 from eloquent.report.figures import compute
@@ -92,6 +92,18 @@ def test_each_cause_is_named(made, lag, words):
     assert words is None or words in found[0]
 
 
+def test_a_relay_that_lags_is_named_beside_those_who_render():
+    found = flaws(
+        GOOD,
+        lag_p99_s={"c1": 0.001},
+        node_lag_p99_s={"the origin relay of origin": 0.0304, "the edge relay of c1": 0.02},
+    )
+    assert len(found) == 1
+    assert found[0].startswith(
+        "1 of 2 relays and servers lagged by more than 20 ms at p99, the origin relay of origin by 30 ms"
+    )
+
+
 @pytest.fixture
 def starved(run) -> RunDirectory:
     """A run as `make up CLIENTS=50` leaves it on two processors: viewers late by 70 ms."""
@@ -133,6 +145,20 @@ def test_one_who_is_starved_is_not_averaged_away_with_the_others(run: RunDirecto
     summary = compute(run)
     assert summary.load_lag_p99_s == pytest.approx(0.070)
     assert "client77 by 70 ms" in summary.flaws[0]
+
+
+def test_what_a_node_did_not_log_of_its_lag_was_next_to_nothing(run: RunDirectory):
+    """The window has 100 samples of 50 ms: two of 30 ms are more than one in a hundred, in one they would be hidden."""
+    for host, late in (("origin", 2), ("c1", 1)):
+        with RowWriter(run.node_lag_path("edge_relay", host), LagRow) as log:
+            for second in range(90, 110):
+                log.write(LagRow(second, 0.001))
+            for sample in range(late):
+                log.write(LagRow(102.5 + sample / 20, 0.030))
+    summary = compute(run)
+    assert summary.node_lag_p99_s == pytest.approx(0.030, rel=0.02)
+    assert [flaw for flaw in summary.flaws if "the edge relay of origin by 30 ms" in flaw] == list(summary.flaws)
+    assert "1 of 2" in summary.flaws[0]
 
 
 def test_a_run_that_is_not_valid_is_not_compared_with_another(starved: RunDirectory):

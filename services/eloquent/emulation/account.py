@@ -20,7 +20,7 @@ from eloquent.emulation.quota import throttled_s
 from eloquent.emulation.usage import ThreadId, Usage
 
 LOOK = 1.0  # seconds between two looks
-FULL = 0.95  # share of a look that a thread is on a processor, from which on what it serves waits for it
+FULL = 0.95  # share of a look in which a thread did not rest, most of it on a processor, from which on what it serves waits for it
 WAIT = 0.005  # seconds that a thread waits for a processor, in the mean of a look's turns, from which on it is starved
 FEWEST_TURNS = 20  # of a look; who got fewer is judged by the wait of so many
 
@@ -61,7 +61,7 @@ class MachineAccount:
             return
         self._looks += 1
         for thread, had in before.threads_until(self._latest).items():
-            if had.used_s > FULL * seconds:
+            if had.used_s + had.waited_s > FULL * seconds and had.used_s > had.waited_s:
                 self._full[self._describe(thread)] += 1
             if had.waited_s > WAIT * max(had.turns, FEWEST_TURNS):
                 self._starved[self._describe(thread)] += 1

@@ -17,6 +17,7 @@ from eloquent.emulation.options import REPOSITORY, Options
 from eloquent.emulation.outbound_forwards import OutboundForward
 from eloquent.emulation.processes import LabProcess
 from eloquent.nodes.viewer.seats import Seat
+from eloquent.records.run_directory import RunDirectory
 from eloquent.relay.sealed.key import make_key
 from eloquent.watch.facts import BrowserAccess
 
@@ -249,10 +250,11 @@ class Deployment:
         )
 
     def _make(self, host: LabHost, node: str, metrics: int, *flags: str, log: str) -> NodeProcess:
+        lag_log = RunDirectory(self._folder).node_lag_path(node, host.name)
         return NodeProcess(
             f"the {node.replace('_', ' ')} of {host.name}",
             node,
-            [*flags, "--metrics", f"{host.management}:{metrics}"],
+            [*flags, "--metrics", f"{host.management}:{metrics}", "--lag-log", str(lag_log)],
             nursery=self._nursery,
             host=host.name,
             pid=host.pid,

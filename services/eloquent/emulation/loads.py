@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from eloquent.errors import EmulationError
 from eloquent.load.options import LoadOptions
 from eloquent.load.ride import RIDE
 from eloquent.load.slo import breaches, parse_slo
+from eloquent.records.rows import LagRow, RowWriter
 from eloquent.records.run_directory import RunDirectory
 from eloquent.report.figures import compute
 from eloquent.report.summary import write_summary
@@ -292,10 +294,18 @@ class LoadTest:
         """Take from the run's logs what belongs to this test."""
         mine = RunDirectory(self._folder)
         infix = f".l{self._number}u"
+        lags: dict[tuple[str, str], list[LagRow]] = defaultdict(list)
         with mine.stream_writer("senders") as streams:
             for stream in self._place.run.streams():
                 if infix in stream.session:
                     streams.write(stream)
+        for node, host, sample in self._place.run.node_lags():
+            if self._started <= sample.at_s <= ended:
+                lags[node, host].append(sample)
+        for place, samples in lags.items():
+            with RowWriter(mine.node_lag_path(*place), LagRow) as log:
+                for sample in samples:
+                    log.write(sample)
         for client in self._place.clients:
             with mine.probe_writer(client.name) as probes:
                 for probe in self._place.run.probes_of(client.name):

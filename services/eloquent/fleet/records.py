@@ -16,7 +16,7 @@ Packed = dict[str, bytes]
 
 MOST_BYTES = 512 * 1024**2  # of a lab's files as they lie on its disk; a token is a row of 60
 LONGEST_LOG = 65536  # bytes of the end of a process's log
-_ROWS = r"(sessions|tokens|kinds|lag|streams|probes)/[\w.-]+\.csv"
+_ROWS = r"(sessions|tokens|kinds|lag|node_lag|streams|probes)/[\w.-]+\.csv"
 _LOCUSTS = r"job\.json|locust\.html|locust_[a-z_]+\.csv"
 _KEPT = re.compile(rf"(load-\d+/)?(manifest\.json|summary\.(json|md)|{_ROWS}|{_LOCUSTS}|logs/[\w.-]+\.log)", re.ASCII)
 

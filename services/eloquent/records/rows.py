@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from eloquent.errors import ConfigurationError
 
+LAG_INTERVAL = 0.05  # seconds between two samples of a loop's lag
 SUCCESS = "ok"
 LEFT = "left"  # the reader turned away, or the load test was over: nothing failed
 ENDED_WELL = frozenset({SUCCESS, LEFT})
@@ -88,7 +89,7 @@ class KindRow:
 
 @dataclass(frozen=True, slots=True)
 class LagRow:
-    """How late the viewer's own event loop was, logged at even intervals.
+    """How late an event loop was, every `LAG_INTERVAL`; of relays and servers, only where it is notable, and each second.
 
     Attributes:
         at_s: When it was sampled.

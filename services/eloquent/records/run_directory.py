@@ -2,6 +2,7 @@
 
 runs/<id>/manifest.json                  what was run, and on what
 runs/<id>/sessions|tokens|lag/<client>.csv   written by the client's viewer
+runs/<id>/node_lag/<node>.<host>.csv     written by relays, token server and link probe
 runs/<id>/kinds/<client>.csv             written by a measurement study
 runs/<id>/probes/<client>.csv            written by the client's link probe
 runs/<id>/streams/<node>.csv             written by the sending side (origin relay, token server)
@@ -129,6 +130,15 @@ class RunDirectory:
         """Open the log of the lag of a client's event loop."""
         return RowWriter(self.path / "lag" / f"{client}.csv", LagRow)
 
+    def node_lag_path(self, node: str, host: str) -> Path:
+        """Return where a node logs the lag of its event loop.
+
+        Args:
+            node: What it is, such as `edge_relay`.
+            host: Where it is.
+        """
+        return self.path / "node_lag" / f"{node}.{host}.csv"
+
     def stream_writer(self, node: str) -> RowWriter[StreamRow]:
         """Open the log of the streams that a node sent."""
         return RowWriter(self.path / "streams" / f"{node}.csv", StreamRow)
@@ -157,6 +167,13 @@ class RunDirectory:
         for path in self._logs("lag"):
             for row in read_rows(path, LagRow):
                 yield path.stem, row
+
+    def node_lags(self) -> Iterator[tuple[str, str, LagRow]]:
+        """Yield the lag of the nodes' event loops, as far as they logged it, each with what the node is, and where."""
+        for path in self._logs("node_lag"):
+            node, _, host = path.stem.partition(".")
+            for row in read_rows(path, LagRow):
+                yield node, host, row
 
     def streams(self) -> Iterator[StreamRow]:
         """Yield the streams of all sending nodes."""

@@ -18,7 +18,7 @@ from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.qoe.ratios import percentile, ratio, redundancy_rate, relative_ratio, share_interval
 from eloquent.qoe.session import STALL_THRESHOLD, TOLERANT_THRESHOLD, SessionMeasures, gaps, measure
-from eloquent.records.rows import ENDED_WELL, ProbeRow, SessionRow, StreamRow, TokenRow
+from eloquent.records.rows import ENDED_WELL, LAG_INTERVAL, ProbeRow, SessionRow, StreamRow, TokenRow
 from eloquent.records.run_directory import Manifest, RunDirectory
 from eloquent.report.concurrency import Concurrency, concurrency
 from eloquent.report.validity import flaws
@@ -94,6 +94,7 @@ class Summary:
         loss_rate: Share of the link probes that were lost on the downlink, 0..1.
         scheduled_loss_rate: The share that the schedules had in store for these very probes.
         load_lag_p99_s: 99th percentile of the lag of the one who lagged most of those who render, in seconds.
+        node_lag_p99_s: The same of relays, token server and link probe.
         concurrency: Sessions that were open at once, and tokens a second; None where no time passed.
         flaws: Why the run is not valid (validity.py); nothing for one that is. One that is not compares nothing.
     """
@@ -103,6 +104,7 @@ class Summary:
     loss_rate: float | None
     scheduled_loss_rate: float | None
     load_lag_p99_s: float | None
+    node_lag_p99_s: float | None
     concurrency: Concurrency | None
     flaws: tuple[str, ...]
 
@@ -142,7 +144,8 @@ def compute(run: RunDirectory) -> Summary:
             lags[who].append(sample.lag_s)
     lag_p99_s = {who: p99 for who, samples in lags.items() if (p99 := percentile(samples, 0.99)) is not None}
     names = list(dict.fromkeys((*manifest.schemes, *(row.scheme for row in sessions), *unfinished)))
-    found = flaws(manifest.model_extra or {}, lag_p99_s=lag_p99_s)
+    node_lag_p99_s = _node_lags(run, begin, end)
+    found = flaws(manifest.model_extra or {}, lag_p99_s=lag_p99_s, node_lag_p99_s=node_lag_p99_s)
     is_paired = manifest.measured_s is None  # the users of a load test ask when they like, each something else
     compares = is_paired and not found
     measured = {row.session: _measure(tokens[row.session]) for row in sessions if row.outcome in ENDED_WELL}
@@ -165,6 +168,7 @@ def compute(run: RunDirectory) -> Summary:
         loss_rate=ratio([probe.received_s is None for _, probe in probes], [1] * len(probes)),
         scheduled_loss_rate=_scheduled_loss(manifest, probes),
         load_lag_p99_s=max(lag_p99_s.values(), default=None),
+        node_lag_p99_s=max(node_lag_p99_s.values(), default=None),
         concurrency=concurrency(
             [(row.requested_s, row.ended_s) for row in sessions],
             [token.rendered_s for rows in tokens.values() for token in rows],
@@ -172,6 +176,17 @@ def compute(run: RunDirectory) -> Summary:
         ),
         flaws=found,
     )
+
+
+def _node_lags(run: RunDirectory, begin: float, end: float) -> dict[str, float]:
+    """Return the 99th percentile of each node's lag in a window, in seconds; what a node did not log was next to nothing."""
+    lags: dict[str, list[float]] = defaultdict(list)
+    for node, host, sample in run.node_lags():
+        if begin <= sample.at_s <= end:
+            lags[f"the {node.replace('_', ' ')} of {host}"].append(sample.lag_s)
+    count = int((end - begin) / LAG_INTERVAL) if lags else 0
+    padded = {who: [0.0] * (count - len(logged)) + logged for who, logged in lags.items()}
+    return {who: p99 for who, samples in padded.items() if (p99 := percentile(samples, 0.99)) is not None}
 
 
 def _begins_alike(manifest: Manifest) -> bool:

@@ -192,6 +192,7 @@ def _quality(run: RunData) -> Iterator[Fact]:
         worst = milliseconds(run.note("lateness", "max_s"))
         yield Fact("changes of a link's state late by", f"{milliseconds(late)} at p99, {worst} at most")
     yield Fact("lag of those who render, p99", milliseconds(summary.load_lag_p99_s))
+    yield Fact("lag of relays and servers, p99", milliseconds(summary.node_lag_p99_s))
     if (found := summary.concurrency) is not None:
         yield Fact("sessions at once", f"{found.mean:.1f} on average, {found.peak} at most")
         yield Fact("tokens rendered a second", f"{found.tokens_per_s:.0f}")

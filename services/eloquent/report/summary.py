@@ -49,5 +49,6 @@ def to_json(summary: Summary) -> dict[str, object]:
         "loss_rate": summary.loss_rate,
         "scheduled_loss_rate": summary.scheduled_loss_rate,
         "load_lag_p99_s": summary.load_lag_p99_s,
+        "node_lag_p99_s": summary.node_lag_p99_s,
         "concurrency": None if summary.concurrency is None else asdict(summary.concurrency),
     }

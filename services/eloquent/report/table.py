@@ -85,9 +85,10 @@ def _cells(name: str, figures: SchemeFigures) -> tuple[str, ...]:
 
 def _remarks(summary: Summary) -> list[str]:
     measured, scheduled = _percent(summary.loss_rate), _percent(summary.scheduled_loss_rate)
+    nodes = f"of relays and servers: {_milliseconds(summary.node_lag_p99_s)}"
     remarks = [
         f"loss measured by the link probes: {measured}; the schedule's own: {scheduled}",
-        f"lag of those who render, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}",
+        f"lag of those who render, p99, in ms: {_milliseconds(summary.load_lag_p99_s)}; {nodes}",
     ]
     if (found := summary.concurrency) is not None:
         remarks.append(

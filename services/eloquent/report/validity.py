@@ -25,7 +25,9 @@ STEAL_WARNING = 0.05  # share of the processor time that a hypervisor takes, fro
 STEAL_BOUND = 0.10  # share from which what nobody measured has waited too
 
 
-def flaws(made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float]) -> tuple[str, ...]:
+def flaws(
+    made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float], node_lag_p99_s: Mapping[str, float] | None = None
+) -> tuple[str, ...]:
     """Return why a run is not valid; nothing for one that is.
 
     Args:
@@ -33,24 +35,38 @@ def flaws(made: Mapping[str, Any], *, lag_p99_s: Mapping[str, float]) -> tuple[s
             `throttled`, `socket_losses`, `device_drops`, `queue_drops`, `unmeasured`.
         lag_p99_s: 99th percentile of the lag of each of those who render, in seconds: one who is starved is not made up for by the
             others, however many they are.
+        node_lag_p99_s: The same of relays, token server and link probe.
     """
-    return tuple(_flaws(made, lag_p99_s))
+    return (
+        *_late(made),
+        *_lagging(lag_p99_s, node_lag_p99_s or {}),
+        *_unmeasured(made),
+        *_busy(made),
+        *_denied(made),
+        *_lost(made),
+    )
 
 
-def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
+def _late(made: Mapping[str, Any]) -> Iterator[str]:
     late = _number(made, "lateness", "p99_s")
     if late is not None and late > LATENESS_BOUND:
         yield f"the links changed their state late, by {late * 1e3:.1f} ms at p99: more than {LATENESS_BOUND * 1e3:g} ms"
-    starved = {who: lag for who, lag in lags.items() if lag > LAG_BOUND}
-    if starved:
-        most = max(starved, key=starved.__getitem__)
-        yield (
-            f"{len(starved)} of {len(lags)} who render lagged by more than {LAG_BOUND * 1e3:g} ms at p99, {most} by"
-            f" {starved[most] * 1e3:.0f} ms: they are starved, and some of the stalls are their own"
-        )
+
+
+def _lagging(lags: Mapping[str, float], node_lags: Mapping[str, float]) -> Iterator[str]:
+    if starved := _starved(lags):
+        yield f"{starved[0]} who render {starved[1]}: they are starved, and some of the stalls are their own"
+    if starved := _starved(node_lags):
+        yield f"{starved[0]} relays and servers {starved[1]}: they are starved, and some of the stalls are theirs"
+
+
+def _unmeasured(made: Mapping[str, Any]) -> Iterator[str]:
     unmeasured = made.get("unmeasured")
     for what in unmeasured if isinstance(unmeasured, list) else ():
         yield f"{what} was not measured"
+
+
+def _busy(made: Mapping[str, Any]) -> Iterator[str]:
     used = {name: share for name, share in _mapping(made, "processors_used").items() if isinstance(share, int | float)}
     processors = _number(made, "processors")
     if processors is not None and sum(used.values()) > BUSY_BOUND * processors:
@@ -60,11 +76,15 @@ def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
     for name, share in used.items():
         if share > PROCESS_BOUND:
             yield f"{name} kept a whole processor busy ({share:.0%}), and what it serves waited for it"
-    threads = _mapping(made, "threads")
-    seconds = _number(threads, "seconds") or 0.0
-    if full := _many(threads, "full", more_than=SECONDS_BOUND * seconds):
+    seconds = _number(made, "threads", "seconds") or 0.0
+    if full := _many(_mapping(made, "threads"), "full", more_than=SECONDS_BOUND * seconds):
         yield f"a whole processor was kept busy, and what was served there waited, in so many of {seconds:g} s: {_most(full)}"
-    if waiting := _many(threads, "starved", more_than=SECONDS_BOUND * seconds):
+
+
+def _denied(made: Mapping[str, Any]) -> Iterator[str]:
+    """Yield who else had the processors."""
+    seconds = _number(made, "threads", "seconds") or 0.0
+    if waiting := _many(_mapping(made, "threads"), "starved", more_than=SECONDS_BOUND * seconds):
         yield (
             f"other work of this machine came first, and so many of {seconds:g} s long had to wait for a processor:"
             f" {_most(waiting)}"
@@ -75,12 +95,25 @@ def _flaws(made: Mapping[str, Any], lags: Mapping[str, float]) -> Iterator[str]:
             f"a control group's processor limit (such as of docker run --cpus) stopped the lab for {throttled:.1f} s of"
             f" {of_s:.0f} s, whatever the machine had left"
         )
-    for key, where in LOSSES.items():
-        if losses := _many(made, key):
-            yield f"packets were lost {where}, which no link has done: {_most(losses)}"
     stolen = _number(made, "processor", "stolen")
     if stolen is not None and stolen > STEAL_BOUND:
         yield f"the hypervisor took {stolen:.0%} of this machine's processor time: more than {STEAL_BOUND:.0%}"
+
+
+def _lost(made: Mapping[str, Any]) -> Iterator[str]:
+    for key, where in LOSSES.items():
+        if losses := _many(made, key):
+            yield f"packets were lost {where}, which no link has done: {_most(losses)}"
+
+
+def _starved(lags: Mapping[str, float]) -> tuple[str, str] | None:
+    """Return how many of them lag, and by how much; None where all keep up."""
+    starved = {who: lag for who, lag in lags.items() if lag > LAG_BOUND}
+    if not starved:
+        return None
+    most = max(starved, key=starved.__getitem__)
+    lagged = f"lagged by more than {LAG_BOUND * 1e3:g} ms at p99, {most} by {starved[most] * 1e3:.0f} ms"
+    return f"{len(starved)} of {len(lags)}", lagged
 
 
 def _many(made: Mapping[str, Any], key: str, *, more_than: float = 0.0) -> dict[str, int]:

@@ -16,7 +16,7 @@ from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.asking.grpc import AsyncGrpcClient
 from eloquent.calls import names
 from eloquent.nodes.common.clients import Ask
-from eloquent.nodes.viewer.viewer import Viewer, keep_background, sample_lag
+from eloquent.nodes.viewer.viewer import Viewer, keep_background, share_lag
 from eloquent.qoe.session import measure
 from eloquent.records.run_directory import RunDirectory
 from eloquent.relay.sealed.key import make_key
@@ -118,7 +118,7 @@ def test_lag_is_sampled_on_the_clock(counts, run_virtually):
 
     async def run():
         viewer = Viewer("c1", {}, telemetry.ViewerMetrics(seen.registry), None)
-        sampling = asyncio.create_task(sample_lag([viewer], logged=False))
+        sampling = asyncio.create_task(share_lag([viewer], logged=False))
         await asyncio.sleep(1.02)
         sampling.cancel()
 
@@ -131,7 +131,7 @@ def test_a_blocked_loop_is_as_many_samples_as_it_missed_ticks(run_virtually, tmp
 
     async def run():
         viewer = Viewer("c1", {}, telemetry.ViewerMetrics(CollectorRegistry()), log)
-        sampling = asyncio.create_task(sample_lag([viewer], logged=True))
+        sampling = asyncio.create_task(share_lag([viewer], logged=True))
         await asyncio.sleep(0.12)
         asyncio.get_running_loop().block(0.5)
         await asyncio.sleep(0.11)

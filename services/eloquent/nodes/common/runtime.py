@@ -1,8 +1,13 @@
 """What every node does alike: its flags, and which sessions its logs hold."""
 
 import argparse
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 
+from eloquent import process
 from eloquent.errors import ConfigurationError
+from eloquent.nodes.common.lag import LagLog, sample_lag
 
 GRACE = 10.0  # seconds that open streams get to end after SIGTERM
 
@@ -26,10 +31,35 @@ def parser(
     if metered:
         text = "serve Prometheus metrics here; port 0 takes a free one"
         flags.add_argument("--metrics", metavar="HOST:PORT", help=text)
+    flags.add_argument("--lag-log", type=Path, metavar="FILE", help="log how late the event loop wakes")
     if drains:
         text = "seconds for open streams after SIGTERM (%(default)s)"
         flags.add_argument("--grace", type=seconds, default=GRACE, help=text)
     return flags
+
+
+def run(
+    serve: Callable[[argparse.Namespace, asyncio.Event], Coroutine[None, None, None]], flags: argparse.Namespace
+) -> int:
+    """Run a node as `process.run` does, and log its lag if that is wanted; return its exit status.
+
+    Args:
+        serve: Given its flags and an event that SIGTERM or SIGINT sets.
+        flags: What was parsed.
+    """
+
+    async def serve_and_log(stop: asyncio.Event) -> None:
+        if flags.lag_log is None:
+            return await serve(flags, stop)
+        log = LagLog(flags.lag_log)
+        sampling = asyncio.create_task(sample_lag(log.note))
+        try:
+            await serve(flags, stop)
+        finally:
+            sampling.cancel()
+            log.close()
+
+    return process.run(serve_and_log)
 
 
 def seconds(text: str) -> float:

@@ -139,4 +139,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pair.add_argument("--quic-http", metavar="HOST:PORT", help="serve the same here, by an origin relay over QUIC")
     pair.add_argument("--quic-origin", metavar="HOST:PORT", help="address of its origin relay over QUIC")
     pair.add_argument("--key-file", type=Path, metavar="FILE", help="holds the key that it shares with that")
-    return process.run(partial(serve, parser.parse_args(arguments)))
+    return runtime.run(serve, parser.parse_args(arguments))

@@ -67,10 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--interval", type=float, default=0.05, help="seconds between two probes of a link (%(default)s)")
     add("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics here; port 0 takes a free one")
     add("--run-dir", metavar="DIR", help="write probes/CLIENT.csv of this run")
+    add("--lag-log", type=Path, metavar="FILE", help="log how late probes leave")
     flags = parser.parse_args(arguments)
     try:
         if flags.role == "send":
-            sender.send(flags.to, interval=flags.interval, metrics=flags.metrics, run_dir=flags.run_dir)
+            sender.send(
+                flags.to, interval=flags.interval, metrics=flags.metrics, run_dir=flags.run_dir, lag_log=flags.lag_log
+            )
         else:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             reflect(flags.bind)

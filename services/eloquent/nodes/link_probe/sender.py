@@ -11,6 +11,7 @@ from pathlib import Path
 from eloquent import telemetry
 from eloquent.addresses import Address, family_of, parse_address
 from eloquent.errors import ConfigurationError
+from eloquent.nodes.common.lag import LagLog
 from eloquent.nodes.link_probe.probes import LOST_AFTER, MAX_DATAGRAM, Link
 from eloquent.records.rows import ProbeRow, RowWriter
 from eloquent.records.run_directory import RunDirectory
@@ -82,7 +83,9 @@ class ProbeSender:
             self._lost[way].inc()
 
 
-def send(to: Sequence[str], *, interval: float, metrics: str | None, run_dir: str | None) -> None:
+def send(
+    to: Sequence[str], *, interval: float, metrics: str | None, run_dir: str | None, lag_log: Path | None = None
+) -> None:
     """Probe links until SIGTERM, then wait for what is under way.
 
     Args:
@@ -90,6 +93,7 @@ def send(to: Sequence[str], *, interval: float, metrics: str | None, run_dir: st
         interval: Seconds between two probes of one link; the links take turns within it.
         metrics: `HOST:PORT` of the metrics page, if wanted.
         run_dir: Directory of the run whose logs are written, if wanted.
+        lag_log: File that tells how late probes left, if wanted.
 
     Raises:
         ConfigurationError: An address or the interval is unusable.
@@ -112,6 +116,7 @@ def send(to: Sequence[str], *, interval: float, metrics: str | None, run_dir: st
         ProbeSender(client, address, counted, run.probe_writer(client) if run else None)
         for client, address in addresses.items()
     ]
+    lag = LagLog(lag_log) if lag_log else None
     if metrics:
         telemetry.serve(metrics)
     print("ready", flush=True)
@@ -122,12 +127,16 @@ def send(to: Sequence[str], *, interval: float, metrics: str | None, run_dir: st
         while not stopped:
             due = start + turn * interval / len(senders)
             _receive(selector, until=due)
-            if time.monotonic() >= due:
+            if (late := time.monotonic() - due) >= 0:
+                if lag is not None:
+                    lag.note(due, late)
                 senders[turn % len(senders)].send()
                 turn += 1
         end = time.monotonic() + LOST_AFTER
         while any(sender.link.open for sender in senders) and time.monotonic() < end:
             _receive(selector, until=end)
+    if lag is not None:
+        lag.close()
     for sender in senders:
         sender.settle()
         sender.close()

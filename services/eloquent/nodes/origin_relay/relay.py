@@ -9,7 +9,6 @@ a stream costs is counted while it runs, and logged when it is over.
 import argparse
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from eloquent import process, schemes, telemetry
@@ -145,4 +144,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = "gets the SHA-256 of the certificate that they are shown"
     pages.add_argument("--certificate-hash", type=Path, metavar="FILE", help=text)
     add_flags(parser, "origin")
-    return process.run(partial(serve, parser.parse_args(arguments)))
+    return runtime.run(serve, parser.parse_args(arguments))

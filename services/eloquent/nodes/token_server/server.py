@@ -7,7 +7,6 @@ RESOURCE_EXHAUSTED. Both frontends let in as many streams as one limit says, and
 import argparse
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -170,4 +169,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="seconds in which a request over HTTP has to arrive (%(default)s)",
     )
     add_flags(parser, "server")
-    return process.run(partial(serve, parser.parse_args(arguments)))
+    return runtime.run(serve, parser.parse_args(arguments))

@@ -24,12 +24,12 @@ from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common import runtime
 from eloquent.nodes.common.clients import Ask, add_flags, make_clients
+from eloquent.nodes.common.lag import sample_lag
 from eloquent.nodes.sources.counting import CountingSource
 from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.rows import LagRow
 from eloquent.screen import SchemeMetrics, Screen, ViewerLog
 
-LAG_INTERVAL = 0.05  # seconds between two samples of the event loop's lag
 GIL_INTERVAL = (
     0.0005  # seconds that the thread of the metrics' page, which takes tens of milliseconds, may hold the loop up
 )
@@ -163,21 +163,19 @@ def _print_event(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-async def sample_lag(viewers: Sequence[Viewer], *, logged: bool) -> None:
-    """Measure how late the event loop wakes, for ever; each tick that a blocked loop missed is a sample too.
+async def share_lag(viewers: Sequence[Viewer], *, logged: bool) -> None:
+    """Measure how late the event loop wakes, for ever.
 
     Args:
         viewers: Those who share the loop: it is the lag of each.
         logged: Whether it belongs into the run's logs.
     """
-    clock = asyncio.get_running_loop().time
-    due = clock()
-    while True:
-        due += LAG_INTERVAL
-        await asyncio.sleep(max(0.0, due - clock()))
-        lag = max(0.0, clock() - due)
+
+    def note(due: float, lag: float) -> None:
         for viewer in viewers:
             viewer.note_lag(due, lag, logged=logged)
+
+    await sample_lag(note)
 
 
 async def run(flags: argparse.Namespace, stop: asyncio.Event) -> None:
@@ -222,7 +220,7 @@ async def _work(viewers: Mapping[Viewer, Seat], flags: argparse.Namespace) -> No
     else:
         start_at = time.monotonic() if flags.start_at is None else flags.start_at
     round_length = flags.round_seconds or flags.session_seconds + _BREAK
-    sampling = asyncio.create_task(sample_lag(list(viewers), logged=True))
+    sampling = asyncio.create_task(share_lag(list(viewers), logged=True))
     async with asyncio.TaskGroup() as rounds:
         for viewer, seat in viewers.items():
             own = viewer.rounds(ask, rounds=flags.rounds, start_at=start_at + seat.offset_s, round_length=round_length)
@@ -251,7 +249,7 @@ async def keep_background(
     while True:
         work: list[Coroutine[None, None, None]] = []
         if wanted:
-            work = [sample_lag(viewers, logged=False), *(viewer.background(ask, pause=pause) for viewer in viewers)]
+            work = [share_lag(viewers, logged=False), *(viewer.background(ask, pause=pause) for viewer in viewers)]
         tasks = [asyncio.create_task(one) for one in work]
         try:
             wanted = await _background_order(orders)
