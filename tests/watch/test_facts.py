@@ -41,4 +41,21 @@ def test_a_ride_changes_the_losses(facts):
 
 
 def test_a_run_without_a_manifest_warns_of_nothing(facts):
-    assert facts.warnings == facts.flaws == []
+    assert facts.warnings == []
+    assert facts.flaws == {}
+
+
+def test_the_latest_load_test_that_is_over_is_judged_beside_the_rounds(facts):
+    def end(folder, *, flaws, over=True):
+        folder.mkdir(exist_ok=True)
+        (folder / "manifest.json").write_text(json.dumps({"flaws": flaws}))
+        if over:
+            (folder / "summary.json").write_text("{}")
+
+    end(facts.folder, flaws=["links late"])
+    end(facts.folder / "load-2", flaws=["c1 lagged"])
+    assert facts.flaws == {"the rounds": ["links late"], "the load test load-2": ["c1 lagged"]}
+    end(facts.folder / "load-11", flaws=[], over=False)
+    assert "the load test load-2" in facts.flaws
+    end(facts.folder / "load-10", flaws=[])
+    assert facts.flaws == {"the rounds": ["links late"]}

@@ -9,10 +9,10 @@ from eloquent.watch.prometheus import Alert, Prometheus
 from eloquent.watch.top import Frame, read_frame, render
 
 
-def drawn(frame: Frame) -> str:
+def drawn(frame: Frame, flaws: dict[str, list[str]] | None = None) -> str:
     console = Console(width=100, record=True, force_terminal=False)
     with console.capture() as capture:
-        console.print(render(frame, title="here"))
+        console.print(render(frame, title="here", flaws=flaws or {}))
     return capture.get()
 
 
@@ -45,6 +45,25 @@ def test_schemes_and_clients_are_told_with_what_prometheus_knows(prometheus):
     assert [percent(cell) for cell in row(text, "c2")[2:]] == pytest.approx([50, 5], abs=2)
     assert "no alert fires" in text
     assert "load" not in text
+
+
+def test_what_is_not_valid_is_told_first():
+    nothing = Frame(
+        {heading: {} for heading in ("stall ratio", "gap p95", "TTFT p95", "tokens/s", "streams")},
+        {},
+        {},
+        {},
+        {},
+        {},
+        (),
+    )
+    lines = drawn(nothing, {"the rounds": ["c1 lagged"], "the load test load-2": ["links late"]}).splitlines()
+    assert [line.strip() for line in lines[:4]] == [
+        "here",
+        "the rounds, not valid: c1 lagged",
+        "the load test load-2, not valid: links late",
+        "",
+    ]
 
 
 def test_alerts_that_fire_and_a_load_are_shown():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,7 @@ def top(
 
 
 async def _watch(status: dict[str, Any], *, once: bool) -> None:
+    from eloquent.watch.facts import flaws_of
     from eloquent.watch.prometheus import Prometheus, PrometheusError
     from eloquent.watch.top import read_frame, render
 
@@ -44,7 +46,7 @@ async def _watch(status: dict[str, Any], *, once: bool) -> None:
     async def draw() -> RenderableType:
         where = f"{status['scenario'].partition(' ')[0].removeprefix('name=')} on {status['carrier']} links"
         title = f"{datetime.now().astimezone():%H:%M:%S}  {where}, {len(status['clients'])} clients; the last minute"
-        return render(await read_frame(prometheus), title=title)
+        return render(await read_frame(prometheus), title=title, flaws=flaws_of(Path(status["run"])))
 
     try:
         if once:

@@ -1,14 +1,16 @@
 """How many concurrent streams a machine sustains: the load is stepped up until a step is not sustainable, then bisected.
 
-A step is sustainable if nothing failed, the load workers' lag stayed within its bound (so no stall is the tester's own), and the
-links changed state in time while the processors had capacity left (so no stall is the emulator's). A step that is not, while a
-hypervisor took the processors for somebody else, says nothing about this machine and is repeated.
+A step is sustainable if nothing failed, the load workers' lag stayed within its bound (so no stall is the tester's own), as did
+that of relays and servers, no packet was lost but by a link, and the links changed state in time while the processors had capacity
+left (so no stall is the emulator's). A step that is not, while a hypervisor took the processors for somebody else, says nothing
+about this machine and is repeated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LOSSES = ("socket_losses", "device_drops", "queue_drops")  # of the manifest, each by place
 GROWTH = 2.0  # from step to step while all is well
 ATTEMPTS = 3  # of a step that was disturbed
 CLOSE = 1.2  # the search ends when the lowest unsustainable step is at most this many times the highest sustainable one
@@ -19,7 +21,7 @@ class Bounds:
     """What a step must stay within to be sustainable.
 
     Attributes:
-        lag_s: Largest 99th percentile of the load workers' lag, in seconds.
+        lag_s: Largest 99th percentile of the lag of load workers, relays and servers, in seconds.
         lateness_s: Largest 99th percentile of the lateness of state changes, in seconds.
         stolen: Largest share of the processor time that a hypervisor may have taken, 0..1.
         processors: Most processors that the lab may have kept busy.
@@ -41,10 +43,12 @@ class Step:
         mean_streams: Concurrent streams that there were, on average.
         tokens_per_s: Tokens rendered in a second.
         lag_p99_s: 99th percentile of the load workers' lag in seconds; None where it was not measured.
+        node_lag_p99_s: The same of relays and servers.
         lateness_p99_s: 99th percentile of the lateness of the links' state changes; None where there were none.
         failed: Sessions that failed.
         is_partial: Whether the test ended early.
         stall_ratio: The scheme's stall ratio.
+        lost: Packets lost where no link has lost them.
         busiest: The process that used most processor time, and the share of a processor that it kept busy.
         processors: Processors that the whole lab kept busy.
         stolen: Share of the processor time that a hypervisor took, 0..1.
@@ -56,10 +60,12 @@ class Step:
     mean_streams: float
     tokens_per_s: float
     lag_p99_s: float | None
+    node_lag_p99_s: float | None
     lateness_p99_s: float | None
     failed: int
     is_partial: bool
     stall_ratio: float | None
+    lost: int
     busiest: tuple[str, float]
     processors: float
     stolen: float
@@ -75,8 +81,12 @@ class Step:
             found.append(f"{self.failed} failed")
         if self.lag_p99_s is None or self.lag_p99_s > self.bounds.lag_s:
             found.append("lag" if self.lag_p99_s is None else f"lag {self.lag_p99_s * 1e3:.0f} ms")
+        if self.node_lag_p99_s is not None and self.node_lag_p99_s > self.bounds.lag_s:
+            found.append(f"relays lag {self.node_lag_p99_s * 1e3:.0f} ms")
         if self.lateness_p99_s is not None and self.lateness_p99_s > self.bounds.lateness_s:
             found.append(f"links late by {self.lateness_p99_s * 1e3:.1f} ms")
+        if self.lost:
+            found.append(f"{self.lost} packets lost in buffers and queues")
         if self.processors > self.bounds.processors:
             found.append("processors full")
         return found
@@ -107,10 +117,12 @@ class Step:
             mean_streams=going_on["mean"] if going_on else 0.0,
             tokens_per_s=going_on["tokens_per_s"] if going_on else 0.0,
             lag_p99_s=summary["load_lag_p99_s"],
+            node_lag_p99_s=summary.get("node_lag_p99_s"),
             lateness_p99_s=lateness["p99_s"] if lateness else None,
             failed=figures["failed"],
             is_partial=manifest["partial"],
             stall_ratio=figures["stall_ratio"],
+            lost=sum(sum(manifest.get(key, {}).values()) for key in LOSSES),
             busiest=next(iter(used.items()), ("nothing", 0.0)),
             processors=sum(used.values()),
             stolen=manifest["processor"]["stolen"],

@@ -10,6 +10,7 @@ from eloquent.channel.loss import parse_loss
 from eloquent.channel.scenario import parse_line
 from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import ConfigurationError
+from eloquent.watch.naming import natural_place
 
 
 class BrowserAccess(BaseModel):
@@ -101,19 +102,12 @@ class RunFacts(BaseModel):
     @property
     def warnings(self) -> list[str]:
         """What the run warns of so far."""
-        return self._noted("warnings")
+        return _noted(self.folder, "warnings")
 
     @property
-    def flaws(self) -> list[str]:
-        """Why the run's rounds are not valid; nothing before they are over, or where they are."""
-        return self._noted("flaws")
-
-    def _noted(self, key: str) -> list[str]:
-        try:
-            manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_bytes())
-        except (OSError, ValueError):
-            return []
-        return [str(line) for line in manifest.get(key, [])]
+    def flaws(self) -> dict[str, list[str]]:
+        """Why the rounds, or the latest load test, are not valid (`flaws_of`)."""
+        return flaws_of(self.folder)
 
     def link_states(self, client: str, *, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
         """Return what the carrier does to a client's link, towards the client.
@@ -139,3 +133,26 @@ class RunFacts(BaseModel):
             schedule = Schedule(parse_loss(loss), seed=self.seed, link=client, direction=direction)
         stretches = schedule.states(max(0.0, from_s - epoch), max(0.0, to_s - epoch))
         return [(part.start_s + epoch - from_s, part.end_s + epoch - from_s, part.loss) for part in stretches]
+
+
+def flaws_of(run: Path) -> dict[str, list[str]]:
+    """Return why the rounds of a run, and its latest load test, are not valid: by what it is, where it is over and not valid.
+
+    Args:
+        run: The run's directory.
+    """
+    over = (path.parent for path in run.glob("load-*/summary.json"))
+    latest = max(over, key=lambda path: natural_place(path.name), default=None)
+    found = {"the rounds": _noted(run, "flaws")}
+    if latest is not None:
+        found[f"the load test {latest.name}"] = _noted(latest, "flaws")
+    return {what: flaws for what, flaws in found.items() if flaws}
+
+
+def _noted(run: Path, key: str) -> list[str]:
+    """Return lines that a run's manifest holds; none where it cannot be read, as it is being made."""
+    try:
+        manifest: dict[str, Any] = json.loads((run / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [str(line) for line in manifest.get(key, [])]

@@ -4,7 +4,7 @@ Rules of this file: what Prometheus does not know is a dash, never a 0. Colours 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -111,15 +111,17 @@ def _by(found: Iterable[Series], labels: tuple[str, ...]) -> Values:
     }
 
 
-def render(frame: Frame, *, title: str) -> RenderableType:
+def render(frame: Frame, *, title: str, flaws: Mapping[str, Sequence[str]]) -> RenderableType:
     """Draw a frame.
 
     Args:
         frame: What is seen.
         title: The first line.
+        flaws: Why the rounds, or the latest load test, are not valid.
     """
+    invalid = [Text(f"{what}, not valid: {flaw}", style="bold red") for what, lines in flaws.items() for flaw in lines]
     tables: list[RenderableType] = [_schemes(frame), _clients(frame), *([_load(frame)] if frame.users else [])]
-    parts: list[RenderableType] = [Text(title, style="bold")]
+    parts: list[RenderableType] = [Text(title, style="bold"), *invalid]
     for part in (*tables, _alerts(frame.alerts)):
         parts += [Text(), part]
     return Group(*parts)

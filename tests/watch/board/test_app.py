@@ -73,7 +73,7 @@ def test_what_runs_is_told_with_what_it_warns_of(board, facts):
     assert run["load"] is False
     assert run["problem"] is None
     assert run["warnings"] == ["too <b>slow</b>"]
-    assert run["flaws"] == ["links late"]
+    assert run["flaws"] == {"the rounds": ["links late"]}
 
 
 def test_without_prometheus_the_run_is_told_and_a_chat_goes_on(open_board):

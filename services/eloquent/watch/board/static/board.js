@@ -62,9 +62,9 @@ function showNotices() {
     const list = element("ul", {}, ...firing.map((alert) => element("li", {}, alert.summary)));
     shown.push(element("details", { className: "notice bad", open: isOpen }, element("summary", {}, element("b", {}, "Alerts"), ` ${title}`), list));
   }
-  if (run?.flaws.length) {
-    const list = element("ul", {}, ...run.flaws.map((text) => element("li", {}, text)));
-    const title = element("b", {}, "This run's rounds are not valid, and compare nothing");
+  for (const [what, flaws] of Object.entries(run?.flaws ?? {})) {
+    const list = element("ul", {}, ...flaws.map((text) => element("li", {}, text)));
+    const title = element("b", {}, `Not valid: ${what} of this run. Nothing is compared.`);
     shown.push(element("div", { className: "notice bad" }, title, list));
   }
   if (run?.warnings.length) {
