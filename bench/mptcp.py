@@ -86,9 +86,11 @@ def namespace() -> Iterator[int]:
     words = ("unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity")
     with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"up\n"
-        yield holder.pid
-        holder.kill()
+        try:
+            assert holder.stdout.readline() == b"up\n"
+            yield holder.pid
+        finally:
+            holder.kill()
 
 
 @contextmanager
