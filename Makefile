@@ -187,9 +187,9 @@ test-containers: native .build/dev.stamp .build/packages-containers.stamp ## Run
 	@$(BIN)/python tests/run_lanes.py containers
 
 .PHONY: bench
-bench: native .build/dev.stamp ## Measure what protocol, simulator and relays take, beside a bare echo: STREAMS=1,10,100 REPEAT=3 BENCH_OUT=FILE
-	@$(BIN)/python bench/endpoints.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)")
-	@$(BIN)/python bench/relays.py $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)") $(if $(BENCH_OUT),--out "$(BENCH_OUT)")
+bench: native .build/dev.stamp ## Measure relays, protocol, wire, simulator and lab, side by side: PARTS=relays,wire STREAMS=1,10,100,500 REPEAT=3 HOSTS=8,50,200 BENCH_OUT=DIR
+	@$(BIN)/python -m bench $(if $(PARTS),--parts "$(PARTS)") $(if $(STREAMS),--streams "$(STREAMS)") $(if $(REPEAT),--rounds "$(REPEAT)") \
+		$(if $(HOSTS),--hosts "$(HOSTS)") $(if $(BENCH_OUT),--out "$(BENCH_OUT)")
 
 .PHONY: bench-fairness
 bench-fairness: native ## Measure what text through the relays and a TCP leave each other on slow lines: SECONDS=60 ROWS="64kbit cubic"

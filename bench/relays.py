@@ -1,209 +1,215 @@
-"""How much processor time the relays take for an event: `.venv/bin/python bench/relays.py --help`.
+"""How much processor time a token takes in relays, in what they are compared with, and in their endpoints alone.
 
-Each round starts, one after the other, a bare UDP echo and the relay pair, plain and sealed, before a model server that streams
-OpenAI's events at 50 a second. What is measured is the processor time that the kernel counts for each process (/proc/PID/stat), so
-a busy machine makes it noisy but not wrong; the echo, measured in the same run, is the unit in which machines compare.
+Rules of this file
+- Each way of carrying tokens is a `Way`: two ends on loopback, asked for more and more streams at once.
+- What is measured is the processor time that the kernel counts for each process while all streams run, beginnings and ends not
+  included. A busy machine makes it noisy, not wrong; ways are measured by turns.
+- One processor's time at both ends together is what a token costs: what makes and what reads the tokens counts where the way has
+  nothing else, and does not where it stands outside, before and behind relays.
 """
 
-import argparse
-import asyncio
 import contextlib
-import json
-import os
+import functools
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import aiohttp
-import uvloop
-from aiohttp import web
+from bench.processes import REPOSITORY, Running, free_port, running
+from bench.tables import Column, Rows, Table
 
-BASELINE = Path(__file__).with_name("baseline.json")
-GAP = 0.020  # seconds between two events of a stream
-EVENTS = 20_000  # in all streams of a row together, as far as that makes streams of 100 to 1000 events
-ECHOES = 20_000  # datagrams
-ECHO_SIZE = 100  # bytes
-EVENT = (
-    b'data: {"id":"chatcmpl-7","object":"chat.completion.chunk","created":1700000000,"model":"some-model",'
-    b'"system_fingerprint":"fp_4","choices":[{"index":0,"delta":{"content":" word%d"},"logprobs":null,'
-    b'"finish_reason":null}],"usage":null}\n\n'
-)
+RATE = 10  # tokens a second of a stream
+STREAMS = (1, 10, 100, 500)  # at once
+SECONDS = 5.0  # that count, of each measurement
+SCHEME = "eloquent-packed"
 
 
-# --- the processes
+class Cost(NamedTuple):
+    """What a token took.
+
+    Attributes:
+        server: Microseconds where the tokens come from.
+        client: Microseconds where they arrive.
+        kept: Of the tokens that were due, how many came.
+    """
+
+    server: float
+    client: float
+    kept: float
 
 
-async def serve_model() -> None:
-    """Stream as many events as the path says."""
+@dataclass(frozen=True)
+class Load:
+    """What is carried.
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        due = asyncio.get_running_loop().time()
-        for number in range(int(request.path.rpartition("/")[2])):
-            await response.write(EVENT % number)
-            due += GAP
-            await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0.0))
-        return response
+    Attributes:
+        rate: Tokens a second of a stream.
+        message: `event`, one of OpenAI's, or `token`, a message of the lab's own.
+        scheme: What carries it between relays.
+    """
 
-    runner = web.ServerRunner(web.Server(handle))
-    await runner.setup()
-    listener = socket.create_server(("127.0.0.1", 0))
-    await web.SockSite(runner, listener).start()
-    await _serve_on(listener.getsockname()[1])
+    rate: float = RATE
+    message: str = "event"
+    scheme: str = SCHEME
 
-
-async def serve_echo() -> None:
-    """Send every datagram back."""
-
-    class Echo(asyncio.DatagramProtocol):
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-
-        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-            self.transport.sendto(data, addr)
-
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
-    await _serve_on(transport.get_extra_info("sockname")[1])
+    @property
+    def maker(self) -> tuple[str, str]:
+        """The words for who makes the tokens."""
+        return f"{self.rate:g}", self.message
 
 
-async def _serve_on(port: int) -> None:
-    print(port, flush=True)
-    await asyncio.Event().wait()
+class Ends(NamedTuple):
+    """Both ends, running.
+
+    Attributes:
+        server: The process whose time counts where tokens come from.
+        client: The same where they arrive; None for who reads them.
+        reader: The role of that one.
+        port: Whom it asks.
+    """
+
+    server: Running
+    client: Running | None
+    reader: str
+    port: str
 
 
-async def read_streams(url: str, streams: int, events: int) -> None:
-    """Read streams to their ends, begun within a second, and print how many events came."""
-
-    async def read(client: aiohttp.ClientSession, after: float) -> int:
-        await asyncio.sleep(after)
-        async with client.get(f"{url}/{events}") as response:
-            return sum([piece.count(b"data: ") async for piece in response.content.iter_any()])
-
-    unlimited = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=unlimited, timeout=aiohttp.ClientTimeout(total=None)) as client:
-        print(sum(await asyncio.gather(*(read(client, number / streams) for number in range(streams)))))
+Way = Callable[[Load], contextlib.AbstractContextManager[Ends]]
 
 
-# --- the measurement
+def _alone(role: str, reader: str) -> Way:
+    """Return a way without relays."""
+
+    @contextlib.contextmanager
+    def begin(load: Load) -> Iterator[Ends]:
+        with running("-m", "bench.ends", role, *load.maker) as server:
+            yield Ends(server, None, reader, server.said)
+
+    return begin
+
+
+def between_calls(tree: Path = REPOSITORY) -> Way:
+    """Return the relays of a lab, which speak gRPC outward, in plaintext.
+
+    Args:
+        tree: The checkout whose relays they are.
+    """
+
+    @contextlib.contextmanager
+    def begin(load: Load) -> Iterator[Ends]:
+        between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+        listen, ask = ("--listen", f"127.0.0.1:{between}"), ("--origin", f"127.0.0.1:{between}")
+        limit = ("--max-streams", "1000")
+        with (
+            running("-m", "bench.ends", "grpc", *load.maker) as model,
+            running(
+                "-m", "eloquent.nodes.origin_relay", *listen, "--upstream", f"127.0.0.1:{model.said}", *limit, tree=tree
+            ) as origin,
+            running(
+                "-m", "eloquent.nodes.edge_relay", *ask, "--listen", f"127.0.0.1:{front}", *limit, tree=tree
+            ) as edge,
+        ):
+            yield Ends(origin, edge, "read-grpc", str(front))
+
+    return begin
 
 
 @contextlib.contextmanager
-def running(*words: str) -> Iterator[tuple[int, str]]:
-    """Run a process; yield its number and the first line that it prints."""
-    with subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as one:
-        assert one.stdout is not None
-        try:
-            yield one.pid, one.stdout.readline().strip()
-        finally:
-            one.terminate()
+def between_chats(load: Load, *, is_sealed: bool) -> Iterator[Ends]:
+    """Begin the relay pair for real services, which speaks HTTP outward."""
+    between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    with contextlib.ExitStack() as stack:
+        flags: Sequence[str] = ("--plaintext",)
+        if is_sealed:
+            key = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "key"
+            subprocess.run([sys.executable, "-m", "eloquent.cli", "key", key], check=True)
+            flags = ("--key-file", str(key))
+        model = stack.enter_context(running("-m", "bench.ends", "http", *load.maker))
+        asked = ("--listen", f"127.0.0.1:{between}", "--upstream", f"http://127.0.0.1:{model.said}")
+        origin = stack.enter_context(running("-m", "eloquent.cli", "origin", *flags, *asked))
+        asked = ("--origin", f"127.0.0.1:{between}", "--listen", f"127.0.0.1:{front}")
+        edge = stack.enter_context(running("-m", "eloquent.cli", "edge", *flags, "--scheme", load.scheme, *asked))
+        yield Ends(origin, edge, "read-http", str(front))
 
 
-def cpu(pid: int) -> float:
-    """Return the seconds of processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+WAYS: dict[str, Way] = {
+    "UDP echo": _alone("echo", "read-echo"),
+    "grpc.aio": _alone("grpc", "read-grpc"),
+    "aioquic datagrams": _alone("quic", "read-quic"),
+    "endpoints, plain": _alone("plain", "read-plain"),
+    "endpoints, sealed": _alone("sealed", "read-sealed"),
+    "relays, gRPC, plain": between_calls(),
+    "relays, HTTP, plain": functools.partial(between_chats, is_sealed=False),
+    "relays, HTTP, sealed": functools.partial(between_chats, is_sealed=True),
+}
 
 
-def measure_echo() -> float:
-    """Return the microseconds that an echo takes for a datagram, with at most 50 on their way."""
-    with running(__file__, "echo") as (pid, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
-        ours.connect(("127.0.0.1", int(port)))
-        ours.settimeout(10.0)
-        before = cpu(pid)
-        for number in range(ECHOES):
-            ours.send(bytes(ECHO_SIZE))
-            if number >= 50:
-                ours.recv(2 * ECHO_SIZE)
-        for _ in range(50):
-            ours.recv(2 * ECHO_SIZE)
-        return 1e6 * (cpu(pid) - before) / ECHOES
-
-
-def measure_pair(folder: Path, streams: list[int], *, sealed: bool) -> Iterator[tuple[str, float]]:
-    """Yield the name of each row, and the microseconds that a relay takes for an event."""
-    eloquent = ("-m", "eloquent.cli")
-    key = folder / "key"
-    if sealed and not key.exists():
-        subprocess.run([sys.executable, *eloquent, "key", key], check=True)
-    flags = ["--key-file", str(key)] if sealed else ["--plaintext"]
-    between, front = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
-    origin = ("--listen", f"127.0.0.1:{between}")
-    edge = ("--origin", f"127.0.0.1:{between}", "--listen", f"127.0.0.1:{front}")
-    with (
-        running(__file__, "model") as (_, port),
-        running(*eloquent, "origin", *flags, *origin, "--upstream", f"http://127.0.0.1:{port}") as (origin_pid, _),
-        running(*eloquent, "edge", *flags, *edge) as (edge_pid, _),
-    ):
-        pids = {"origin": origin_pid, "edge": edge_pid}
+def measure(way: Way, load: Load, streams: Sequence[int], seconds: float) -> Iterator[tuple[int, Cost]]:
+    """Yield what a token takes with each number of streams at once."""
+    with way(load) as ends:
         for number in streams:
-            events = min(max(EVENTS // number, 100), 1000)
-            before = {role: cpu(pid) for role, pid in pids.items()}
-            words = [sys.executable, __file__, "read", f"http://127.0.0.1:{front}", str(number), str(events)]
-            read = int(subprocess.check_output(words))
-            if read != number * events:
-                raise SystemExit(f"{read} events came of {number * events}: this says nothing")
-            for role, pid in pids.items():
-                yield f"{role}, {'sealed' if sealed else 'plain'}, {number}", 1e6 * (cpu(pid) - before[role]) / read
+            words = (ends.reader, str(number), str(seconds), ends.port, load.scheme, *load.maker)
+            with running("-m", "bench.ends", *words) as reader:
+                client = reader if ends.client is None else ends.client
+                marks = []
+                for _ in range(2):
+                    tokens = int(reader.next_line())
+                    marks.append((tokens, ends.server.cpu, client.cpu))
+                tokens, server, client_s = (after - before for before, after in zip(*marks, strict=True))
+                if not tokens:
+                    raise SystemExit("no tokens came: this says nothing")
+            yield number, Cost(1e6 * server / tokens, 1e6 * client_s / tokens, tokens / (number * load.rate * seconds))
 
 
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def measure_ways(ways: dict[str, Way], load: Load, streams: Sequence[int], seconds: float) -> Rows:
+    """Return the costs of one round, by way and number of streams."""
+    rows: Rows = {}
+    for name, way in ways.items():
+        for number, cost in measure(way, load, streams, seconds):
+            rows[f"{name}, {number}"] = cost._asdict()
+            print(f"{name}, {number}: {cost.server:.0f} and {cost.client:.0f} µs", file=sys.stderr, flush=True)
+    return rows
 
 
-def report(rows: dict[str, list[float]], baseline: dict[str, float]) -> str:
-    """Return a table of the medians; a row's ratio is to the echo of the same run."""
-    echo = statistics.median(rows["echo"])
-    lines = [
-        "| process, how, streams | µs an event | streams of 50/s a core | echoes | echoes, baseline |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name, samples in rows.items():
-        took = statistics.median(samples)
-        carried = "" if name == "echo" else f"{1e6 * GAP / took:.0f}"
-        before = f"{baseline[name] / baseline['echo']:.1f}" if name in baseline else ""
-        lines.append(f"| {name} | {took:.0f} | {carried} | {took / echo:.1f} | {before} |")
-    return "\n".join(lines)
+def derive(rows: Rows) -> Rows:
+    """Add what both ends take, what a processor carries, and that against what else carries tokens at so many streams."""
+    both = {case: row["server"] + row["client"] for case, row in rows.items()}
+    found: Rows = {}
+    for case, row in rows.items():
+        number = case.rpartition(", ")[2]
+        ratios = {
+            name: both[f"{other}, {number}"] / both[case]
+            for name, other in COMPARED.items()
+            if f"{other}, {number}" in both
+        }
+        found[case] = {**row, "both": both[case], "carried": 1e6 / both[case], **ratios, "kept": 100 * row["kept"]}
+    return found
 
 
-def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description="How much processor time the relays take for an event.")
-    parser.add_argument("--streams", default="1,10,100", help="numbers of streams at once")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write the medians here, as JSON")
-    asked = parser.parse_args()
-    rows: dict[str, list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(asked.rounds):
-            rows["echo"].append(measure_echo())
-            for sealed in (False, True):
-                for name, took in measure_pair(Path(folder), [*map(int, asked.streams.split(","))], sealed=sealed):
-                    rows[name].append(took)
-    baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-    print(report(rows, baseline))
-    if asked.out is not None:
-        medians = {name: round(statistics.median(samples), 1) for name, samples in rows.items()}
-        asked.out.write_text(json.dumps(medians, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["model"]:
-            uvloop.run(serve_model())
-        case ["echo"]:
-            uvloop.run(serve_echo())
-        case ["read", url, streams, events]:
-            uvloop.run(read_streams(url, int(streams), int(events)))
-        case _:
-            main()
+COMPARED = {"of echo": "UDP echo", "of grpc": "grpc.aio", "of quic": "aioquic datagrams"}
+TABLE = Table(
+    title="Relays",
+    about=(
+        f"Processor time in µs a token, {RATE} tokens a second and stream, events of OpenAI's, on loopback. *Server* is where"
+        " tokens come from (of relays, the origin), *client* where they arrive (of relays, the edge; who makes and who reads the"
+        " tokens stands outside). To the right: how many times as many tokens a core carries as by the other ways, with as many"
+        " streams. Below 95 % of the tokens in time, the machine did not keep up."
+    ),
+    case="what, streams",
+    columns=(
+        Column("server", "server"),
+        Column("client", "client"),
+        Column("both", "both"),
+        Column("carried", "tokens/s a core"),
+        Column("of echo", "× UDP echo", 2),
+        Column("of grpc", "× grpc.aio", 2),
+        Column("of quic", "× aioquic", 2),
+        Column("kept", "in time, %"),
+    ),
+    compared="carried",
+    derive=derive,
+)

@@ -142,7 +142,7 @@ class ProcessorTime:
 
 def collect_versions() -> dict[str, str | None]:
     """Return the versions of what the run is made of; None for one that could not be asked."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "core": _find_core()}
+    versions: dict[str, str | None] = {"python": platform.python_version(), "core": find_core()}
     for name in DISTRIBUTIONS:
         versions[name] = importlib.metadata.version(name)
     for name, words in COMMANDS.items():
@@ -152,7 +152,7 @@ def collect_versions() -> dict[str, str | None]:
     return versions
 
 
-def _find_core() -> str:
+def find_core() -> str:
     """Return whether the core is pure Python or compiled (docs/install.md)."""
     core = importlib.util.find_spec("eloquent.protocol.sender")
     assert core is not None
