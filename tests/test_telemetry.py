@@ -76,6 +76,23 @@ def test_what_sessions_count_is_shown_as_it_stands():
     assert registry.get_sample_value("eloquent_datagrams_total", {"direction": "in", "kind": "open"}) == 1
 
 
+def test_hosts_share_a_page_and_no_number():
+    page = CollectorRegistry()
+    pages = telemetry.HostPages(page)
+    first, second = (telemetry.EdgeMetrics(pages.registry(host)) for host in ("c1", "c2"))
+    first.given_up_streams.inc(2)
+    second.sent["open"] += 3
+    assert page.get_sample_value("eloquent_given_up_streams_total", {"host": "c1"}) == 2
+    assert page.get_sample_value("eloquent_given_up_streams_total", {"host": "c2"}) == 0
+    sent = {"direction": "out", "kind": "open"}
+    assert page.get_sample_value("eloquent_datagrams_total", {"host": "c2", **sent}) == 3
+    assert page.get_sample_value("eloquent_datagrams_total", {"host": "c1", **sent}) is None
+    text = generate_latest(page).decode()
+    assert text.count("# TYPE eloquent_given_up_streams_total") == 1
+    with pytest.raises(ValueError, match="Duplicated"):
+        telemetry.EdgeMetrics(pages.registry("c1"))
+
+
 def test_a_port_in_use_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

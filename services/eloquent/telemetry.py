@@ -122,6 +122,31 @@ class _Family:
         return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
 
 
+class HostPages(Collector):
+    """Shows the metrics of several hosts on one page, each of them with the label `host`.
+
+    Args:
+        registry: Of the page.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._registries: dict[str, CollectorRegistry] = {}
+        registry.register(self)
+
+    def registry(self, host: str) -> CollectorRegistry:
+        """Return a registry for the metrics of one more host."""
+        return self._registries.setdefault(host, CollectorRegistry())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what there is to show, a family once for all hosts."""
+        families: dict[str, Metric] = {}
+        for host, registry in self._registries.items():
+            for found in registry.collect():
+                family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+                family.samples += [one._replace(labels={"host": host, **one.labels}) for one in found.samples]
+        yield from families.values()
+
+
 class ViewerMetrics(_Family):
     """What a reader of token streams sees: the paper's measures (§2.2, §4.1), by client and scheme."""
 
