@@ -152,7 +152,8 @@ async def _relays(upstream_port, *, log=None, clients=(), max_streams=100, metho
         await origin.open("127.0.0.1:0", tally=tally)
         uplink = await connect(format_address(origin.server.address), edge_metrics)
         front = GrpcFront(uplink, scheme_of=scheme_of_call, metrics=edge_metrics, max_calls=256)
-        port = await front.open("127.0.0.1:0")
+        port = front.listen("127.0.0.1:0")
+        await front.serve()
         async with _until_closed(upstream, origin, uplink, front):
             yield port, counts, edge_counts, LabOrigin(origin, accounts, gauges)
 

@@ -43,6 +43,7 @@ BOARD_METRICS_PORT = 9106
 VIEWER_METRICS_PORT = (
     9110  # of the first of the viewers that run in the lab's own network; each further one has the next
 )
+EDGE_METRICS_PORT = 9310  # of the first process of edge relays, likewise
 PAUSE = 5.0  # seconds between the length of a session and the start of the next round
 GRACE = 3.0  # seconds that a node's open streams get when the testbed goes down
 
@@ -80,6 +81,7 @@ class Deployment:
         self.nodes: list[LabProcess] = []
         self.viewers: list[LabProcess] = []
         self._viewer_pages: dict[str, str] = {}
+        self._edge_pages: dict[str, str] = {}
         step = options.token_gap_s / len(network.clients)
         self.offsets_s = {client.name: number * step for number, client in enumerate(network.clients)}
 
@@ -88,12 +90,11 @@ class Deployment:
         """How those who ask by HTTP reach a model server outside: at the ports where the token server else listens."""
         if (address := self._options.upstream_address) is None:
             return []
-        namespace = Path(f"/proc/{self._server.pid}/ns/net")
         return [
             OutboundForward(
                 parse_address(congestion.address_of(self._chat_address, control)),
                 address,
-                namespace=namespace,
+                namespace=network_of(self._server),
                 congestion_control=control,
             )
             for control in ("", *congestion.offered())
@@ -165,7 +166,7 @@ class Deployment:
         shown = ("--certificate-hash", str(self._certificate_hash))
         flags = (*listen, *upstream, *pair, *pair_quic, *pages, *shown)
         self._plan(self._origin, "origin_relay", *flags, *labels, *logs, *grace)
-        places = (f"/proc/{client.pid}/ns/net@{client.address}:{PROBE_PORT}" for client in clients)
+        places = (f"{network_of(client)}@{client.address}:{PROBE_PORT}" for client in clients)
         reflect = ("reflect", "--bind", *places)
         self.nodes.append(
             NodeProcess(
@@ -179,15 +180,7 @@ class Deployment:
                 log=self._folder / "logs" / "link_probe-reflect.log",
             )
         )
-        for client in clients:
-            self._plan(
-                client,
-                "edge_relay",
-                *("--listen", EDGE_RELAY, "--origin", self._origin_address, *grace),
-                *("--http", EDGE_HTTP, "--sealed-origin", self._sealed_address, *key),
-                *("--quic-http", EDGE_QUIC, "--quic-origin", self._relay_quic_address),
-                metrics=METRICS_PORT + 1,
-            )
+        self.nodes += self._make_edges(*key, *grace)
         await self._start_planned()
         key_file.unlink()  # all have read it
         reflectors = [f"{client.name}={client.address}:{PROBE_PORT}" for client in clients]
@@ -199,15 +192,33 @@ class Deployment:
     def _plan(self, host: LabHost, node: str, *flags: str, metrics: int = METRICS_PORT) -> None:
         self.nodes.append(self._make(host, node, metrics, *flags, log=f"{host.name}-{node}-{flags[0].strip('-')}"))
 
+    def _make_edges(self, *flags: str) -> Iterator[NodeProcess]:
+        """Make as many processes of edge relays as there are processors, each with those of its share of the clients."""
+        for number, clients in enumerate(shares(self._network.clients), 1):
+            name = f"lab-{number}"
+            page = self._edge_pages[name] = f"{LAB_ADDRESS}:{EDGE_METRICS_PORT + number - 1}"
+            yield NodeProcess(
+                f"the edge relays of {names_of(clients)}",
+                "edge_relay",
+                [
+                    *("--hosts", *(f"{client.name}={network_of(client)}" for client in clients), "--metrics", page),
+                    *("--listen", EDGE_RELAY, "--origin", self._origin_address),
+                    *("--http", EDGE_HTTP, "--sealed-origin", self._sealed_address),
+                    *("--quic-http", EDGE_QUIC, "--quic-origin", self._relay_quic_address, *flags),
+                ],
+                nursery=self._nursery,
+                host=name,
+                pid=os.getpid(),
+                serves=len(clients),
+                log=self._folder / "logs" / f"{name}-edge_relay.log",
+            )
+
     def _make_viewers(self) -> list[LabProcess]:
         """Make as many viewers as there are processors, each with its share of the clients."""
         clients = self._network.clients
-        count = min(len(clients), os.cpu_count() or 1)
         return [
-            self._make_viewer(
-                clients[number::count], f"lab-{number + 1}", f"{LAB_ADDRESS}:{VIEWER_METRICS_PORT + number}"
-            )
-            for number in range(count)
+            self._make_viewer(share, f"lab-{number + 1}", f"{LAB_ADDRESS}:{VIEWER_METRICS_PORT + number}")
+            for number, share in enumerate(shares(clients))
         ]
 
     def _make_viewer(self, clients: Sequence[LabHost], name: str, metrics: str) -> NodeProcess:
@@ -220,9 +231,7 @@ class Deployment:
         """
         self._viewer_pages[name] = metrics
         seats = self._folder / "logs" / f"{name}-seats.json"
-        taken = (
-            Seat(client.name, Path(f"/proc/{client.pid}/ns/net"), self.offsets_s[client.name]) for client in clients
-        )
+        taken = (Seat(client.name, network_of(client), self.offsets_s[client.name]) for client in clients)
         seats.write_text(json.dumps([seat.to_json() for seat in taken], indent=1), encoding="utf-8")
         options = self._options
         flags = (
@@ -238,7 +247,7 @@ class Deployment:
         )
         log = self._folder / "logs" / f"{name}-viewer.log"
         return NodeProcess(
-            f"the viewer of {', '.join(client.name for client in clients[:3])}" + (", …" if len(clients) > 3 else ""),
+            f"the viewer of {names_of(clients)}",
             "viewer",
             flags,
             nursery=self._nursery,
@@ -277,8 +286,8 @@ class Deployment:
         yield Target("link_probe", "origin", f"{self._origin.management}:{METRICS_PORT + 1}")
         for name, page in self._viewer_pages.items():
             yield Target("viewer", name, page)
-        for client in self._network.clients:
-            yield Target("edge_relay", client.name, f"{client.management}:{METRICS_PORT + 1}")
+        for name, page in self._edge_pages.items():
+            yield Target("edge_relay", name, page)
 
     def load_targets(self) -> Iterator[Target]:
         """Yield the pages of metrics that are there while a load test runs."""
@@ -290,6 +299,22 @@ class Deployment:
         """End the viewers, whose cancellations still reach the servers, and then the nodes."""
         await asyncio.gather(*(viewer.stop() for viewer in self.viewers))
         await asyncio.gather(*(node.stop() for node in self.nodes))
+
+
+def shares(clients: Sequence[LabHost]) -> list[Sequence[LabHost]]:
+    """Return the clients of each process, where as many as there are processors serve all of them."""
+    count = min(len(clients), os.cpu_count() or 1)
+    return [clients[number::count] for number in range(count)]
+
+
+def network_of(host: LabHost) -> Path:
+    """Return the file of the network of a host."""
+    return Path(f"/proc/{host.pid}/ns/net")
+
+
+def names_of(clients: Sequence[LabHost]) -> str:
+    """Return what messages call these clients."""
+    return ", ".join(client.name for client in clients[:3]) + (", …" if len(clients) > 3 else "")
 
 
 async def start_ready(process: LabProcess) -> None:

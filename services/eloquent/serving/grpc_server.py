@@ -74,32 +74,50 @@ class GrpcServer:
         described = (*_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(described, self.server)
 
-    async def open(self, address: str, *, congestion_control: str = "") -> int:
-        """Listen and let clients in.
+    def listen(self, address: str) -> int:
+        """Listen in the network that this thread is in at the moment; nobody is let in yet.
 
         Args:
             address: `HOST:PORT`; port 0 takes a free one.
-            congestion_control: Of the connections; empty for the machine's own.
 
         Returns:
             The port.
 
         Raises:
-            ConfigurationError: The address is malformed or cannot be bound, or the kernel lacks the congestion control.
+            ConfigurationError: The address is malformed or cannot be bound.
         """
         host, _ = parse_address(address, listen=True)
         try:
             port = self.server.add_insecure_port(address)
         except RuntimeError as error:
-            await self.server.stop(None)
             raise ConfigurationError(
                 f"cannot listen on {address}: the port is in use or the address is not ours"
             ) from error
         self.address = host, port
+        return port
+
+    async def serve(self, *, congestion_control: str = "") -> None:
+        """Let clients in.
+
+        Args:
+            congestion_control: Of their connections; empty for the machine's own.
+
+        Raises:
+            ConfigurationError: The kernel lacks the congestion control.
+        """
         if congestion_control:
-            await self._set_congestion_control(port, congestion_control)
+            await self._set_congestion_control(self.address[1], congestion_control)
         await self.server.start()  # only now it accepts
         await self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    async def open(self, address: str, *, congestion_control: str = "") -> int:
+        """Listen and let clients in, as `listen` and `serve` do; return the port."""
+        try:
+            port = self.listen(address)
+        except ConfigurationError:
+            await self.server.stop(None)
+            raise
+        await self.serve(congestion_control=congestion_control)
         return port
 
     async def _set_congestion_control(self, port: int, control: str) -> None:

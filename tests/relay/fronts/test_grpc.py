@@ -52,7 +52,8 @@ async def before(script: Script) -> AsyncIterator[Front]:
     front = GrpcFront(
         uplink, scheme_of=lambda fields: schemes.get(fields[SCHEME_KEY]).name, metrics=metrics, max_calls=10
     )
-    port = await front.open("127.0.0.1:0")
+    port = front.listen("127.0.0.1:0")
+    await front.serve()
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:

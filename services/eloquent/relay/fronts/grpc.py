@@ -49,13 +49,17 @@ class GrpcFront:
         self._metrics = metrics
         self._server = GrpcServer(self._generate, admission=Admission(max_calls))
 
-    async def open(self, address: str) -> int:
-        """Serve clients at HOST:PORT, and return the port.
+    def listen(self, address: str) -> int:
+        """Listen at HOST:PORT in the network that this thread is in at the moment, and return the port.
 
         Raises:
             ConfigurationError: The address cannot be listened on.
         """
-        return await self._server.open(address)
+        return self._server.listen(address)
+
+    async def serve(self) -> None:
+        """Serve clients there."""
+        await self._server.serve()
 
     async def drain(self, grace: float) -> None:
         """Refuse new calls and wait for those that run; cut what is left after the grace time, in seconds."""
