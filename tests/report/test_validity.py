@@ -33,6 +33,11 @@ GOOD = {
         (GOOD, 0.011, None),
         ({}, None, None),  # of an older or a foreign run, nothing is known
         (GOOD | {"lateness": {"p99_s": 0.0051}}, 0.011, "changed their state late, by 5.1 ms"),
+        (
+            GOOD | {"lateness": {"p99_s": 0.0071, "instants": 86, "late": {"worked": 0, "waited": 1, "slept": 3}}},
+            0.011,
+            "more than 5 ms (of 86 instants, 3 as the machine itself stood still: its hypervisor let others run, 1 as",
+        ),
         (GOOD | {"lateness": {"p99_s": None}}, 0.011, None),  # a loss that never changes
         (GOOD, 0.070, "1 of 3 who render lagged by more than 20 ms at p99, c2 by 70 ms"),
         (GOOD | {"unmeasured": ["the lag of those who render"]}, None, "the lag of those who render was not measured"),

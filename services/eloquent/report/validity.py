@@ -10,6 +10,11 @@ from itertools import islice
 from typing import Any
 
 LATENESS_BOUND = 0.005  # seconds, p99 of the links' changes of state
+LATE_AS = {
+    "worked": "as the carrier had too many packets to carry",
+    "waited": "as others had the processors",
+    "slept": "as the machine itself stood still: its hypervisor let others run",
+}
 LAG_BOUND = 0.020  # seconds, p99 of those who render: one who is starved invents stalls
 BUSY_BOUND = 0.85  # share of the processors that the lab keeps busy; beyond, what arrives waits for relays and switches
 PROCESS_BOUND = 0.95  # of one processor, which is all that a relay, a switch's thread or a carrier can use
@@ -50,7 +55,17 @@ def flaws(
 def _late(made: Mapping[str, Any]) -> Iterator[str]:
     late = _number(made, "lateness", "p99_s")
     if late is not None and late > LATENESS_BOUND:
-        yield f"the links changed their state late, by {late * 1e3:.1f} ms at p99: more than {LATENESS_BOUND * 1e3:g} ms"
+        yield (
+            f"the links changed their state late, by {late * 1e3:.1f} ms at p99: more than {LATENESS_BOUND * 1e3:g} ms"
+            + _why_late(_mapping(made, "lateness"))
+        )
+
+
+def _why_late(lateness: Mapping[str, Any]) -> str:
+    """Return what made the changes late, where the carrier told."""
+    told = _many(lateness, "late")
+    causes = ", ".join(f"{count} {LATE_AS[cause]}" for cause, count in told.items() if cause in LATE_AS)
+    return f" (of {lateness.get('instants')} instants, {causes})" if causes else ""
 
 
 def _lagging(lags: Mapping[str, float], node_lags: Mapping[str, float]) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -105,6 +107,48 @@ def test_another_loss_model_is_a_stage_whose_lateness_adds_to_that_before(steeri
         assert order(lateness=True)["changes"] >= 5 * stage
     order(schedule=time.monotonic(), loss=None)
     assert order(lateness=True)["changes"] == 0
+
+
+STEERED = """
+import os, sys, time
+from eloquent.emulation.carriers.impairment import ImpairedLink, Steering
+line = "rtt=0ms loss=markov(stay_good=0,stay_bad=0,loss_in_bad=1,slot=50ms)"
+steering = Steering([ImpairedLink("c1", "a", "b", line, 3)], set_loss=lambda *_: None, count=lambda: [{}, {}])
+reader, writer = os.pipe()
+os.dup2(reader, 0)
+def order(**command):
+    os.write(writer, (__import__("json").dumps({"id": 1, **command}) + "\\n").encode())
+    steering.read_commands()
+order(schedule=time.monotonic())
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
+    steering.rest()
+    time.sleep(max(0.0, steering.deadline - time.monotonic()))
+    steering.apply_due()
+    WORK
+order(lateness=True)
+"""
+STOP = "time.sleep(0.03), os.kill(os.getppid(), 19), time.sleep(0.06), os.kill(os.getppid(), 18), os._exit(0)"
+
+
+@pytest.mark.parametrize(
+    ("cause", "work", "before"),
+    [
+        ("worked", "time.sleep(0.08)", ()),
+        ("slept", f"os.fork() == 0 and ({STOP})", ()),  # as a hypervisor stops the whole machine
+        ("waited", "pass", ("taskset", "--cpu-list", "0", "nice", "-n", "19")),  # beside one who takes all it can have
+    ],
+)
+def test_what_makes_changes_late_is_told(cause: str, work: str, before: tuple[str, ...]):
+    words = [*before, sys.executable, "-c", STEERED.replace("WORK", work)]
+    with subprocess.Popen(["taskset", "--cpu-list", "0", sys.executable, "-c", "while True: pass"]) as hog:
+        if cause != "waited":
+            hog.kill()
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        hog.kill()
+    lateness = json.loads(said.splitlines()[-1])
+    assert lateness["instants"] >= 3
+    assert max(lateness["late"], key=lateness["late"].__getitem__) == cause, lateness
 
 
 def test_an_outage_loses_everything_on_one_link_and_then_the_schedule_is_back(steering):

@@ -13,6 +13,10 @@ their answer repeats, so that one who gave up waiting for an answer does not tak
     {"lateness": true}        how late the changes of state were applied since the scenario's own schedule began
 
 State changes are due at absolute instants, so one that is late does not delay the next. End of input ends the process.
+
+What makes an instant's changes late is told in three words: the carrier `worked`, and so did not look at the time; it `waited` for
+a processor, which somebody of higher priority had; or it `slept`, woken late although a processor was free for it: then the machine
+itself stood still, as a virtual one does while its hypervisor lets others run.
 """
 
 import contextlib
@@ -25,6 +29,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from eloquent.channel.loss import parse_loss
@@ -33,6 +38,7 @@ from eloquent.channel.schedule import Direction, Schedule
 from eloquent.errors import EmulationError
 
 LATENESS_KEPT = 100_000  # samples; the latest of them, so that a lab that stays up for days stays small
+LATE = 0.005  # seconds, from which on it is told what made a change late
 STDIN = 0
 PRIORITY = 2  # of real time: above the switch's 1, so that its work on one packet makes no change of state late
 MCL_CURRENT, MCL_FUTURE = 1, 2  # sys/mman.h
@@ -176,6 +182,10 @@ class Steering:
         self._loss = [0.0] * len(self._directions)  # but for an outage
         self._outage_ends: dict[int, float] = {}  # by direction, while one lasts
         self._lateness: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._instants = 0  # with changes
+        self._late = dict.fromkeys(("worked", "waited", "slept"), 0)  # instants whose changes were, by the cause
+        self._rested = 0.0  # when the carrier last began to wait
+        self._waited = _processor_wait()
         self._received = bytearray()
         self._apply(self._script.force(worst=False))
 
@@ -184,15 +194,34 @@ class Steering:
         """When `apply_due` wants to be called next, in seconds of CLOCK_MONOTONIC."""
         return min((self._script.deadline, *self._outage_ends.values()))
 
+    def rest(self) -> None:
+        """Note that the carrier begins to wait: nothing keeps it from looking at the time."""
+        self._rested = time.monotonic()
+
     def apply_due(self) -> None:
         """Apply the changes of state that are due, and note how late each was."""
         now = time.monotonic()
+        earliest = self._script.deadline
         for index in [index for index, end in self._outage_ends.items() if end <= now]:
             del self._outage_ends[index]
             self._set_loss(index, self._loss[index])
         for planned, index, loss in self._script.due(now):
             self._change(index, loss)
             self._lateness.append(time.monotonic() - planned)
+        if earliest <= now:
+            self._note_instant(earliest, now)
+
+    def _note_instant(self, planned: float, applied: float) -> None:
+        """Note what made the changes of an instant late, if they were."""
+        before, self._waited = self._waited, _processor_wait()
+        self._instants += 1
+        late = applied - planned
+        if late < LATE:
+            return
+        if planned < self._rested:
+            self._late["worked"] += 1
+        else:
+            self._late["waited" if self._waited - before > late / 2 else "slept"] += 1
 
     def _change(self, index: int, loss: float) -> None:
         """Give a direction another loss, in an outage from its end on."""
@@ -223,6 +252,7 @@ class Steering:
                 schedules = [link.schedule(direction, loss) for link in self._links for direction in Direction]
                 if loss is None:  # another model is a stage of what goes on
                     self._lateness.clear()
+                    self._instants, self._late = 0, dict.fromkeys(self._late, 0)
                 self._apply(self._script.start(epoch=epoch, now=time.monotonic(), schedules=schedules))
             case {"outage": str(name), "until": float(until)}:
                 for index in (index for index, (link, _) in enumerate(self._directions) if link == name):
@@ -231,7 +261,7 @@ class Steering:
             case {"count": True}:
                 answer = {"directions": self._describe()}
             case {"lateness": True}:  # sorts its samples, so it is asked once, when the rounds are over
-                answer = summarise_lateness(self._lateness)
+                answer = summarise_lateness(self._lateness) | {"instants": self._instants, "late": self._late}
             case _:
                 raise EmulationError(f"the carrier does not know the command {command}")
         _say(command["id"], answer)
@@ -246,6 +276,14 @@ class Steering:
             {"link": link, "direction": direction.value, "loss": loss, **counters}
             for (link, direction), loss, counters in zip(self._directions, in_force, self._count(), strict=True)
         ]
+
+
+def _processor_wait() -> float:
+    """Return the seconds that this process was ready to run and had no processor; 0 where the kernel does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_bytes().split()[1]) * 1e-9
+    except FileNotFoundError:
+        return 0.0
 
 
 def summarise_lateness(samples: Iterable[float]) -> dict[str, float | int | None]:

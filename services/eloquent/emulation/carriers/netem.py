@@ -93,6 +93,7 @@ def run(plan: ImpairmentPlan) -> None:
         alive = True
         while alive:
             timeout = None if steering.deadline == float("inf") else max(0.0, steering.deadline - time.monotonic())
+            steering.rest()
             readable, _, _ = select.select([STDIN], [], [], timeout)
             steering.apply_due()
             alive = steering.read_commands() if readable else True

@@ -118,6 +118,7 @@ class Wire:
                 devices.register(descriptor, select.EPOLLIN)
             looked = time.monotonic()
             while True:
+                self._steering.rest()
                 time.sleep(max(0.0, looked + TICK - time.monotonic()))
                 readable = self._wait(devices)
                 looked = time.monotonic()
