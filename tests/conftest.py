@@ -74,6 +74,46 @@ def needs_promtool() -> None:
 
 
 @dataclass(frozen=True)
+class LimitedGroup:
+    """A control group that may be given a share of a processor; of either version of control groups."""
+
+    folder: Path
+
+    @property
+    def processes(self) -> Path:
+        """The file that lets a process in whose number is written to it."""
+        return self.folder / "cgroup.procs"
+
+    def allow(self, share: float | None) -> None:
+        """Let its processes have this share of a processor; None for all that there is."""
+        period = 100_000  # microseconds
+        quota = None if share is None else round(share * period)
+        if (self.folder / "cpu.max").exists():
+            (self.folder / "cpu.max").write_text(f"{'max' if quota is None else quota} {period}")
+        else:
+            (self.folder / "cpu.cfs_quota_us").write_text(str(-1 if quota is None else quota))
+
+
+@pytest.fixture
+def limited_group(needs_root: None) -> Iterator[LimitedGroup]:
+    """A control group, which has no limit yet, and is gone afterwards."""
+    mount = Path("/sys/fs/cgroup")
+    root = next((one for one in (mount / "cpu", mount / "cpu,cpuacct") if one.is_dir()), mount)
+    group = LimitedGroup(root / f"eloquent-test-{os.getpid()}")
+    try:
+        group.folder.mkdir()
+        try:
+            group.allow(None)
+        except OSError:
+            group.folder.rmdir()
+            raise
+    except OSError as error:
+        pytest.skip(f"this machine's control groups cannot limit processors: {error}")
+    yield group
+    group.folder.rmdir()
+
+
+@dataclass(frozen=True)
 class DaskCluster:
     """The address of a scheduler, and the process numbers of its workers, by their addresses."""
 

@@ -60,10 +60,13 @@ class TestbedUnderTest:
         self.output = finished.stdout
         assert finished.returncode == 0, f"{finished.stdout}\n{finished.stderr}\n{self.logs()}"
 
-    def up_until(self, words: tuple[str, ...], said: str, act: Callable[[int], None]) -> int:
+    def up_until(
+        self, words: tuple[str, ...], said: str, act: Callable[[int], None], *, may_be_invalid: bool = True
+    ) -> int:
         """Bring it up; once it has said something, act with its process number; give its exit status."""
+        up_words = [word for word in self.up_words(*words) if may_be_invalid or word != "--allow-invalid"]
         with subprocess.Popen(
-            self.command(*self.up_words(*words)),
+            self.command(*up_words),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,14 +1,12 @@
 """Processor limits of control groups: as files of both versions tell, and a real one."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from eloquent.emulation.quota import MOUNT, throttled_s
+from eloquent.emulation.quota import throttled_s
 
 SPIN = "import time\nend = time.monotonic() + 0.6\nwhile time.monotonic() < end: pass"
 
@@ -37,27 +35,9 @@ def test_a_group_that_is_not_seen_from_here_has_stopped_nobody(tmp_path: Path):
     assert throttled_s(tmp_path / "membership", tmp_path / "nowhere") == 0
 
 
-@pytest.fixture
-def limited(needs_root: None) -> Iterator[Path]:
-    """A group whose processes get a tenth of a processor."""
-    root = next((one for one in (MOUNT / "cpu", MOUNT / "cpu,cpuacct") if one.is_dir()), MOUNT)
-    group = root / f"eloquent-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        if (group / "cpu.max").exists():
-            (group / "cpu.max").write_text("10000 100000")
-        else:
-            (group / "cpu.cfs_quota_us").write_text("10000")
-    except OSError as error:
-        if group.is_dir():
-            group.rmdir()
-        pytest.skip(f"this machine's control groups cannot limit processors: {error}")
-    yield group
-    group.rmdir()
-
-
-def test_a_process_that_its_group_stops_is_told_for_how_long(limited: Path):
-    enter = f"import os; open('{limited / 'cgroup.procs'}', 'w').write(str(os.getpid()))"
+def test_a_process_that_its_group_stops_is_told_for_how_long(limited_group):
+    limited_group.allow(0.1)
+    enter = f"import os; open('{limited_group.processes}', 'w').write(str(os.getpid()))"
     tell = "from eloquent.emulation.quota import throttled_s; print(throttled_s())"
     words = [sys.executable, "-c", f"{enter}\n{SPIN}\n{tell}"]
     assert float(subprocess.run(words, capture_output=True, text=True, check=True).stdout) > 0.2
