@@ -75,6 +75,14 @@ def test_the_manifest_says_how_the_run_was_made(experiment):
     assert manifest["lateness"]["changes"] > 100
     # The bound of 5 ms is the run's own warning; a test on a shared machine only asks that it was measured.
     assert 0 < manifest["lateness"]["p99_s"] < 0.1
+    assert manifest["lateness"]["instants"] > 100
+
+
+def test_the_lag_of_every_node_is_logged_and_the_time_of_every_thread_looked_at(experiment):
+    nodes = {node for node, _, _ in RunDirectory(experiment.run).node_lags()}
+    assert nodes == {"token_server", "origin_relay", "edge_relay", "link_probe"}
+    assert experiment.summary()["node_lag_p99_s"] > 0
+    assert experiment.manifest()["threads"]["seconds"] >= 30
 
 
 def test_the_schedule_in_the_manifest_is_a_pure_function_of_its_seed(experiment):

@@ -153,6 +153,7 @@ def test_the_load_says_how_much_went_on_at_once_and_how_late_it_was(ride):
     assert manifest["partial"] is False
     assert 0 < summary["concurrency"]["mean"] <= summary["concurrency"]["peak"] <= USERS
     assert summary["load_lag_p99_s"] > 0
+    assert summary["node_lag_p99_s"] > 0
     hosts = {"c1", "c2", "c3"}  # of each: those who read, and the users
     assert {path.stem for path in (ride.folder / "lag").glob("*.csv")} == hosts | {
         f"{host}-users" for host in hosts

@@ -56,6 +56,8 @@ def test_loss_and_lag_are_those_of_the_window_of_the_sessions(run):
     assert summary.loss_rate == pytest.approx(2 / 6)
     assert summary.scheduled_loss_rate == pytest.approx(0.25)
     assert summary.load_lag_p99_s == pytest.approx(0.00099)
+    assert summary.node_lag_p99_s is None
+    assert summary.unmeasured == ["the lag of relays and servers"]
     assert summary.rounds == 1
 
 

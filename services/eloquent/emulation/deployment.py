@@ -197,6 +197,7 @@ class Deployment:
         for number, clients in enumerate(shares(self._network.clients), 1):
             name = f"lab-{number}"
             page = self._edge_pages[name] = f"{LAB_ADDRESS}:{EDGE_METRICS_PORT + number - 1}"
+            lag_log = RunDirectory(self._folder).node_lag_path("edge_relay", name)
             yield NodeProcess(
                 f"the edge relays of {names_of(clients)}",
                 "edge_relay",
@@ -205,6 +206,7 @@ class Deployment:
                     *("--listen", EDGE_RELAY, "--origin", self._origin_address),
                     *("--http", EDGE_HTTP, "--sealed-origin", self._sealed_address),
                     *("--quic-http", EDGE_QUIC, "--quic-origin", self._relay_quic_address, *flags),
+                    *("--lag-log", str(lag_log)),
                 ],
                 nursery=self._nursery,
                 host=name,

@@ -139,8 +139,7 @@ class Rounds:
         self._ledger.entries["congestion_controls"] = {
             name: one.congestion_control for name, one in summary.schemes.items() if one.congestion_control
         }
-        if summary.load_lag_p99_s is None:
-            self._ledger.entries["unmeasured"] = ["the lag of those who render"]
+        self._ledger.entries["unmeasured"] = summary.unmeasured
         if self._overlong and self._options.rounds > 1:
             self._ledger.warn(
                 f"{self._overlong} sessions were still running when the next round began, and shared its links"

@@ -113,6 +113,12 @@ class Summary:
         """Whether the figures are those of the schemes, and not of a machine that did not keep up."""
         return not self.flaws
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """What of those who have to keep up nobody has measured."""
+        lags = {"those who render": self.load_lag_p99_s, "relays and servers": self.node_lag_p99_s}
+        return [f"the lag of {who}" for who, lag in lags.items() if lag is None]
+
 
 def compute(run: RunDirectory) -> Summary:
     """Compute the figures of a run from its logs.
