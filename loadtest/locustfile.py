@@ -1,7 +1,7 @@
 """What Locust loads: the users, the shape that was asked for, and what master and workers tell.
 
-`make load` runs it in the lab: one worker in each client's host, the master beside them. docs/load.md tells how to run it on more
-machines.
+`make load` runs it in the lab: the master, and a worker for each processor, whose users ask from the networks of the client hosts.
+docs/load.md tells how to run it on more machines.
 """
 
 import functools
@@ -18,8 +18,8 @@ from locust.runners import MasterRunner
 from shapes import SHAPES
 
 from eloquent import telemetry
-from eloquent.load.dispatcher import EvenDispatcher
-from eloquent.load.job import CLIENT_VARIABLE, read_job
+from eloquent.load.dispatcher import EvenDispatcher, RollCall
+from eloquent.load.job import WORKER_VARIABLE, read_job
 from eloquent.load.lag import LagSampler
 from eloquent.load.web_guard import guard
 from eloquent.load.worker import ChatUser, Worker, user_classes
@@ -39,6 +39,7 @@ MASTER = "master"  # what logs and metrics call it
 SIGN_OF_LIFE = 1.0  # seconds between two lines of the master
 
 JOB = read_job()
+ROLL = RollCall()
 
 
 class Shape(SHAPES[JOB.options.shape]):  # type: ignore[misc]  # chosen at run time
@@ -47,19 +48,31 @@ class Shape(SHAPES[JOB.options.shape]):  # type: ignore[misc]  # chosen at run t
     options = JOB.options
 
 
-if CLIENT_VARIABLE in os.environ:
-    ChatUser.worker = Worker(JOB, os.environ[CLIENT_VARIABLE], PROMPTS)
+if WORKER_VARIABLE in os.environ:
+    ChatUser.worker = Worker(JOB, os.environ[WORKER_VARIABLE], PROMPTS)
     ChatUser.worker.warm_up()
 
 
-globals().update(user_classes(JOB.options.schemes))  # where Locust looks for them
+globals().update(user_classes(JOB.options.schemes, JOB.clients))  # where Locust looks for them
+
+
+@events.report_to_master.add_listener
+def introduce(data: dict[str, Any], **_: Any) -> None:
+    """Say which worker this is, with each report, of which the first may come before the master can do anything with it."""
+    data[RollCall.KEY] = ChatUser.worker.name
+
+
+@events.worker_report.add_listener
+def note(client_id: str, data: dict[str, Any]) -> None:
+    """Note which worker reports."""
+    ROLL.note(client_id, data)
 
 
 @events.init.add_listener
 def start(environment: Environment, **_: Any) -> None:
     """Begin what this process does beside its users."""
     if isinstance(environment.runner, MasterRunner):
-        environment.dispatcher_class = EvenDispatcher
+        environment.dispatcher_class = functools.partial(EvenDispatcher, JOB, ROLL)
         if environment.web_ui is not None:
             guard(environment.web_ui.app)
         telemetry.serve(JOB.master_metrics)
@@ -70,7 +83,7 @@ def start(environment: Environment, **_: Any) -> None:
         environment.events.test_stopping.add_listener(lambda **_: _tell_end(environment))
         environment.events.test_stopping.add_listener(lambda **_: lag.end())
     else:
-        ChatUser.worker.start()
+        ChatUser.worker.start(environment)
         environment.events.test_stopping.add_listener(lambda **_: ChatUser.worker.end())
         environment.events.quit.add_listener(lambda **_: ChatUser.worker.close())
 

@@ -74,23 +74,18 @@ MAY_IMPORT = {
     "load": BASE
     | {
         "asking",
-        "addresses",
-        "congestion",
         "schemes",
         "settings",
-        "api",
         "calls",
-        "protocol",
-        "drivers",
+        "process",
         "qoe",
         "telemetry",
         "records",
         "screen",
-        "relay",
-        "http3",
     },
     "emulation": BASE
     | {
+        "asking",
         "addresses",
         "congestion",
         "networks",

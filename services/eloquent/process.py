@@ -12,6 +12,11 @@ import uvloop
 from eloquent.errors import EloquentError
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop of the kind that all processes run on."""
+    return uvloop.new_event_loop()
+
+
 def announce_ready() -> None:
     """Say on standard output that the process accepts work."""
     gc.collect()
@@ -37,7 +42,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[None, None, None]]) -> int:
         await main(stop)
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(until_stopped())
     except EloquentError as error:
         print(f"error: {error}", file=sys.stderr)

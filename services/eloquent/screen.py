@@ -13,7 +13,35 @@ from eloquent.records.rows import LagRow, RowWriter, SessionRow, TokenRow
 from eloquent.records.run_directory import RunDirectory
 
 
-class ViewerLog:
+class SessionLog:
+    """The logs of what somebody reads.
+
+    Args:
+        run: The run's directory.
+        client: Name of the client.
+        is_buffered: Whether tokens wait for `flush`, or for the end of their session.
+    """
+
+    def __init__(self, run: Path, client: str, *, is_buffered: bool = False) -> None:
+        directory = RunDirectory(run)
+        self.sessions: RowWriter[SessionRow] = directory.session_writer(client)
+        self.tokens: RowWriter[TokenRow] = directory.token_writer(client, is_buffered=is_buffered)
+
+    def flush(self) -> None:
+        """Write the tokens that wait.
+
+        Raises:
+            OSError: They could not be written, and still wait.
+        """
+        self.tokens.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        self.sessions.close()
+        self.tokens.close()
+
+
+class ViewerLog(SessionLog):
     """The logs that a viewer writes.
 
     Args:
@@ -22,15 +50,13 @@ class ViewerLog:
     """
 
     def __init__(self, run: Path, client: str) -> None:
-        directory = RunDirectory(run)
-        self.sessions: RowWriter[SessionRow] = directory.session_writer(client)
-        self.tokens: RowWriter[TokenRow] = directory.token_writer(client)
-        self.lag: RowWriter[LagRow] = directory.lag_writer(client)
+        super().__init__(run, client)
+        self.lag: RowWriter[LagRow] = RunDirectory(run).lag_writer(client)
 
     def close(self) -> None:
         """Close the files."""
-        for writer in (self.sessions, self.tokens, self.lag):
-            writer.close()
+        super().close()
+        self.lag.close()
 
 
 class SchemeMetrics:
@@ -96,7 +122,7 @@ class Screen:
         round_number: int,
         requested_s: float,
         metrics: SchemeMetrics,
-        log: ViewerLog | None,
+        log: SessionLog | None,
     ) -> None:
         self.session, self.client = session, client
         self._scheme, self._round = scheme, round_number
@@ -142,10 +168,14 @@ class Screen:
         Args:
             outcome: `ok`, `left` if the reader turned away, or a gRPC status in lower case.
             ended_s: When it ended, in seconds of CLOCK_MONOTONIC.
+
+        Raises:
+            OSError: It could not be logged.
         """
         self._metrics.active_streams.dec()
         self._metrics.ended(self.session, outcome)
         if self._log is not None:
+            self._log.flush()  # a session whose tokens are not all logged has no end there
             self._log.sessions.write(
                 SessionRow(
                     session=self.session,

@@ -9,10 +9,14 @@ SCHEMES = ("grpc", "sse", "duplicate-2", "eloquent")
 
 
 def test_a_job_comes_by_a_file_whose_path_is_in_the_environment(make_job, tmp_path, monkeypatch):
-    job = make_job(hosts=2, schemes=SCHEMES)
+    job = make_job(hosts=3, workers=2, schemes=SCHEMES)
     (tmp_path / "job.json").write_text(job.model_dump_json())
     monkeypatch.setenv(JOB_VARIABLE, str(tmp_path / "job.json"))
     assert read_job() == job
+
+
+def test_users_come_to_the_hosts_of_all_workers_in_turn(make_job):
+    assert make_job(hosts=5, workers=2).clients == ["c1", "c2", "c3", "c4", "c5"]
 
 
 def test_a_process_without_a_job_says_so(tmp_path, monkeypatch):

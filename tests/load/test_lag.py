@@ -1,5 +1,6 @@
 """How late a load process is: measured in one that stands still for a while."""
 
+import asyncio
 import itertools
 import time
 
@@ -40,3 +41,20 @@ def test_the_end_is_measured_no_more(tmp_path):
     measuring.join()
     log.close()
     assert max(row.lag_s for _, row in RunDirectory(tmp_path).lags()) < 0.3
+
+
+def test_a_loop_that_stands_still_is_late_alike(tmp_path):
+    log = RunDirectory(tmp_path).lag_writer("c1")
+    sampler = LagSampler("c1", telemetry.LoadMetrics(CollectorRegistry()).lag, log)
+
+    async def stand_still():
+        measuring = asyncio.create_task(sampler.sample_loop())
+        await asyncio.sleep(0.12)
+        time.sleep(0.4)  # noqa: ASYNC251  (the real one)
+        await asyncio.sleep(0.12)
+        sampler.end()
+        await measuring
+
+    asyncio.run(stand_still())
+    log.close()
+    assert sum(row.lag_s > INTERVAL for _, row in RunDirectory(tmp_path).lags()) >= 6

@@ -9,54 +9,55 @@ from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
 from eloquent.records.run_directory import RunDirectory
 
 SCRIPT = r"""
+import asyncio
 import resource
 import sys
-import threading
 from pathlib import Path
 
 import gevent
 from locust.env import Environment
 
 from eloquent.calls.answer import AnswerFailed, AnswerToken
+from eloquent.load import reading
 from eloquent.load import worker as module
 from eloquent.load.job import read_job
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
 (folder / "prompts.txt").write_text("why?\n")
-worker = module.Worker(read_job(), "c1", folder / "prompts.txt")
-module.FIRST_TOKEN_TIMEOUT = 0.2
+worker = module.Worker(read_job(), "worker-1", folder / "prompts.txt")
+reading.FIRST_TOKEN_TIMEOUT = 0.2
 
 class Broken:
-    def ask(self, question, *, client, session, cancellation):
+    async def answer(self, question, metadata):
         if kind == "bug":
             raise KeyError("a mistake of ours")
         if kind == "failed":
             raise AnswerFailed("unavailable", "no way")
         if kind in ("silent", "stopped"):
-            left = threading.Event()
-            with cancellation.on_cancel(left.set):
-                left.wait()
-            raise AnswerFailed("cancelled", "left")
+            await asyncio.Event().wait()
         for index in range(0 if kind == "full_at_the_end" else question.max_tokens):
             yield AnswerToken(index, "x", 0.0)
 
-worker._ways["grpc"] = Broken()
+    async def close(self):
+        pass
+
+worker.hosts["c1"].ways["grpc"] = Broken()
 module.ChatUser.worker = worker
 told = []
 environment = Environment(user_classes=[])
 environment.events.request.add_listener(lambda **words: told.append((words["name"], words["exception"])))
-user = module.user_classes(["grpc"])["Chatter_grpc"](environment)
+user = module.user_classes(["grpc"], ["c1"])["Chatter_grpc_c1"](environment)
 if kind.startswith("full"):  # a file that may not grow is refused as one on a full disk is
     length = (folder / "sessions" / "c1.csv").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, resource.RLIM_INFINITY))
 if kind == "stopped":
-    reader = gevent.spawn(user.chat)
+    chat = gevent.spawn(user.chat)
     gevent.sleep(0.1)
-    reader.kill()
+    chat.kill()
 else:
     user.chat()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-worker.log.close()
+worker.close()
 failures = [sample for metric in worker.metrics.failures.collect() for sample in metric.samples if sample.value]
 print(told[-1][0], type(told[-1][1]).__name__, [sample.labels["outcome"] for sample in failures])
 """

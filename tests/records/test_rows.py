@@ -100,6 +100,36 @@ def test_a_row_that_finds_no_room_is_told_of_and_never_comes_later(tmp_path, roo
     assert path.read_text() == HEADER + 2 * TOKEN_LINE
 
 
+def test_rows_wait_for_a_flush_or_the_end(tmp_path):
+    path = tmp_path / "log.csv"
+    with RowWriter(path, TokenRow, is_buffered=True) as writer:
+        writer.write(TOKEN)
+        assert path.read_text() == HEADER
+        writer.write(TOKEN)
+        writer.flush()
+        assert path.read_text() == HEADER + 2 * TOKEN_LINE
+        writer.flush()
+        writer.write(TOKEN)
+    assert path.read_text() == HEADER + 3 * TOKEN_LINE
+
+
+@pytest.mark.parametrize("room", range(2 * len(TOKEN_LINE)))
+def test_rows_that_find_no_room_still_wait(tmp_path, room):
+    path = tmp_path / "log.csv"
+    with RowWriter(path, TokenRow, is_buffered=True) as writer:
+        writer.write(TOKEN)
+        writer.write(TOKEN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, resource.RLIM_INFINITY))
+        try:
+            with pytest.raises(OSError, match=r"No space left|too large"):
+                writer.flush()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert path.read_text() == HEADER
+        writer.write(TOKEN)
+    assert path.read_text() == HEADER + 3 * TOKEN_LINE
+
+
 def test_a_log_that_is_not_there_or_empty_has_no_rows(tmp_path):
     assert list(read_rows(tmp_path / "none.csv", TokenRow)) == []
     (tmp_path / "empty.csv").touch()

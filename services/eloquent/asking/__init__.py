@@ -24,7 +24,7 @@ Via = Literal["edge", "library"]
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the nodes are asked, each as HOST:PORT; None for those that no scheme in use needs.
+    """Where the nodes are asked, each as HOST:PORT; empty where no scheme in use needs it.
 
     Attributes:
         token_server: gRPC at the token server.
@@ -36,13 +36,13 @@ class Addresses:
         origin_relay: UDP at the origin relay.
     """
 
-    token_server: str | None = None
-    http_server: str | None = None
-    quic_server: str | None = None
-    edge_relay: str | None = None
-    edge_http: str | None = None
-    edge_quic: str | None = None
-    origin_relay: str | None = None
+    token_server: str = ""
+    http_server: str = ""
+    quic_server: str = ""
+    edge_relay: str = ""
+    edge_http: str = ""
+    edge_quic: str = ""
+    origin_relay: str = ""
 
 
 def where_of(scheme: str, *, via: Via = "edge") -> str:

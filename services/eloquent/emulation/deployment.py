@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eloquent import congestion
 from eloquent.addresses import format_address, parse_address
+from eloquent.asking import Addresses
 from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost, Network
 from eloquent.emulation.nursery import NodeProcess, Nursery
@@ -36,7 +37,7 @@ PROBE_PORT = 7001
 PROBE_INTERVAL = 0.1  # seconds at least between two probes of a link
 PROBES = 400  # a second at most, on all links together, or they would cost what they are to watch
 METRICS_PORT = 9100  # of the first process of a host; a second one has the next
-LOAD_METRICS_PORT = METRICS_PORT + 3  # of a client's load worker
+LOAD_METRICS_PORT = 9510  # of the first load worker; each further one has the next
 LOAD_MASTER_METRICS = f"{LAB_ADDRESS}:{METRICS_PORT + 3}"
 CONTROLLER_PORT = 9105
 BOARD_METRICS_PORT = 9106
@@ -101,17 +102,17 @@ class Deployment:
         ]
 
     @property
-    def addresses(self) -> dict[str, str]:
-        """Where the nodes are asked: the fields of a load test's job."""
-        return {
-            "token_server": self._server_address,
-            "http_server": self._chat_address,
-            "quic_server": self._quic_address,
-            "edge_relay": EDGE_RELAY,
-            "edge_http": EDGE_HTTP,
-            "edge_quic": EDGE_QUIC,
-            "origin_relay": self._origin_address,
-        }
+    def addresses(self) -> Addresses:
+        """Where the nodes are asked."""
+        return Addresses(
+            token_server=self._server_address,
+            http_server=self._chat_address,
+            quic_server=self._quic_address,
+            edge_relay=EDGE_RELAY,
+            edge_http=EDGE_HTTP,
+            edge_quic=EDGE_QUIC,
+            origin_relay=self._origin_address,
+        )
 
     def make_browser_access(self, datagrams: socket.socket) -> tuple[LabProcess, BrowserAccess]:
         """Return the process by which the user's browser is the first client, not yet started, and what the board is told of it.
@@ -290,12 +291,6 @@ class Deployment:
             yield Target("viewer", name, page)
         for name, page in self._edge_pages.items():
             yield Target("edge_relay", name, page)
-
-    def load_targets(self) -> Iterator[Target]:
-        """Yield the pages of metrics that are there while a load test runs."""
-        for client in self._network.clients:
-            yield Target("load_worker", client.name, f"{client.management}:{LOAD_METRICS_PORT}")
-        yield Target("load_master", "lab", LOAD_MASTER_METRICS)
 
     async def stop(self) -> None:
         """End the viewers, whose cancellations still reach the servers, and then the nodes."""

@@ -139,7 +139,7 @@ class LoadTest:
     async def _measure(self) -> dict[str, Any]:
         self._tell({"event": "stage", "text": f"starting {len(self._locusts.workers)} load workers"})
         await self._locusts.start()
-        self._place.show(self._place.deployment.load_targets())
+        self._place.show(self._locusts.targets())
         self._started = time.monotonic()
         self._account = MachineAccount(
             lambda: [*self._place.processes, self._locusts.master, *self._locusts.workers], self._place.hosts

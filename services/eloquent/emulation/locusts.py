@@ -1,19 +1,22 @@
-"""Locust's processes of one load test: the master in the lab's own namespace, one headless worker in each client's host."""
+"""Locust's processes of one load test, in the lab's own namespace: the master, and a headless worker for each processor."""
 
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT
+from eloquent.asking import Addresses
+from eloquent.emulation.deployment import LOAD_MASTER_METRICS, LOAD_METRICS_PORT, network_of, shares
 from eloquent.emulation.inbound_forwards import LOCUST
+from eloquent.emulation.monitoring import Target
 from eloquent.emulation.network import LAB_ADDRESS, LabHost
+from eloquent.emulation.nursery import niceness
 from eloquent.emulation.options import REPOSITORY
 from eloquent.emulation.processes import LabProcess
 from eloquent.errors import EmulationError
-from eloquent.load.job import CLIENT_VARIABLE, JOB_VARIABLE, THREADS_VARIABLE, LoadJob
+from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE, WORKER_VARIABLE, LoadJob, WorkerJob
 from eloquent.load.options import LoadOptions
 
 LOCUSTFILE = REPOSITORY / "loadtest" / "locustfile.py"
@@ -33,12 +36,12 @@ class Locusts:
         number: Number of the load test in its run.
         folder: The load test's run directory, which exists.
         clients: The client hosts.
-        addresses: Where the nodes are asked: fields of `LoadJob`.
-        model: Likewise, which model.
+        addresses: Where the nodes are asked.
+        model: Which model is asked, of a server outside; None for the token server.
 
     Attributes:
         master: Locust's master.
-        workers: The load workers, one a client.
+        workers: The load workers.
     """
 
     def __init__(
@@ -48,23 +51,35 @@ class Locusts:
         number: int,
         folder: Path,
         clients: Sequence[LabHost],
-        addresses: dict[str, str],
+        addresses: Addresses,
         model: str | None,
     ) -> None:
         self._folder = folder
-        self._job = folder / "job.json"
-        job = LoadJob(
+        self._path = folder / "job.json"
+        self._job = LoadJob(
             number=number,
             options=options,
             folder=folder,
-            **addresses,
+            addresses=addresses,
             model=model,
-            metrics={client.name: f"{client.management}:{LOAD_METRICS_PORT}" for client in clients},
+            workers={
+                f"worker-{index + 1}": WorkerJob(
+                    metrics=f"{LAB_ADDRESS}:{LOAD_METRICS_PORT + index}",
+                    clients={client.name: network_of(client) for client in share},
+                )
+                for index, share in enumerate(shares(clients))
+            },
             master_metrics=LOAD_MASTER_METRICS,
         )
-        self._job.write_text(job.model_dump_json(indent=2), encoding="utf-8")
-        self.master = self._make_master(len(clients))
-        self.workers = [self._make_worker(client) for client in clients]
+        self._path.write_text(self._job.model_dump_json(indent=2), encoding="utf-8")
+        self.master = self._make_master()
+        self.workers = [self._make_worker(name, len(job.clients)) for name, job in self._job.workers.items()]
+
+    def targets(self) -> Iterator[Target]:
+        """Yield the pages of metrics that are there while it runs."""
+        for name, worker in self._job.workers.items():
+            yield Target("load_worker", name, worker.metrics)
+        yield Target("load_master", "lab", self._job.master_metrics)
 
     async def start(self) -> None:
         """Start all, and wait until the master starts the test.
@@ -104,22 +119,23 @@ class Locusts:
         await self.stop_master()
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
-    def _make_master(self, workers: int) -> LabProcess:
+    def _make_master(self) -> LabProcess:
         words = [
             *_locust("--master", "--master-bind-host", LAB_ADDRESS, "--master-bind-port", str(MASTER_PORT)),
             *("--web-host", "127.0.0.1", "--web-port", str(LOCUST.inner_port)),
             *("--autostart", "--autoquit", str(LINGER)),
-            *("--expect-workers", str(workers), "--expect-workers-max-wait", str(CONNECT_TIME)),
+            *("--expect-workers", str(len(self._job.workers)), "--expect-workers-max-wait", str(CONNECT_TIME)),
             *("--csv", str(self._folder / "locust"), "--html", str(self._folder / "locust.html")),
         ]
-        environment = {JOB_VARIABLE: str(self._job)}
+        environment = {JOB_VARIABLE: str(self._path)}
         return LabProcess("Locust's master", words, log=self._log("master"), talks=True, environment=environment)
 
-    def _make_worker(self, client: LabHost) -> LabProcess:
+    def _make_worker(self, name: str, clients: int) -> LabProcess:
         words = _locust("--worker", "--master-host", LAB_ADDRESS, "--master-port", str(MASTER_PORT))
-        environment = {JOB_VARIABLE: str(self._job), CLIENT_VARIABLE: client.name, THREADS_VARIABLE: "1"}
-        name = f"the load worker of {client.name}"
-        return LabProcess(name, client.command(*words), log=self._log(client.name), environment=environment)
+        gently = ("nice", "-n", str(niceness(clients)))
+        environment = {JOB_VARIABLE: str(self._path), WORKER_VARIABLE: name, THREADS_VARIABLE: "1"}
+        title = f"load {name.replace('-', ' ')}"
+        return LabProcess(title, [*gently, *words], log=self._log(name), environment=environment)
 
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"locust-{name}.log"

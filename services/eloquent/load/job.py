@@ -1,16 +1,32 @@
 """What Locust's processes of one load test are told: a file, whose path stands in the environment."""
 
+import itertools
 import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eloquent.asking import Addresses
 from eloquent.errors import ConfigurationError
 from eloquent.load.options import LoadOptions
 
 JOB_VARIABLE = "ELOQUENT_LOAD"
-CLIENT_VARIABLE = "ELOQUENT_LOAD_CLIENT"
+WORKER_VARIABLE = "ELOQUENT_LOAD_WORKER"
 THREADS_VARIABLE = "LOCUST_SKIP_MONKEY_PATCH"  # Locust's own: with it threads are threads, as workers need them
+
+
+class WorkerJob(BaseModel):
+    """What one load worker does.
+
+    Attributes:
+        metrics: HOST:PORT where it shows its metrics.
+        clients: Its client hosts, and of each the file of the network that its users ask from; None for the worker's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: str
+    clients: dict[str, Path | None]
 
 
 class LoadJob(BaseModel):
@@ -20,16 +36,10 @@ class LoadJob(BaseModel):
         number: Its number in the run, part of the names of its sessions.
         options: What was asked for.
         folder: Where sessions, tokens and lag are logged.
-        token_server: HOST:PORT of gRPC at the token server.
-        http_server: HOST:PORT of HTTP at the token server.
-        quic_server: HOST:PORT of HTTP/3 at the token server.
-        edge_relay: HOST:PORT of gRPC at the edge relay of the client's host.
-        edge_http: HOST:PORT of HTTP there.
-        edge_quic: HOST:PORT of the same before the way over QUIC.
-        origin_relay: HOST:PORT of UDP at the origin relay.
+        addresses: Where servers and relays are asked.
         model: Which model is asked, of a server that is not the testbed's own; None for that.
-        metrics: HOST:PORT where the process of each client shows its metrics, by client.
-        master_metrics: The same of the master.
+        workers: The load workers by name.
+        master_metrics: HOST:PORT where the master shows its metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,21 +47,16 @@ class LoadJob(BaseModel):
     number: int
     options: LoadOptions
     folder: Path
-    token_server: str
-    http_server: str
-    quic_server: str
-    edge_relay: str
-    edge_http: str
-    edge_quic: str
-    origin_relay: str
+    addresses: Addresses
     model: str | None
-    metrics: dict[str, str]
+    workers: dict[str, WorkerJob]
     master_metrics: str
 
     @property
-    def clients(self) -> tuple[str, ...]:
-        """Names of the client hosts."""
-        return tuple(self.metrics)
+    def clients(self) -> list[str]:
+        """Names of the client hosts, in whose order users come: the workers take turns."""
+        rows = itertools.zip_longest(*(worker.clients for worker in self.workers.values()))
+        return [client for row in rows for client in row if client is not None]
 
 
 def read_job() -> LoadJob:

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from eloquent import schemes
+from eloquent.asking import Via
 from eloquent.load.slo import parse_slo
 from eloquent.settings import check_settings
 
 Shape = Literal["steady", "ramp", "spike", "commuter"]
-Via = Literal["edge", "library"]
 
 
 class LoadOptions(BaseModel):

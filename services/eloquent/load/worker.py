@@ -1,18 +1,21 @@
-"""The users of one client host, inside Locust: what they ask, what they see, and whether this process keeps up.
+"""The users of many client hosts, inside Locust: what they ask, what they see, and whether this process keeps up.
 
-Rules of this file: users are greenlets, as Locust has them, and each answer is read by a thread; for gRPC under gevent costs twice
-as much. So gevent must not stand in for threads and sockets here. What the users see goes three ways: to the logs, from which the
-summary is made, to Prometheus, and to Locust's statistics, which greenlets alone may touch.
+Rules of this file: users are greenlets, as Locust has them, and all answers are read in one asyncio loop, in a thread of its own,
+by clients whose connections leave from the network of the user's host. So gevent must not stand in for threads and sockets here.
+What the users see goes three ways: to the logs, from which the summary is made, to Prometheus, and to Locust's statistics, which
+greenlets alone may touch. What comes by the token is gathered for logs and statistics, and handed on many at once.
 """
 
+import asyncio
 import contextlib
 import gc
 import itertools
+import logging
 import math
-import threading
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import gevent  # type: ignore[import-untyped]  # ships without annotations
@@ -21,150 +24,257 @@ from gevent.event import Event  # type: ignore[import-untyped]
 from locust import User, task
 from locust.env import Environment
 
-from eloquent import telemetry
+from eloquent import asking, telemetry
+from eloquent.calls import names
 from eloquent.calls.answer import AnswerFailed
 from eloquent.errors import ConfigurationError
-from eloquent.load.clients import CancellationToken, LoadRequest, connect
 from eloquent.load.conversation import Turn, read_prompts, turns
+from eloquent.load.dispatcher import class_name
 from eloquent.load.job import THREADS_VARIABLE, LoadJob
 from eloquent.load.lag import LagSampler
-from eloquent.load.reading import Reading
+from eloquent.load.reading import LoadQuestion, Reading
+from eloquent.load.reading_loop import ReadingLoop
+from eloquent.load.waits import Waits
 from eloquent.records.run_directory import RunDirectory
-from eloquent.screen import SchemeMetrics, Screen, ViewerLog
+from eloquent.screen import SchemeMetrics, Screen, SessionLog
 
 WARM_UP_TIME = 20.0  # seconds for each connection
-FIRST_TOKEN_TIMEOUT = 10.0  # seconds
-TELL_INTERVAL = 0.25  # seconds between two looks at an answer that is being read
+FLUSH_INTERVAL = 0.25  # seconds between two times that logs are written and Locust is told
 DEADLINE_MARGIN = 60.0  # seconds beyond twice the length of an answer until it is given up
+GIL_INTERVAL = 0.0005  # seconds that one of the two threads may hold the other up
+
+_logger = logging.getLogger(__name__)
 
 
-class Worker:
-    """The load process of one client host.
+class ClientHost:
+    """A client host and its users.
 
     Args:
         job: The load test.
-        client: Name of the client host.
+        name: Its name.
+        network: The file of the network that its users ask from; None for the process's own.
+        metrics: The worker's.
+    """
+
+    def __init__(self, job: LoadJob, name: str, network: Path | None, metrics: telemetry.LoadMetrics) -> None:
+        options = job.options
+        self.name = name
+        self.log = SessionLog(job.folder, name, is_buffered=True)
+        self.metrics = {scheme: SchemeMetrics(metrics, name, scheme) for scheme in options.schemes}
+        self.ways = {
+            scheme: asking.connect(
+                scheme, job.addresses, network=network, via=options.via, model=job.model, shares=True
+            )
+            for scheme in options.schemes
+        }
+        self._schemes = options.schemes
+        self._numbers = {scheme: itertools.count() for scheme in options.schemes}
+
+    def next_number(self, scheme: str) -> int:
+        """Number a new user of this host, by how many of his scheme there were: two tests with one seed have the same users."""
+        return self._schemes.index(scheme) + 1 + len(self._schemes) * next(self._numbers[scheme])
+
+    async def warm_up(self, scheme: str, prompt: str) -> None:
+        """Get one token by a scheme, so that a connection is open and all that is done once is done.
+
+        What does not come is left to the users, whose sessions then fail and are seen.
+        """
+        question = LoadQuestion(prompt, max_tokens=1, token_gap=0.1, deadline=WARM_UP_TIME)
+        metadata = names.owner_metadata(client=self.name, scheme=scheme, session=f"{self.name}.{scheme}.r0")
+        with contextlib.suppress(AnswerFailed):
+            async for _ in self.ways[scheme].answer(question, metadata):
+                pass
+
+    async def close(self) -> None:
+        """Close connections and logs."""
+        for way in self.ways.values():
+            await way.close()
+        self.log.close()
+
+
+class Worker:
+    """One load worker.
+
+    Args:
+        job: The load test.
+        name: Its name in the job.
         prompts: File of the questions, one a line.
 
     Raises:
-        ConfigurationError: Locust has put gevent in the place of this process's threads.
+        ConfigurationError: The job has no such worker, or Locust has put gevent in the place of this process's threads.
     """
 
-    def __init__(self, job: LoadJob, client: str, prompts: Path) -> None:
+    def __init__(self, job: LoadJob, name: str, prompts: Path) -> None:
         if monkey.is_module_patched("threading"):
             raise ConfigurationError(
-                f"a load worker reads in threads: start it with {THREADS_VARIABLE}=1 in its environment"
+                f"a load worker reads in a thread: start it with {THREADS_VARIABLE}=1 in its environment"
             )
+        if name not in job.workers:
+            raise ConfigurationError(f"the load test has no worker '{name}': it has {', '.join(job.workers)}")
+        sys.setswitchinterval(GIL_INTERVAL)
         self.job = job
-        self.client = client
+        self.name = name
         self.prompts = read_prompts(prompts)
-        self.log = ViewerLog(job.folder, client)
         self.metrics = telemetry.LoadMetrics()
-        self.scheme_metrics = {name: SchemeMetrics(self.metrics, client, name) for name in job.options.schemes}
-        self._users_log = RunDirectory(job.folder).lag_writer(f"{client}-users")
-        self._lags = {  # each is logged by itself: one that is starved is not averaged away with the other
-            "users": LagSampler(client, self.metrics.lag, self._users_log),
-            "readers": LagSampler(client, self.metrics.lag, self.log.lag),
+        self.hosts = {
+            client: ClientHost(job, client, network, self.metrics)
+            for client, network in job.workers[name].clients.items()
         }
-        self._numbers = {name: itertools.count() for name in job.options.schemes}
-        self._ways = {scheme: connect(scheme, job) for scheme in job.options.schemes}
+        # Each is logged by itself: one that is starved is not averaged away with the other.
+        self._lag_logs = [RunDirectory(job.folder).lag_writer(f"{name}{of}") for of in ("", "-users")]
+        self._readers_lag, self._users_lag = (LagSampler(name, self.metrics.lag, log) for log in self._lag_logs)
+        self._waits = {scheme: Waits() for scheme in job.options.schemes}
+        self._loop = ReadingLoop()
+        self._ended: deque[Callable[[], object]] = deque()  # to be called by a greenlet
+        self._bell = gevent.get_hub().loop.async_()  # which the reading loop rings
+        self._bell.start(self._wake)
 
     def warm_up(self) -> None:
-        """Open the connections that the users will need, and get a token by each, so that all that is done once is done.
-
-        Nothing of it is logged or counted. What does not come is left to the users, whose sessions then fail and are seen.
-        """
+        """Open the connections that the users will need, and get a token by each; nothing of it is logged or counted."""
         options = self.job.options
         each = math.ceil(options.users / len(self.job.clients) / len(options.schemes))
-        with ThreadPoolExecutor(each * len(options.schemes)) as readers:
-            readers.map(self._ask_once, [scheme for scheme in options.schemes for _ in range(each)])
 
-    def _ask_once(self, scheme: str) -> None:
-        question = LoadRequest(self.prompts[0], max_tokens=1, token_gap_s=0.1, timeout_s=WARM_UP_TIME)
-        with contextlib.suppress(AnswerFailed):
-            session = f"{self.client}.{scheme}.r0"
-            list(
-                self._ways[scheme].ask(question, client=self.client, session=session, cancellation=CancellationToken())
+        async def warm_all() -> None:
+            await asyncio.gather(
+                *(
+                    host.warm_up(scheme, self.prompts[0])
+                    for host in self.hosts.values()
+                    for scheme in options.schemes
+                    for _ in range(each)
+                )
             )
 
-    def start(self) -> None:
-        """Show the metrics and begin to measure the lag."""
-        telemetry.serve(self.job.metrics[self.client])
-        gevent.spawn(self._lags["users"].sample, gevent.sleep)
+        self._loop.run(warm_all())
+
+    def start(self, environment: Environment) -> None:
+        """Show the metrics, begin to measure the lag, and tell Locust from now on what is read.
+
+        Args:
+            environment: Locust's.
+        """
+        telemetry.serve(self.job.workers[self.name].metrics)
+        gevent.spawn(self._users_lag.sample, gevent.sleep)
+        gevent.spawn(self._flush_again_and_again, environment)
         gc.collect()
         gc.freeze()  # what is there now stays: looking through it again and again would be lag
-        threading.Thread(target=self._lags["readers"].sample, args=(time.sleep,), daemon=True).start()
+        self._loop.begin(self._readers_lag.sample_loop())
 
     def end(self) -> None:
         """Measure the lag no more: the users are about to leave."""
-        for lag in self._lags.values():
+        for lag in (self._readers_lag, self._users_lag):
             lag.end()
 
     def close(self) -> None:
         """Close connections and logs."""
-        for way in self._ways.values():
-            way.close()
-        self.log.close()
-        self._users_log.close()
 
-    def next_number(self, scheme: str) -> int:
-        """Number a new user of this host, by how many of his scheme there were: two tests with one seed have the same users."""
-        schemes = self.job.options.schemes
-        return schemes.index(scheme) + 1 + len(schemes) * next(self._numbers[scheme])
+        async def close_all() -> None:
+            for host in self.hosts.values():
+                await host.close()
 
-    def read(self, user: int, scheme: str, turn: Turn, *, on_end: Callable[[], object]) -> Reading:
+        self._loop.run(close_all())
+        self._loop.close()
+        self._bell.close()
+        for log in self._lag_logs:
+            log.close()
+
+    def read(self, host: ClientHost, user: int, scheme: str, turn: Turn, *, on_end: Callable[[], object]) -> Reading:
         """Ask for a user, and begin to read the answer.
 
         Args:
-            user: Number of the user.
+            host: Where the user is.
+            user: Number of the user there.
             scheme: What carries the answer.
             turn: What the user does.
-            on_end: Called by the reading thread when all is done.
+            on_end: Called by a greenlet when all is done.
         """
         options = self.job.options
+        session = f"{host.name}.{scheme}.l{self.job.number}u{user}t{turn.number}"
         screen = Screen(
-            f"{self.client}.{scheme}.l{self.job.number}u{user}t{turn.number}",
-            client=self.client,
+            session,
+            client=host.name,
             scheme=scheme,
             round_number=turn.number,
             requested_s=time.monotonic(),
-            metrics=self.scheme_metrics[scheme],
-            log=self.log,
+            metrics=host.metrics[scheme],
+            log=host.log,
         )
-        question = LoadRequest(
+        question = LoadQuestion(
             prompt=turn.prompt,
             max_tokens=turn.tokens,
-            token_gap_s=options.token_gap_s,
-            timeout_s=2 * turn.tokens * options.token_gap_s + DEADLINE_MARGIN,
+            token_gap=options.token_gap_s,
+            deadline=2 * turn.tokens * options.token_gap_s + DEADLINE_MARGIN,
         )
-        reading = Reading(self._ways[scheme], question, screen, leave_after=turn.leave_after, on_end=on_end)
-        reading.start()
+
+        def end() -> None:
+            self._ended.append(on_end)
+            self._bell.send()
+
+        reading = Reading(
+            host.ways[scheme],
+            question,
+            names.owner_metadata(client=host.name, scheme=scheme, session=session),
+            screen,
+            self._waits[scheme],
+            leave_after=turn.leave_after,
+            on_end=end,
+        )
+        self._loop.call(reading.start)
         return reading
 
-    def turns(self, user: int) -> Iterator[Turn]:
+    def leave(self, reading: Reading) -> None:
+        """Have an answer left at once; does nothing after its end."""
+        self._loop.call(reading.leave)
+
+    def tell(self, environment: Environment) -> None:
+        """Tell Locust what was read."""
+        for scheme, waits in self._waits.items():
+            waits.tell(environment.stats, scheme)
+
+    def _flush_logs(self) -> None:
+        for host in self.hosts.values():
+            try:
+                host.log.flush()
+            except OSError:  # sessions whose tokens cannot be logged fail when they end
+                _logger.exception("the tokens of %s could not be logged", host.name)
+
+    def turns(self, host: ClientHost, user: int) -> Iterator[Turn]:
         """Yield what a user does."""
         options = self.job.options
         return turns(
             seed=options.seed,
-            client=self.client,
+            client=host.name,
             user=user,
             prompts=self.prompts,
             think_s=options.think_s,
             answer_tokens=options.answer_tokens,
         )
 
+    def _flush_again_and_again(self, environment: Environment) -> None:
+        while True:
+            gevent.sleep(FLUSH_INTERVAL)
+            self.tell(environment)
+            self._flush_logs()
 
-def user_classes(schemes: Iterable[str]) -> dict[str, type["ChatUser"]]:
-    """Make the user class of each scheme.
+    def _wake(self) -> None:
+        """Let the users go on whose answers have ended."""
+        while self._ended:
+            self._ended.popleft()()
+
+
+def user_classes(schemes: Sequence[str], clients: Sequence[str]) -> dict[str, type["ChatUser"]]:
+    """Make the user class of each scheme at each client host.
 
     Args:
         schemes: Names of the schemes.
+        clients: Names of the client hosts.
 
     Returns:
         The classes by name.
     """
-    named = {f"Chatter_{scheme}": scheme for scheme in schemes}
-    return {name: type(name, (ChatUser,), {"scheme": scheme}) for name, scheme in named.items()}
+    named = {class_name(scheme, client): (scheme, client) for client in clients for scheme in schemes}
+    return {
+        name: type(name, (ChatUser,), {"scheme": scheme, "client": client}) for name, (scheme, client) in named.items()
+    }
 
 
 class ChatUser(User):
@@ -172,25 +282,28 @@ class ChatUser(User):
 
     Attributes:
         worker: Set by the locustfile.
-        scheme: What carries the answers; each scheme has a class of its own, so that Locust knows who comes and who leaves.
+        scheme: What carries the answers.
+        client: Name of the client host; each scheme has a class of its own there, so that Locust knows who comes and who leaves.
     """
 
     abstract = True
     worker: Worker
     scheme: str
+    client: str
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._number = self.worker.next_number(self.scheme)
-        self._turns = self.worker.turns(self._number)
+        self._host = self.worker.hosts[self.client]
+        self._number = self._host.next_number(self.scheme)
+        self._turns = self.worker.turns(self._host, self._number)
 
     def on_start(self) -> None:
         """Come."""
-        self.worker.metrics.users.labels(self.worker.client, self.scheme).inc()
+        self.worker.metrics.users.labels(self.client, self.scheme).inc()
 
     def on_stop(self) -> None:
         """Go."""
-        self.worker.metrics.users.labels(self.worker.client, self.scheme).dec()
+        self.worker.metrics.users.labels(self.client, self.scheme).dec()
 
     @task
     def chat(self) -> None:
@@ -198,33 +311,25 @@ class ChatUser(User):
         turn = next(self._turns)
         gevent.sleep(turn.think_s)
         over = Event()
-        bell = gevent.get_hub().loop.async_()  # what the reading thread may ring
-        bell.start(over.set)
-        reading = self.worker.read(self._number, self.scheme, turn, on_end=bell.send)
-        given_up = time.monotonic() + FIRST_TOKEN_TIMEOUT
+        reading = self.worker.read(self._host, self._number, self.scheme, turn, on_end=over.set)
         try:
-            while not over.wait(TELL_INTERVAL):
-                self._tell(reading)
-                if not reading.has_begun and time.monotonic() > given_up:
-                    reading.leave(AnswerFailed("deadline_exceeded", f"no token within {FIRST_TOKEN_TIMEOUT:g} s"))
+            over.wait()
         finally:
             if not over.is_set():  # the test ends in the middle of the answer
-                reading.leave()
+                self.worker.leave(reading)
                 over.wait()
-            bell.close()
             self._tell(reading)
-            if reading.failure is not None:
-                self.worker.metrics.failures.labels(self.worker.client, self.scheme, reading.outcome).inc()
 
     def _tell(self, reading: Reading) -> None:
-        """Enter what was read into Locust's statistics, which count milliseconds."""
-        while reading.entries:
-            entry = reading.entries.popleft()
-            self.environment.events.request.fire(
-                request_type=self.scheme,
-                name=entry.name,
-                response_time=entry.seconds * 1e3,
-                response_length=entry.tokens,
-                exception=entry.failure,
-                context={},
-            )
+        """Count an answer that has ended; Locust's statistics are in milliseconds."""
+        self.worker.tell(self.environment)
+        self.environment.events.request.fire(
+            request_type=self.scheme,
+            name="stream",
+            response_time=reading.stream_s * 1e3,
+            response_length=reading.tokens,
+            exception=reading.failure,
+            context={},
+        )
+        if reading.failure is not None:
+            self.worker.metrics.failures.labels(self.client, self.scheme, reading.outcome).inc()

@@ -7,7 +7,8 @@ Rules of this file:
 - Numbers are written in full: a figure computed from the log equals the one computed while the run went on.
 - An empty cell is a value that was not measured.
 - Each row leaves the process with one write as soon as it is complete, so a killed process costs at most the row it was
-  writing. A last line without its line feed is torn: readers leave it out, a writer that goes on cuts it off.
+  writing; where that is too dear, rows wait for a flush, which is one write. A last line without its line feed is torn: readers
+  leave it out, a writer that goes on cuts it off.
 """
 
 import csv
@@ -16,6 +17,7 @@ import io
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -153,9 +155,10 @@ class RowWriter(Generic[_Row]):
     Args:
         path: The file; its folder is made where it is missing, and a file that is there is continued.
         kind: The dataclass of its rows.
+        is_buffered: Whether rows wait for `flush`, or for the end.
     """
 
-    def __init__(self, path: Path, kind: type[_Row]) -> None:
+    def __init__(self, path: Path, kind: type[_Row], *, is_buffered: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         length = _cut_torn_line(path)
         self._file = path.open("ab", buffering=0)
@@ -163,8 +166,10 @@ class RowWriter(Generic[_Row]):
         self._csv = csv.writer(self._line, lineterminator="\n")
         self._cells = attrgetter(*(item.name for item in fields(kind)))
         self._lock = threading.Lock()
+        self._is_buffered = is_buffered
+        self._waiting: list[_Row] = []
         if length == 0:
-            self._append(item.name for item in fields(kind))
+            self._append([[item.name for item in fields(kind)]])
 
     def write(self, row: _Row) -> None:
         """Append one row.
@@ -172,21 +177,38 @@ class RowWriter(Generic[_Row]):
         Raises:
             OSError: It could not be written, such as to a full disk; nothing of it is in the log, now or later.
         """
+        if self._is_buffered:
+            self._waiting.append(row)
+            return
         with self._lock:
-            self._append(self._cells(row))
+            self._append([self._cells(row)])
 
-    def _append(self, cells: Iterable[object]) -> None:
+    def flush(self) -> None:
+        """Append the rows that wait.
+
+        Raises:
+            OSError: They could not be written; nothing of them is in the log, and they still wait.
+        """
+        with self._lock:
+            if rows := self._waiting[:]:  # others may come meanwhile
+                self._append(map(self._cells, rows))
+                del self._waiting[: len(rows)]
+
+    def _append(self, rows: Iterable[Iterable[object]]) -> None:
         self._line.seek(0)
         self._line.truncate()
-        self._csv.writerow(cells)
-        line = self._line.getvalue().encode()
-        written = self._file.write(line)
-        if written < len(line):  # the disk is full after this
+        self._csv.writerows(rows)
+        lines = self._line.getvalue().encode()
+        written = self._file.write(lines)
+        if written < len(lines):  # the disk is full after this
             self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def close(self) -> None:
-        """Close the file; closing twice does nothing."""
+        """Append the rows that wait, if they can be, and close the file; closing twice does nothing."""
+        if self._waiting:
+            with suppress(OSError):
+                self.flush()
         self._file.close()
 
     def __enter__(self) -> "RowWriter[_Row]":

@@ -118,9 +118,9 @@ class RunDirectory:
         """Open the log of a client's sessions."""
         return RowWriter(self.path / "sessions" / f"{client}.csv", SessionRow)
 
-    def token_writer(self, client: str) -> RowWriter[TokenRow]:
+    def token_writer(self, client: str, *, is_buffered: bool = False) -> RowWriter[TokenRow]:
         """Open the log of the tokens that a client rendered."""
-        return RowWriter(self.path / "tokens" / f"{client}.csv", TokenRow)
+        return RowWriter(self.path / "tokens" / f"{client}.csv", TokenRow, is_buffered=is_buffered)
 
     def kind_writer(self, client: str) -> RowWriter[KindRow]:
         """Open the log of what the tokens are that are no text."""

@@ -77,7 +77,7 @@ def make_clients(flags: argparse.Namespace, network: Path | None = None) -> dict
     Raises:
         ConfigurationError: A scheme is unknown, or the address that it needs is not given or malformed.
     """
-    addresses = asking.Addresses(**{field: getattr(flags, field) for field in _FLAGS})
+    addresses = asking.Addresses(**{field: getattr(flags, field) or "" for field in _FLAGS})
     for name in flags.schemes:
         if not getattr(addresses, where := asking.where_of(name)):
             raise ConfigurationError(f"the scheme '{name}' needs {_FLAGS[where][0]}")
