@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eloquent import asking
+from eloquent import asking, process
 from eloquent.asking import Addresses, AsyncClient
 from eloquent.asking.grpc import AsyncGrpcClient
 from eloquent.asking.library import AsyncLibraryClient
@@ -86,6 +86,12 @@ class Way:
         return next(float(line.split()[1]) for line in lines if line.startswith("eloquent_active_generations "))
 
 
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on a loop such as nodes have."""
+    with asyncio.Runner(loop_factory=process.new_loop) as runner:
+        return runner.run(work)
+
+
 Test = Callable[[Way], Coroutine[Any, Any, Any]]
 
 
@@ -102,7 +108,7 @@ def run_by(request: pytest.FixtureRequest, servers: Any) -> Callable[[Test], Any
         finally:
             await client.close()
 
-    return lambda test: asyncio.run(with_client(test))
+    return lambda test: run(with_client(test))
 
 
 def test_sessions_one_after_the_other_and_side_by_side(run_by: Any) -> None:
@@ -185,14 +191,14 @@ def test_an_answer_without_a_token_has_not_come(run_by: Any) -> None:
     ids=["grpc", "sse", "library"],
 )
 def test_nobody_there(make: Callable[[str], AsyncClient], free_port: Callable[[], int]) -> None:
-    async def run() -> str:
+    async def ask() -> str:
         client = make(f"127.0.0.1:{free_port()}")
         await client.connect()
         outcome = await Way(client, "grpc").outcome(Asked(deadline=0.5))
         await client.close()
         return outcome
 
-    assert asyncio.run(run()) in {"unavailable", "deadline_exceeded"}  # a relay may yet come up
+    assert run(ask()) in {"unavailable", "deadline_exceeded"}  # a relay may yet come up
 
 
 def test_a_scheme_that_does_not_exist_and_an_address_that_is_none(servers: Any) -> None:
@@ -235,7 +241,7 @@ def test_each_connection_leaves_from_the_network_of_its_host(
             nodes.enter_context(node("origin_relay", *upstream, *logs, network=network))
             edge = ("--listen", ports.edge_relay, "--origin", ports.origin_relay)
             nodes.enter_context(node("edge_relay", *edge, network=network))
-        asyncio.run(ask_all())
+        run(ask_all())
         for name in hosts:
             served = {row.client for row in RunDirectory(tmp_path / name).streams()}
             assert served == {name}

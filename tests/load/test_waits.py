@@ -29,7 +29,8 @@ waits.tell(at_once, "grpc")
 def plain(entry):
     return {**entry.serialize(), "total_response_time": round(entry.total_response_time, 6)}
 
-for ours, theirs in [(at_once.total, one_by_one.total), *((at_once.entries[key], one_by_one.entries[key]) for key in at_once.entries)]:
+pairs = [(at_once.entries[key], one_by_one.entries[key]) for key in at_once.entries]
+for ours, theirs in [(at_once.total, one_by_one.total), *pairs]:
     assert plain(ours) == plain(theirs), (plain(ours), plain(theirs))
 assert set(at_once.entries) == set(one_by_one.entries) == {("gap", "grpc"), ("TTFT", "grpc")}
 assert not (waits.gaps or waits.first_tokens or waits.stalls)

@@ -16,7 +16,7 @@ TESTBED = (
     *MEASURE,
     "grpc_health",
     "grpc_reflection",
-    "grpclib",
+    "h2",
     "locust",
     "pyroute2",
     "setuptools",
