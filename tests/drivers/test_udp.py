@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import uvloop
 
 from eloquent import schemes
-from eloquent.drivers.udp import UdpClient, UdpServer
+from eloquent.drivers.udp import RECEIVE_BUFFER, UdpClient, UdpServer
 from eloquent.protocol.address_token import AddressTokens
 from eloquent.protocol.datagram import (
     CLIENT_KINDS,
@@ -239,6 +240,20 @@ def test_garbage_is_counted_and_survived() -> None:
         assert len(server.endpoint.sessions) == 1
         client.close()
         garbage.close()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_burst_that_nobody_reads_at_once_waits_in_the_kernel(needs_root: None) -> None:
+    async def main() -> None:
+        server, _ = await serve()
+        room = server._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert room >= RECEIVE_BUFFER
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(3000):
+                sender.sendto(b"no datagram of ours", server.address)
+        await until(lambda: server.malformed == 3000)
         server.close()
 
     asyncio.run(main())

@@ -4,11 +4,13 @@ What carries the datagrams is a `DatagramTransport` of asyncio's: a socket's, or
 
 Rules of this file
 - No protocol logic: what a datagram means, when to repeat it and whom to admit is for the endpoints.
-- After each input: send what waits, hand out the events, set the timer anew. Owners call the methods here, which do that.
+- After each input: send what waits, hand out the events, set the timer anew. Owners call the methods here, which do that. Datagrams
+  that the loop has found together, and tokens of one instant, are one input.
 - Nothing escapes from a callback: bad datagrams are counted, errors of the owner's `on_event` are logged.
 - The timer is set anew only where something is due earlier: most of what is due is put off again by each datagram, and one that
   fires early costs less. It is set to whole milliseconds, which are all that uvloop's clock has: it would fire before what is due,
   again and again until that is.
+- What comes in a burst waits in the kernel: its buffer is as large as the kernel lets us have it, up to a bound.
 - A datagram that the kernel has no room for is dropped, as any network may do: it is not kept in a queue without a bound.
 """
 
@@ -19,6 +21,7 @@ import secrets
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from eloquent.drivers.machines import ClientMachine, Machine, ServerMachine
@@ -33,9 +36,13 @@ from eloquent.protocol.server_endpoint import ServerEndpoint
 from eloquent.protocol.session import ClientEvent, ServerEvent, ServerSession, Tally
 from eloquent.protocol.session_base import SchemeLookup
 
+RECEIVE_BUFFER = (
+    4 << 20
+)  # bytes that may wait in the kernel until they are read; a small datagram takes about 800 of them
 SEND_BUFFER = 256 * 1024  # bytes that may wait for room in the kernel's buffer; what comes then is dropped
 MAX_PORT = 65535  # of sockets; clients of other transports have addresses with higher ones
 _SECRET_SIZE = 32  # bytes
+_SO_RCVBUFFORCE = 33  # of Linux: beyond net.core.rmem_max, for those who may administer the network
 _TICKS = 1000  # of uvloop's clock in a second
 
 Destination = Address | socket.socket
@@ -47,6 +54,14 @@ _log = logging.getLogger(__name__)
 def random_id() -> bytes:
     """Draw a connection id."""
     return secrets.token_bytes(CONNECTION_ID_SIZE)
+
+
+def _widen(found: Any) -> None:
+    """Let a socket keep more of what comes while nobody reads, as far as the kernel lets it."""
+    for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):
+        if found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
+            with suppress(OSError):
+                found.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER // 2)  # the kernel doubles it
 
 
 class _Driver(asyncio.DatagramProtocol, ABC):
@@ -75,6 +90,8 @@ class _Driver(asyncio.DatagramProtocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport that carries the datagrams from now on."""
         self._transport = transport
+        if (found := transport.get_extra_info("socket")) is not None:
+            _widen(found)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Take a datagram from a transport."""
@@ -87,7 +104,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         except Exception:  # noqa: BLE001 - a mistake of ours about one datagram must not stop other sessions
             _log.exception("< failed on a datagram of %d bytes", len(data))
         else:
-            self._run()
+            self._run_soon()
 
     def error_received(self, exc: Exception) -> None:
         """Note an ICMP error: it is unauthenticated, and the endpoint's own timers know better."""
@@ -109,7 +126,7 @@ class _Driver(asyncio.DatagramProtocol, ABC):
         self._arm()
 
     def _run_soon(self) -> None:
-        """Do so when the loop has handled what has come already: tokens of one instant, of whatever streams, cost one turn."""
+        """Do so when the loop has handled what has come already, which then costs one turn."""
         if self._soon is None:
             self._soon = self._loop.call_soon(self._run_now)
 
