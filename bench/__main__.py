@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import protocol, relays, simulator, start, wire
+from bench.processes import REPOSITORY
 from bench.tables import Rows, Table, medians, render
 from eloquent.emulation.ledger import find_core
 
@@ -38,11 +39,12 @@ class Part:
 def parts_of(asked: argparse.Namespace) -> dict[str, Part]:
     """Return the parts that were asked for, by name."""
     load = relays.Load(asked.rate, asked.message, asked.scheme)
-    ways = {name: way for name, way in relays.WAYS.items() if asked.ways in name}
-    if asked.beside is not None:
-        ways |= {"relays, gRPC, plain, other": relays.between_calls(asked.beside.resolve())}
+    ways = [name for name in relays.WAYS if asked.ways in name]
+    trees = {"": REPOSITORY} | ({} if asked.beside is None else {" (beside)": asked.beside.resolve()})
     parts = {
-        "relays": Part(relays.TABLE, lambda: relays.measure_ways(ways, load, asked.streams, asked.seconds)),
+        "relays": Part(
+            relays.TABLE, lambda: relays.measure_ways(ways, load, asked.streams, asked.seconds, trees=trees)
+        ),
         "protocol": Part(protocol.TABLE, protocol.measure),
         "wire": Part(wire.TABLE, lambda: wire.measure(asked.frames), wire.obstacle),
         "simulator": Part(simulator.TABLE, simulator.measure),
@@ -92,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--ways", default="", help="only ways of carrying tokens in whose names this is, such as 'sealed'"
     )
-    parser.add_argument("--beside", type=Path, help="a checkout whose relays are measured by turns with these")
+    parser.add_argument("--beside", type=Path, help="a checkout that is measured by turns with this one")
     parser.add_argument("--frames", type=_numbers, default=wire.OFFERED, help="a second, offered to the wire")
     parser.add_argument("--hosts", type=_numbers, default=(), help="clients of labs that are started, such as 8,50,200")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for bench.md and bench.json")

@@ -10,11 +10,12 @@ Rules of this file
 
 import contextlib
 import functools
+import itertools
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -78,48 +79,35 @@ class Ends(NamedTuple):
     port: str
 
 
-Way = Callable[[Load], contextlib.AbstractContextManager[Ends]]
-
-
-def _alone(role: str, reader: str) -> Way:
-    """Return a way without relays."""
-
-    @contextlib.contextmanager
-    def begin(load: Load) -> Iterator[Ends]:
-        with running("-m", "bench.ends", role, *load.maker) as server:
-            yield Ends(server, None, reader, server.said)
-
-    return begin
-
-
-def between_calls(tree: Path = REPOSITORY) -> Way:
-    """Return the relays of a lab, which speak gRPC outward, in plaintext.
-
-    Args:
-        tree: The checkout whose relays they are.
-    """
-
-    @contextlib.contextmanager
-    def begin(load: Load) -> Iterator[Ends]:
-        between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
-        listen, ask = ("--listen", f"127.0.0.1:{between}"), ("--origin", f"127.0.0.1:{between}")
-        limit = ("--max-streams", "1000")
-        with (
-            running("-m", "bench.ends", "grpc", *load.maker) as model,
-            running(
-                "-m", "eloquent.nodes.origin_relay", *listen, "--upstream", f"127.0.0.1:{model.said}", *limit, tree=tree
-            ) as origin,
-            running(
-                "-m", "eloquent.nodes.edge_relay", *ask, "--listen", f"127.0.0.1:{front}", *limit, tree=tree
-            ) as edge,
-        ):
-            yield Ends(origin, edge, "read-grpc", str(front))
-
-    return begin
+Way = Callable[[Load, Path], contextlib.AbstractContextManager[Ends]]
+"""Begins to carry tokens, by the package of a checkout."""
 
 
 @contextlib.contextmanager
-def between_chats(load: Load, *, is_sealed: bool) -> Iterator[Ends]:
+def alone(load: Load, tree: Path, *, role: str) -> Iterator[Ends]:
+    """Begin a way without relays."""
+    with running("-m", "bench.ends", role, *load.maker, tree=tree) as server:
+        yield Ends(server, None, f"read-{role}", server.said)
+
+
+@contextlib.contextmanager
+def between_calls(load: Load, tree: Path) -> Iterator[Ends]:
+    """Begin the relays of a lab, which speak gRPC outward, in plaintext."""
+    between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    listen, ask = ("--listen", f"127.0.0.1:{between}"), ("--origin", f"127.0.0.1:{between}")
+    limit = ("--max-streams", "1000")
+    with (
+        running("-m", "bench.ends", "grpc", *load.maker) as model,
+        running(
+            "-m", "eloquent.nodes.origin_relay", *listen, "--upstream", f"127.0.0.1:{model.said}", *limit, tree=tree
+        ) as origin,
+        running("-m", "eloquent.nodes.edge_relay", *ask, "--listen", f"127.0.0.1:{front}", *limit, tree=tree) as edge,
+    ):
+        yield Ends(origin, edge, "read-grpc", str(front))
+
+
+@contextlib.contextmanager
+def between_chats(load: Load, tree: Path, *, is_sealed: bool) -> Iterator[Ends]:
     """Begin the relay pair for real services, which speaks HTTP outward."""
     between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     with contextlib.ExitStack() as stack:
@@ -130,30 +118,42 @@ def between_chats(load: Load, *, is_sealed: bool) -> Iterator[Ends]:
             flags = ("--key-file", str(key))
         model = stack.enter_context(running("-m", "bench.ends", "http", *load.maker))
         asked = ("--listen", f"127.0.0.1:{between}", "--upstream", f"http://127.0.0.1:{model.said}")
-        origin = stack.enter_context(running("-m", "eloquent.cli", "origin", *flags, *asked))
+        origin = stack.enter_context(running("-m", "eloquent.cli", "origin", *flags, *asked, tree=tree))
         asked = ("--origin", f"127.0.0.1:{between}", "--listen", f"127.0.0.1:{front}")
-        edge = stack.enter_context(running("-m", "eloquent.cli", "edge", *flags, "--scheme", load.scheme, *asked))
+        edge = stack.enter_context(
+            running("-m", "eloquent.cli", "edge", *flags, "--scheme", load.scheme, *asked, tree=tree)
+        )
         yield Ends(origin, edge, "read-http", str(front))
 
 
 WAYS: dict[str, Way] = {
-    "UDP echo": _alone("echo", "read-echo"),
-    "grpc.aio": _alone("grpc", "read-grpc"),
-    "aioquic datagrams": _alone("quic", "read-quic"),
-    "endpoints, plain": _alone("plain", "read-plain"),
-    "endpoints, sealed": _alone("sealed", "read-sealed"),
-    "relays, gRPC, plain": between_calls(),
+    "UDP echo": functools.partial(alone, role="echo"),
+    "grpc.aio": functools.partial(alone, role="grpc"),
+    "aioquic datagrams": functools.partial(alone, role="quic"),
+    "endpoints, plain": functools.partial(alone, role="plain"),
+    "endpoints, sealed": functools.partial(alone, role="sealed"),
+    "relays, gRPC, plain": between_calls,
     "relays, HTTP, plain": functools.partial(between_chats, is_sealed=False),
     "relays, HTTP, sealed": functools.partial(between_chats, is_sealed=True),
 }
 
 
-def measure(way: Way, load: Load, streams: Sequence[int], seconds: float) -> Iterator[tuple[int, Cost]]:
-    """Yield what a token takes with each number of streams at once."""
-    with way(load) as ends:
+def measure(
+    way: Way, load: Load, streams: Sequence[int], seconds: float, *, tree: Path = REPOSITORY
+) -> Iterator[tuple[int, Cost]]:
+    """Yield what a token takes with each number of streams at once.
+
+    Args:
+        way: Carries them.
+        load: What is carried.
+        streams: How many at once, one after the other.
+        seconds: That count of each.
+        tree: The checkout whose package carries it.
+    """
+    with way(load, tree) as ends:
         for number in streams:
             words = (ends.reader, str(number), str(seconds), ends.port, load.scheme, *load.maker)
-            with running("-m", "bench.ends", *words) as reader:
+            with running("-m", "bench.ends", *words, tree=tree if ends.client is None else REPOSITORY) as reader:
                 client = reader if ends.client is None else ends.client
                 marks = []
                 for _ in range(2):
@@ -165,13 +165,23 @@ def measure(way: Way, load: Load, streams: Sequence[int], seconds: float) -> Ite
             yield number, Cost(1e6 * server / tokens, 1e6 * client_s / tokens, tokens / (number * load.rate * seconds))
 
 
-def measure_ways(ways: dict[str, Way], load: Load, streams: Sequence[int], seconds: float) -> Rows:
-    """Return the costs of one round, by way and number of streams."""
+def measure_ways(
+    names: Sequence[str], load: Load, streams: Sequence[int], seconds: float, *, trees: Mapping[str, Path]
+) -> Rows:
+    """Return the costs of one round, by way, checkout and number of streams.
+
+    Args:
+        names: Of the ways.
+        load: As for `measure`.
+        streams: Likewise.
+        seconds: Likewise.
+        trees: The checkouts that are measured by turns, by what is added to the names of their ways.
+    """
     rows: Rows = {}
-    for name, way in ways.items():
-        for number, cost in measure(way, load, streams, seconds):
-            rows[f"{name}, {number}"] = cost._asdict()
-            print(f"{name}, {number}: {cost.server:.0f} and {cost.client:.0f} µs", file=sys.stderr, flush=True)
+    for name, (suffix, tree) in itertools.product(names, trees.items()):
+        for number, cost in measure(WAYS[name], load, streams, seconds, tree=tree):
+            rows[f"{name}{suffix}, {number}"] = cost._asdict()
+            print(f"{name}{suffix}, {number}: {cost.server:.0f} and {cost.client:.0f} µs", file=sys.stderr, flush=True)
     return rows
 
 
