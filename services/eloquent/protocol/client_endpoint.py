@@ -227,9 +227,12 @@ class ClientEndpoint:
         for session in list(self._sessions.values()):
             for stream_id, request in session.take_unheard().items():
                 self._ask_again(stream_id, request, now)
+        spent: list[ClientSession] = []
         for session in self._sessions.values():
             datagrams += session.datagrams_to_send(now=now)
-        for session in [session for session in self._sessions.values() if session.is_spent]:
+            if session.is_spent:
+                spent.append(session)
+        for session in spent:
             del self._sessions[session.connection_id]
             self._left[session.connection_id] = None
             if len(self._left) > MAX_LEFT:
@@ -250,7 +253,8 @@ class ClientEndpoint:
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
         timers = [due for session in self._sessions.values() if (due := session.get_timer()) is not None]
-        timers += [due for _, due in self._refusals()]
+        if self._refused_from is not None:
+            timers += [due for _, due in self._refusals()]
         return min(timers, default=None)
 
     def handle_timer(self, *, now: float) -> None:

@@ -193,6 +193,8 @@ class ClientSession(SessionBase):
 
     def take_unheard(self) -> dict[int, bytes]:
         """Return the streams of which the server said that it did nothing when it ended the session, and their requests, once."""
+        if not self._unheard:
+            return {}
         unheard, self._unheard = self._unheard, {}
         return unheard
 
@@ -227,7 +229,10 @@ class ClientSession(SessionBase):
 
     def next_event(self) -> ClientEvent | None:
         """Return the oldest event that was not yet taken, or None; a token counts as read by that."""
-        while (stream_id := next((one for one in self._readable if one not in self._paused), None)) is not None:
+        while self._readable:
+            stream_id = next((one for one in self._readable if one not in self._paused), None)
+            if stream_id is None:
+                break
             if (event := self._next_of(stream_id)) is not None:
                 return event
         return self._events.popleft() if self._events else None
@@ -292,7 +297,7 @@ class ClientSession(SessionBase):
         if self._hello is not None:
             timers.append(self._hello.due)
         timers += [repetition.due for repetition in self._cancelling.values()]
-        return timers + self._first_stream_timer()
+        return timers
 
     def _stream_timer(self, stream_id: int) -> float | None:
         stream = self._streams.get(stream_id)

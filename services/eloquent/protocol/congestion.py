@@ -73,6 +73,7 @@ class CongestionController:
     def __init__(self, least_rtt: "Recent | None" = None) -> None:
         self.cuts = 0
         self._awaiting: set[object] = set()  # the streams that have something unacknowledged
+        self._initial = float(INITIAL_WINDOW)  # bytes; of the streams that await something
         self._window: float | None = None  # bytes; None until something has changed it
         self._threshold = math.inf  # bytes, at which slow start ends
         self._rtt = RttEstimator()
@@ -110,10 +111,6 @@ class CongestionController:
     def rtt(self) -> float | None:
         """Seconds; the smoothed round-trip time of datagrams that arrived, or None."""
         return self._rtt.smoothed
-
-    @property
-    def _initial(self) -> float:
-        return float(min(max(len(self._awaiting), 1) * INITIAL_WINDOW, MAX_WINDOW))
 
     def is_limited(self, now: float) -> bool:
         """Return whether the window held something back in the latest round trip."""
@@ -178,12 +175,17 @@ class CongestionController:
         if not self._awaiting:
             self._unheard_since = now
         self._awaiting.add(stream)
+        self._note_streams()
 
     def rests(self, stream: object) -> None:
         """Record that nothing of a stream is unacknowledged, or that it is over."""
         self._awaiting.discard(stream)
+        self._note_streams()
         if not self._awaiting:
             self._unheard_since = math.inf
+
+    def _note_streams(self) -> None:
+        self._initial = float(min(max(len(self._awaiting), 1) * INITIAL_WINDOW, MAX_WINDOW))
 
     def spoken(self) -> None:
         """Record that something came from the peer, of whatever kind."""
@@ -328,20 +330,25 @@ class CongestionController:
         return longest + max(VARIANCE_WEIGHT * variance, MARGIN * longest)
 
     def _expire(self, now: float) -> None:
+        departures = self._departures
+        if not departures:
+            return
         patience = self._patience(now)
-        while self._departures and max(self._departures[0].sent_at, self._heard_at) + patience <= now:
-            departure = self._departures.popleft()
+        while departures and max(departures[0].sent_at, self._heard_at) + patience <= now:
+            departure = departures.popleft()
             self._flight -= departure.size
             self._overdue += departure.size if departure.telling else 0
 
     def _leave(self, sent_at: float) -> tuple[int, int]:
         """Forget what left until then; return the bytes with news that were not heard of, and those that left just then."""
-        lost, self._overdue, size = self._overdue, 0, 0
-        while self._departures and self._departures[0].sent_at <= sent_at:
-            departure = self._departures.popleft()
+        lost, self._overdue, size, departures = self._overdue, 0, 0, self._departures
+        while departures and departures[0].sent_at <= sent_at:
+            departure = departures.popleft()
             self._flight -= departure.size
-            lost += departure.size if departure.telling and departure.sent_at < sent_at else 0
-            size += departure.size if departure.sent_at == sent_at else 0
+            if departure.sent_at == sent_at:
+                size += departure.size
+            elif departure.telling:
+                lost += departure.size
         return lost, size
 
 

@@ -12,10 +12,11 @@ Rules of this file
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from zlib import crc32
 
 from eloquent.errors import MalformedPacket
-from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, ByteReader, encode_varint
+from eloquent.protocol.varint import MAX_VARINT, MAX_VARINT_SIZE, ByteReader, decode_varint, encode_varint
 
 VERSION = 2
 MAX_DATAGRAM = 1200  # bytes of UDP payload that every path carries whole (RFC 9000 §14)
@@ -168,7 +169,7 @@ Body = ClientBody | ServerBody
 CLIENT_KINDS: tuple[type[ClientBody], ...] = (Hello, Open, Request, AnswerAck, Cancel, Ping, Leave)
 SERVER_KINDS: tuple[type[ServerBody], ...] = (Retry, RequestAck, Answer, Cancelled, Pong, Close)
 _KINDS: dict[int, type[Body]] = {**dict(enumerate(CLIENT_KINDS)), **dict(enumerate(SERVER_KINDS, start=_SERVER_BIT))}
-_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_FIRST_BYTES = {kind: bytes([VERSION << 4 | number]) for number, kind in _KINDS.items()}
 _NAMES = {kind: re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in _KINDS.values()}
 
 
@@ -200,8 +201,8 @@ def encode_datagram(datagram: Datagram) -> bytes:
     """
     if len(datagram.connection_id) != CONNECTION_ID_SIZE:
         raise ValueError(f"a connection id has {CONNECTION_ID_SIZE} bytes")
-    first = VERSION << 4 | _NUMBERS[type(datagram.body)]
-    content = bytes([first]) + datagram.connection_id + encode_varint(datagram.number) + _encode_body(datagram.body)
+    first = _FIRST_BYTES[type(datagram.body)]
+    content = first + datagram.connection_id + encode_varint(datagram.number) + _encode_body(datagram.body)
     if len(content) + _CHECKSUM_SIZE > MAX_DATAGRAM:
         raise ValueError(f"a datagram has at most {MAX_DATAGRAM} bytes")
     return content + crc32(content).to_bytes(_CHECKSUM_SIZE)
@@ -215,28 +216,23 @@ def decode_datagram(data: bytes) -> Datagram:
     """
     if not _FIXED_SIZE + _CHECKSUM_SIZE < len(data) <= MAX_DATAGRAM:
         raise MalformedPacket(f"a datagram of {len(data)} bytes is not one of ours")
-    content, checksum = data[:-_CHECKSUM_SIZE], data[-_CHECKSUM_SIZE:]
-    if crc32(content).to_bytes(_CHECKSUM_SIZE) != checksum:
+    content = data[:-_CHECKSUM_SIZE]
+    if crc32(content) != int.from_bytes(data[-_CHECKSUM_SIZE:]):
         raise MalformedPacket("the checksum does not agree")
-    version, kind = content[0] >> 4, content[0] & 0x0F
-    if version != VERSION or kind not in _KINDS:
-        raise MalformedPacket(f"there is no kind {kind} in version {version}")
-    reader = ByteReader(content[1:])
-    connection_id = reader.take(CONNECTION_ID_SIZE)
-    datagram = Datagram(connection_id, reader.varint(), _DECODERS[_KINDS[kind]](reader))
-    if not reader.at_end:
-        raise MalformedPacket("something follows the end of the packet")
-    return datagram
+    if (decode := _BY_FIRST_BYTE.get(content[0])) is None:
+        raise MalformedPacket(f"there is no kind {content[0] & 0x0F} in version {content[0] >> 4}")
+    number, start = decode_varint(content, _FIXED_SIZE)
+    return Datagram(content[1:_FIXED_SIZE], number, decode(content, start))
 
 
 def _encode_body(body: Body) -> bytes:
     match body:
+        case Request() | AnswerAck() | RequestAck() | Answer():
+            encoded = encode_varint(body.stream_id) + body.payload
         case Hello():
             encoded = HELLO_PADDING
         case Open(token, stream_id, payload):
             encoded = _token(token) + encode_varint(stream_id) + payload
-        case Request() | AnswerAck() | RequestAck() | Answer():
-            encoded = encode_varint(body.stream_id) + body.payload
         case Cancel(stream_id):
             encoded = encode_varint(stream_id)
         case Ping(streams):
@@ -319,18 +315,33 @@ def _decode_streams(reader: ByteReader) -> tuple[int, ...]:
     return tuple(streams)
 
 
+def _decode_of_stream(kind: type[Request | AnswerAck | RequestAck | Answer], content: bytes, start: int) -> Body:
+    stream_id, start = decode_varint(content, start)
+    return kind(stream_id, content[start:])
+
+
+def _decode_whole(kind: type[Body], content: bytes, start: int) -> Body:
+    reader = ByteReader(content[start:])
+    body = _DECODERS[kind](reader)
+    if not reader.at_end:
+        raise MalformedPacket("something follows the end of the packet")
+    return body
+
+
 _DECODERS: dict[type[Body], Callable[[ByteReader], Body]] = {
     Hello: _decode_hello,
     Open: _decode_open,
-    Request: lambda reader: Request(reader.varint(), reader.rest()),
-    AnswerAck: lambda reader: AnswerAck(reader.varint(), reader.rest()),
     Cancel: lambda reader: Cancel(reader.varint()),
     Ping: lambda reader: Ping(_decode_streams(reader)),
     Leave: lambda reader: Leave(_decode_reason(reader)),
     Retry: lambda reader: Retry(reader.varint(), reader.take(ADDRESS_TOKEN_SIZE)),
-    RequestAck: lambda reader: RequestAck(reader.varint(), reader.rest()),
-    Answer: lambda reader: Answer(reader.varint(), reader.rest()),
     Cancelled: lambda reader: Cancelled(reader.varint(), _decode_reason(reader)),
     Pong: lambda reader: Pong(reader.varint()),
     Close: _decode_close,
+}
+
+_OF_STREAM: tuple[type[Request | AnswerAck | RequestAck | Answer], ...] = (Request, AnswerAck, RequestAck, Answer)
+_BY_FIRST_BYTE: dict[int, Callable[[bytes, int], Body]] = {
+    **{_FIRST_BYTES[kind][0]: partial(_decode_whole, kind) for kind in _DECODERS},
+    **{_FIRST_BYTES[kind][0]: partial(_decode_of_stream, kind) for kind in _OF_STREAM},
 }

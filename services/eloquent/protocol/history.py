@@ -87,13 +87,14 @@ class History:
     def __contains__(self, index: int) -> bool:
         return self._first <= index < self._next
 
-    def append(self, data: bytes) -> None:
-        """Add the next fragment."""
+    def append(self, data: bytes) -> Delta:
+        """Add the next fragment, and return it as it is told by the one before it."""
         before = self._entries[self._next - 1]
         delta = _continue(before, data)
         self._middles += delta.middle
         self._entries[self._next] = _Entry(data, delta, before.stop + len(delta.middle))
         self._next += 1
+        return delta
 
     def data(self, index: int) -> bytes:
         """Return a fragment; that before the first one is empty."""
@@ -136,16 +137,17 @@ def restore(reference: bytes, shape: Shape, middle: bytes) -> bytes:
 
 
 def _continue(before: _Entry, data: bytes) -> Delta:
-    reference, (prefix, suffix) = before.data, before.delta.shape
-    shared = prefix + suffix
-    if not shared or shared > min(len(data), len(reference)):
+    reference, shape = before.data, before.delta.shape
+    prefix, suffix = shape
+    shared, size, before_size = prefix + suffix, len(data), len(reference)
+    if not shared or shared > size or shared > before_size:
         return difference(reference, data)
-    tail = len(data) - suffix
-    if data[:prefix] != reference[:prefix] or data[tail:] != reference[len(reference) - suffix :]:
+    tail = size - suffix
+    if data[:prefix] != reference[:prefix] or data[tail:] != reference[before_size - suffix :]:
         return difference(reference, data)
     if tail - prefix >= MORE_SHARED and data[prefix : prefix + MORE_SHARED] == reference[prefix : prefix + MORE_SHARED]:
         return difference(reference, data)
-    return Delta(before.delta.shape, data[prefix:tail])
+    return Delta(shape, data[prefix:tail])
 
 
 def _common_prefix(one: bytes, other: bytes) -> int:

@@ -125,9 +125,11 @@ class Receiver:
         first, waiting = self._next, self._waiting
         if self._unread_fragments < MAX_UNREAD and self._unread_bytes < MAX_UNREAD_BYTES:
             for fragment in payload.fragments:
-                index, cost = fragment.index, len(fragment.data) + _PLACE_COST
-                room = index == first or self._waiting_cost + cost <= MAX_WAITING_BYTES
-                if first <= index < first + WINDOW and index not in waiting and room:
+                index = fragment.index
+                if not first <= index < first + WINDOW or index in waiting:
+                    continue
+                cost = len(fragment.data) + _PLACE_COST
+                if index == first or self._waiting_cost + cost <= MAX_WAITING_BYTES:
                     waiting[index] = fragment
                     self._waiting_cost += cost
                     self._ranges.add(index, index + 1)

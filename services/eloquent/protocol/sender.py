@@ -116,15 +116,18 @@ class Sender(ABC):
             raise LocalProtocolError("a token came after the end of its stream")
         if len(token) > MAX_TOKEN:
             raise LocalProtocolError(f"a token of {len(token)} bytes is too long: at most {MAX_TOKEN} can be sent")
-        room = self._budget - self.fragment_overhead
-        parts = [token[start : start + room] for start in range(0, len(token), room)] or [b""]
-        if self.backlog + len(parts) > MAX_BACKLOG:
+        room, size = self._budget - self.fragment_overhead, len(token)
+        parts = [token] if size <= room else [token[start : start + room] for start in range(0, size, room)]
+        if len(self._fresh) + len(self._unacked) + len(parts) > MAX_BACKLOG:
             raise LocalProtocolError("too many tokens wait for their acknowledgement: mind the backlog")
         if self._over:
             return
-        for position, part in enumerate(parts, start=1):
-            self._fresh.append(Fragment(self._given, part, more=position < len(parts)))
+        last = parts.pop()
+        for part in parts:
+            self._fresh.append(Fragment(self._given, part, more=True))
             self._given += 1
+        self._fresh.append(Fragment(self._given, last))
+        self._given += 1
         self._checksum = extend_checksum(self._checksum, token)
         self._account.tokens += 1
 
@@ -177,6 +180,11 @@ class Sender(ABC):
         """Forget the fragments that an acknowledgement is the first to cover, and return their indices, ascending."""
         newly: list[int] = []
         oldest = next(iter(self._unacked), self.sent)
+        if not ack.ranges and not self._had:  # nothing is missing, as mostly
+            for index in range(oldest, ack.next_index):
+                self._flight -= self._weight(self._unacked.pop(index))
+                newly.append(index)
+            return newly
         for start, stop in ((oldest, ack.next_index), *ack.ranges):
             for first, last in self._had.gaps(max(start, oldest), stop):
                 for index in range(first, last):
@@ -194,7 +202,7 @@ class Sender(ABC):
 
     def get_timer(self) -> float | None:
         """Return the instant at which something is to be sent again or given up, or None."""
-        if not self.outstanding:
+        if self._over or not (self._unacked or (self._end_sent and not self._end_acked)):  # nothing is outstanding
             return None
         return min(self._next_deadline(), self._silent_since + GIVE_UP_AFTER)
 

@@ -153,7 +153,7 @@ class ServerSession(SessionBase):
         """
         if (answer := self._answer(stream_id)) is not None:
             answer.send_token(token, now=now)
-            self._touch(stream_id)
+            self._touched[stream_id] = None
 
     def finish(self, stream_id: int, *, trailer: bytes = b"", now: float) -> None:
         """End an answer; `StreamDelivered`, `StreamCancelled` or `StreamFailed` follows.
@@ -234,7 +234,7 @@ class ServerSession(SessionBase):
     def _timers(self) -> list[float]:
         if self._last_heard is None:
             return []
-        return [self._session_ends, *self._first_stream_timer()]
+        return [self._session_ends]
 
     def _stream_timer(self, stream_id: int) -> float | None:
         stream = self._streams.get(stream_id)
@@ -247,19 +247,19 @@ class ServerSession(SessionBase):
         if stream is None:
             return []
         datagrams = [self._frame(RequestAck(stream_id, ack)) for ack in stream.request.datagrams_to_send(now=now)]
-        if stream.answer is not None:
-            for payload in stream.answer.datagrams_to_send(now=now):
+        if (answer := stream.answer) is not None:
+            for payload in answer.datagrams_to_send(now=now):
                 datagrams.append(self._frame(Answer(stream_id, payload)))
-                stream.answer.account.wire_bytes += self._wire_size(datagrams[-1]) - len(payload)
-            self._note_held(stream_id, stream.answer)
+                answer.account.wire_bytes += self._wire_size(datagrams[-1]) - len(payload)
+            self._note_held(stream_id, answer)
         return datagrams
 
     def _handle(self, datagram: Datagram, now: float) -> None:
         match datagram.body:
-            case Open(_, stream_id, payload) | Request(stream_id, payload):
-                self._take_request(stream_id, payload, now)
             case AnswerAck(stream_id, payload):
                 self._take_answer_ack(stream_id, payload, now)
+            case Open(_, stream_id, payload) | Request(stream_id, payload):
+                self._take_request(stream_id, payload, now)
             case Cancel(stream_id):
                 self._cancel(stream_id, now)
             case Ping(streams):
@@ -279,11 +279,12 @@ class ServerSession(SessionBase):
 
     def _answer(self, stream_id: int) -> StreamSender | None:
         """Return the sender of an answer, or None if the stream is over."""
-        if self._is_over(stream_id):
+        stream = self._streams.get(stream_id)
+        if stream is None and self._is_over(stream_id):
             return None
-        if not self._is_requested(stream_id):
+        if stream is None or stream.answer is None:
             raise LocalProtocolError(f"nobody requested stream {stream_id}")
-        return self._streams[stream_id].answer
+        return stream.answer
 
     def _cancelled(self, stream_id: int) -> Cancelled:
         gone = self._gone.get(stream_id)
@@ -377,11 +378,10 @@ class ServerSession(SessionBase):
         self._control.append(Cancelled(stream_id, reason))
 
     def _take_answer_ack(self, stream_id: int, payload: bytes, now: float) -> None:
-        if self._is_over(stream_id):
-            return
         stream = self._streams.get(stream_id)
         if stream is None or stream.answer is None:
-            self._control.append(self._cancelled(stream_id))
+            if not self._is_over(stream_id):
+                self._control.append(self._cancelled(stream_id))
             return
         stream.answer.receive_datagram(payload, now=now)
         self._take_answer_events(stream_id, stream.answer, now)

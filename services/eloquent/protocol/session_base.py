@@ -140,25 +140,28 @@ class SessionBase(ABC):
         datagrams = self._take_control()
         touched, self._touched = self._touched, {}
         served: list[int] = []
-        is_time = now >= self._room_at or self._congestion.is_silent(now)
-        for _ in range(len(self._held)):
-            if self._congestion.room(now) <= 0:
-                break
-            stream_id, _ = self._held.popitem(last=False)
-            touched.pop(stream_id, None)
-            if is_time:
-                self._handle_stream_timer(stream_id, now)
-            datagrams += self._ask(stream_id, served, now)
+        if self._held:
+            is_time = now >= self._room_at or self._congestion.is_silent(now)
+            for _ in range(len(self._held)):
+                if self._congestion.room(now) <= 0:
+                    break
+                stream_id, _ = self._held.popitem(last=False)
+                touched.pop(stream_id, None)
+                if is_time:
+                    self._handle_stream_timer(stream_id, now)
+                datagrams += self._ask(stream_id, served, now)
         for stream_id in touched:
             datagrams += self._ask(stream_id, served, now)
         for stream_id in served:  # whoever had a turn waits behind those who had none
             self._held.move_to_end(stream_id)
         if self._held:
             self._room_at = self._congestion.next_room(now)
-        return datagrams + self._take_control()
+        return datagrams + self._take_control() if self._control else datagrams
 
     def _take_control(self) -> list[bytes]:
         """Return what is to be said of no stream that is open."""
+        if not self._control:
+            return []
         datagrams = [self._frame(body) for body in self._control]
         self._control.clear()
         return datagrams
@@ -173,7 +176,13 @@ class SessionBase(ABC):
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
-        return None if self._closed else min(self._timers(), default=None)
+        if self._closed:
+            return None
+        due = min(self._timers(), default=None)
+        first = self._stream_timers.first()
+        if self._held and due is not None:
+            first = self._room_at if first is None else min(first, self._room_at)
+        return due if first is None or due is None else min(due, first)
 
     @abstractmethod
     def handle_timer(self, *, now: float) -> None:
@@ -202,12 +211,7 @@ class SessionBase(ABC):
 
     @abstractmethod
     def _timers(self) -> list[float]:
-        """Return every instant at which something is due."""
-
-    def _first_stream_timer(self) -> list[float]:
-        due = self._stream_timers.first()
-        timers = [] if due is None else [due]
-        return [*timers, self._room_at] if self._held else timers
+        """Return every instant at which something is due but for streams; none means that nothing of them is due either."""
 
     def _frame(self, body: Body) -> bytes:
         datagram = encode_datagram(Datagram(self.connection_id, self._number, body))

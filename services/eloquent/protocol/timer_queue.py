@@ -32,15 +32,19 @@ class TimerQueue(Generic[Key]):
         elif self._due.get(key) != due:
             self._due[key] = due
             heapq.heappush(self._heap, (due, next(self._order), key))
-        if len(self._heap) > 4 * len(self._due) + _FEW:
-            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
-            heapq.heapify(self._heap)
+            if len(self._heap) > 4 * len(self._due) + _FEW:
+                self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+                heapq.heapify(self._heap)
 
     def first(self) -> float | None:
         """Return the earliest instant, or None."""
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            due, _, key = heap[0]
+            if self._due.get(key) == due:
+                return due
+            heapq.heappop(heap)
+        return None
 
     def pop(self, now: float) -> Key | None:
         """Return a key that is due at `now`, the earliest first, and forget its instant; None if there is none."""

@@ -53,9 +53,12 @@ def decode_varint(data: bytes, start: int) -> tuple[int, int]:
     Raises:
         MalformedPacket: It is cut off, or not in the shortest form.
     """
-    if start < len(data) and data[start] < _LEAST[2]:  # as most are
-        return data[start], start + 1
-    size = 1 << (data[start] >> 6) if start < len(data) else 1
+    if start >= len(data):
+        raise MalformedPacket("the packet ends too early")
+    first = data[start]
+    if first < 1 << 6:  # as most are
+        return first, start + 1
+    size = 1 << (first >> 6)
     stop = start + size
     if stop > len(data):
         raise MalformedPacket("the packet ends too early")

@@ -87,13 +87,13 @@ class PackedSender(Sender):
 
     def send_token(self, token: bytes, *, now: float) -> None:
         """Queue one token, as `Sender.send_token` does, and count its credit."""
-        known = self._history.next_index
+        history = self._history
+        known = history.next_index
         super().send_token(token, now=now)
         for index in range(known, self._given):
-            fragment = self._fresh[index - self._given]
-            self._history.append(fragment.data)
-            middle = len(self._history.delta(index).middle)
-            worth = TCP_HEADERS + middle + SHARED_WORTH * (len(fragment.data) - middle)
+            data = self._fresh[index - self._given].data
+            middle = len(history.append(data).middle)
+            worth = TCP_HEADERS + middle + SHARED_WORTH * (len(data) - middle)
             self._earn(SHARE * self._factor * worth, now)
 
     def _earn(self, worth: float, now: float) -> None:
@@ -124,15 +124,17 @@ class PackedSender(Sender):
         """Return the instant at which something is to be sent, sent again or given up, or None."""
         if self._over:
             return None
-        timers = [timer for timer in (super().get_timer(), self._held_until) if timer is not None]
-        return min(timers, default=None)
+        timer, held_until = super().get_timer(), self._held_until
+        if timer is None or held_until is None:
+            return held_until if timer is None else timer
+        return min(timer, held_until)
 
     def _new_due(self) -> float:
         """Return when a packet with new tokens may go: the pace, sped up by what was saved, slowed down by what is owed."""
         paid = self._gap * self._mean_cost / self._worth
         balance = self._credit / (SWING * self._mean_cost)
         due = self._last_packet + min(max(paid * math.exp2(-balance), MIN_SPACING), MAX_HOLD)
-        return max(due, min(self._last_packet + CALM_HOLD, self._calm_until()))
+        return due if self._reader is None else max(due, min(self._last_packet + CALM_HOLD, self._calm_until()))
 
     def _calm_until(self) -> float:
         """Return until when the reader needs nothing soon; minus infinity unless that was reported."""
@@ -211,7 +213,8 @@ class PackedSender(Sender):
     def _next_deadline(self) -> float:
         times = 1.0 if self._end_sent else REPEAT_AFTER
         repeat = self._last_packet + max(times * self._spacing, MIN_REPEAT, self._backoff)
-        repeat = max(repeat, min(self._last_packet + times * CALM_HOLD, self._calm_until()))
+        if self._reader is not None:
+            repeat = max(repeat, min(self._last_packet + times * CALM_HOLD, self._calm_until()))
         if self._end_sent or self._credit >= self._mean_cost:
             return repeat
         oldest = next(iter(self._sent_at.values()), self._last_packet)

@@ -17,6 +17,7 @@ from eloquent.relay.sealed.packets import (
     Type,
     restore,
     shorten,
+    shortened_size,
 )
 from eloquent.relay.sealed.padding import Padding, padded
 from eloquent.relay.sealed.transport import EPOCH_SIZE, MAX_NUMBER, Opener, Sealer
@@ -24,7 +25,7 @@ from eloquent.relay.sealed.transport import EPOCH_SIZE, MAX_NUMBER, Opener, Seal
 
 def server_size(datagram: bytes, padding: Padding | None) -> int:
     """Return how many bytes a session's datagram takes when a server has sealed it."""
-    return padded(len(shorten(datagram)) + SEAL_SIZE, () if padding is None else padding.server)
+    return padded(shortened_size(datagram) + SEAL_SIZE, () if padding is None else padding.server)
 
 
 class Association:
@@ -102,10 +103,11 @@ class Association:
         needed = len(content) + SEAL_SIZE
         assert needed <= MAX_DATAGRAM, "the endpoint inside keeps to the budget of sealed datagrams"
         sealed = self._sealer.seal(self._head, content, Type.DATAGRAM, size=padded(needed, self._sizes), now=now)
-        self._account.datagrams += 1
-        self._account.content += len(datagram)
-        self._account.sealing += needed - len(datagram)
-        self._account.padding += len(sealed) - needed
+        account, size = self._account, len(datagram)
+        account.datagrams += 1
+        account.content += size
+        account.sealing += needed - size
+        account.padding += len(sealed) - needed
         return sealed
 
     def came_below(self, number: int) -> int:

@@ -145,11 +145,12 @@ class SealedClient(ClientLayer):
         self._inside.handle_timer(now=now)
 
     def _take(self, data: bytes, now: float) -> None:
-        if data[:1] == bytes([SERVER_SEALED]):
+        kind = data[0] if data else None
+        if kind == SERVER_SEALED:
             self._take_sealed(data, now)
-        elif data[:1] == bytes([COOKIE]) and self._attempt is not None:
+        elif kind == COOKIE and self._attempt is not None:
             self._attempt.take_cookie(data, now=now)
-        elif data[:1] == bytes([ACCEPT]) and self._attempt is not None:
+        elif kind == ACCEPT and self._attempt is not None:
             self._take_accept(self._attempt, data, now)
         else:
             raise Dropped("not ours")

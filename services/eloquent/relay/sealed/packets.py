@@ -19,7 +19,7 @@ from zlib import crc32
 
 from eloquent.errors import LocalProtocolError, MalformedPacket
 from eloquent.protocol.datagram import ADDRESS_TOKEN_SIZE, CONNECTION_ID_SIZE, MAX_DATAGRAM, PAYLOAD_BUDGET
-from eloquent.protocol.varint import decode_varint, encode_varint
+from eloquent.protocol.varint import decode_varint, encode_varint, varint_size
 from eloquent.relay.sealed.noise import MESSAGE_OVERHEAD, TAG_SIZE
 
 INITIATION, CLIENT_SEALED, COOKIE, ACCEPT, SERVER_SEALED = 0x30, 0x31, 0x38, 0x39, 0x3A
@@ -165,6 +165,12 @@ def shorten(datagram: bytes) -> bytes:
     if counter >= _COUNTER_LIMIT:
         raise LocalProtocolError("a sealed session's connection id ends in a number below 2^30")
     return datagram[:1] + encode_varint(counter) + datagram[1 + CONNECTION_ID_SIZE : -_CHECKSUM_SIZE]
+
+
+def shortened_size(datagram: bytes) -> int:
+    """Return how many bytes `shorten` would leave of a datagram."""
+    counter = int.from_bytes(datagram[1 + SERIAL_SIZE : 1 + CONNECTION_ID_SIZE])
+    return len(datagram) - CONNECTION_ID_SIZE - _CHECKSUM_SIZE + varint_size(counter)
 
 
 def restore(short: bytes, serial: bytes) -> bytes:

@@ -38,11 +38,12 @@ class ReplayWindow:
     def mark(self, number: int) -> None:
         """Note that a number, which is new, has come."""
         word = number // _WORD
-        entered = word - max(self.highest, 0) // _WORD
-        for step in range(min(max(entered, 0), _WORDS)):
-            self._words[(word - step) % _WORDS] = 0
+        if number > self.highest:
+            entered = word - max(self.highest, 0) // _WORD
+            for step in range(min(entered, _WORDS)):
+                self._words[(word - step) % _WORDS] = 0
+            self.highest = number
         self._words[word % _WORDS] |= 1 << number % _WORD
-        self.highest = max(self.highest, number)
 
     def came_below(self, number: int, count: int) -> int:
         """Return which numbers below one have come, as far as is remembered: bit i is of `number - 1 - i`.

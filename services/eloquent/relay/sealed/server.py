@@ -168,8 +168,10 @@ class SealedServer(ServerLayer):
 
     def get_timer(self) -> float | None:
         """Return the instant at which `handle_timer` wants to be called, or None."""
-        timers = [due for due in (self._inside.get_timer(), self._timers.first()) if due is not None]
-        return min(timers, default=None)
+        inside, ours = self._inside.get_timer(), self._timers.first()
+        if inside is None or ours is None:
+            return ours if inside is None else inside
+        return min(inside, ours)
 
     def handle_timer(self, *, now: float) -> None:
         """Do what is due at `now`."""
@@ -190,10 +192,11 @@ class SealedServer(ServerLayer):
         self._replies = farewells + self._replies
 
     def _take(self, data: bytes, source: Address, now: float) -> None:
-        if data[:1] == bytes([INITIATION]):
-            self._take_initiation(data, source, now)
-        elif data[:1] == bytes([CLIENT_SEALED]):
+        kind = data[0] if data else None
+        if kind == CLIENT_SEALED:
             self._take_sealed(data, source, now)
+        elif kind == INITIATION:
+            self._take_initiation(data, source, now)
         else:
             raise Dropped("not ours")
 
@@ -327,7 +330,9 @@ class SealedServer(ServerLayer):
             pong = PongContent(number, peer.association.came_below(number)).encode()
             sealed = peer.association.seal_control(Type.PONG, pong, size=min(size, MAX_PONG), now=now)
             self._send(peer, sealed, datagrams)
-        due = min(self._ends(peer), float("inf") if peer.path.due is None else peer.path.due)
+        due = self._ends(peer)
+        if (asks := peer.path.due) is not None:
+            due = min(due, asks)
         if peer.armed is None or due < peer.armed:
             peer.armed = due
             self._timers.set(peer, due)
