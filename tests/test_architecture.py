@@ -32,8 +32,9 @@ MAY_IMPORT = {
     "telemetry": BASE | {"addresses"},
     "process": BASE,
     "relay": BASE
-    | {"addresses", "api", "calls", "schemes", "protocol", "drivers", "qoe", "telemetry", "process", "serving"},
-    "serving": BASE | {"addresses", "congestion", "api", "calls"},
+    | {"addresses", "api", "calls", "schemes", "protocol", "drivers", "qoe", "telemetry", "process", "rpc", "serving"},
+    "rpc": {"addresses"},
+    "serving": BASE | {"addresses", "congestion", "api", "calls", "rpc"},
     "asking": BASE
     | {
         "addresses",
@@ -68,6 +69,7 @@ MAY_IMPORT = {
         "screen",
         "process",
         "relay",
+        "rpc",
         "serving",
         "http3",
     },
@@ -156,6 +158,7 @@ HOMES = {
 }
 HOMES |= {"aiohttp": {"asking", "relay"}, "uvloop": {"process"}}
 HOMES |= {"httpx": {"measure", "watch"}}
+HOMES |= {"h2": {"asking", "rpc"}}
 HOMES |= {"cryptography": {"relay"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"cluster", "fleet"}, "dask": set()}
 
@@ -240,6 +243,7 @@ def test_every_part_stands_in_the_table():
         "records",
         "report",
         "commands",
+        "rpc",
         "scenarios",
         "serving",
         "watch",

@@ -14,7 +14,7 @@ from eloquent.errors import ConfigurationError
 Address = tuple[str, int]
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
-_BACKLOG = 2048  # connections that wait to be accepted
+BACKLOG = 2048  # connections that wait to be accepted
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -83,7 +83,7 @@ def listen_on(address: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> soc
             )  # a port whose old connections linger is free
         listener.bind(where)
         if kind is socket.SOCK_STREAM:
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise cannot_listen(address, error) from error

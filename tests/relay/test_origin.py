@@ -17,7 +17,7 @@ from eloquent.errors import RemoteProtocolError
 from eloquent.protocol.session import StreamEnded, StreamToken
 from eloquent.relay.exchange import decode_ask, decode_outcome, encode_begin, encode_resume
 from eloquent.relay.origin import Origin
-from eloquent.relay.upstreams.base import Send
+from eloquent.relay.upstreams.base import Sink
 
 CHAT = "/v1/chat/completions"
 
@@ -158,10 +158,10 @@ class Asked:
     def __init__(self) -> None:
         self.methods: list[str] = []
 
-    async def ask(self, call: GrpcCall, send: Send) -> bytes:
+    async def ask(self, call: GrpcCall, sink: Sink) -> bytes:
         self.methods.append(call.method)
         try:
-            await send(b"one")
+            sink.put(b"one")
             await asyncio.Event().wait()
         finally:
             self.methods.remove(call.method)

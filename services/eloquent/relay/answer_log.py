@@ -59,19 +59,25 @@ class AnswerLog:
             position: Index of the token that it wants next.
         """
         self._readers[reader] = position
-        self._trim()
+        if not self._room.is_set():
+            self._trim()
 
     def detach(self, reader: Callable[[], None]) -> None:
         """Remove a reader; nothing happens if it is none."""
         self._readers.pop(reader, None)
         self._trim()
 
-    async def append(self, token: bytes) -> None:
-        """Add a token, and wait until there is room for another."""
+    def append(self, token: bytes) -> bool:
+        """Add a token; return whether there is room for another."""
         self._tokens.append(token)
         self.size += len(token) + TOKEN_COST
-        self._trim()
         self._tell()
+        if self.size > MAX_LOG or len(self._tokens) >= MAX_AHEAD:
+            self._trim()
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        """Wait until there is room."""
         await self._room.wait()
 
     def finish(self, trailer: bytes) -> None:

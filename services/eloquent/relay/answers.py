@@ -9,6 +9,7 @@ Rules of this file
 import asyncio
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 
 from eloquent.api.v1.exchange_pb2 import Outcome
 from eloquent.errors import LocalProtocolError
@@ -81,27 +82,62 @@ class EdgeAnswer:
         """Wait for the next token, or for how the answer ended. A wait that is cancelled may be begun again."""
         while True:
             if self._stream is None:
-                if asyncio.get_running_loop().time() - self._lost_at > RESUME_TIMEOUT:
-                    return Outcome(kind=Outcome.BROKEN, message=f"the origin relay is out of reach: {self._loss}")
-                await asyncio.sleep(max(self._resume_at - asyncio.get_running_loop().time(), 0.0))
-                self._resume()
+                if (outcome := await self._come_back()) is not None:
+                    return outcome
                 continue
             event = await self._stream.next()
-            match event:
-                case StreamToken():
-                    self._loss, self._request = "", None
-                    self.position += 1
-                    return event.data
-                case StreamEnded():
-                    return decode_outcome(event.trailer)
-                case StreamFailed(request=RequestState.REFUSED):
-                    return Outcome(
-                        kind=Outcome.REFUSED, message=f"the origin relay refuses the request: {event.reason}"
-                    )
-                case StreamFailed():
-                    if event.request is RequestState.TAKEN:
-                        self._request = None
-                    self._lose(event.reason)
+            if isinstance(event, StreamToken):
+                self._note_token()
+                return event.data
+            if (outcome := self._judge(event)) is not None:
+                return outcome
+
+    async def pour(self, put: Callable[[bytes], bool], room: Callable[[], Awaitable[None]]) -> Outcome:
+        """Hand out each token at once when it comes, and return how the answer ended.
+
+        Args:
+            put: Takes a token; returns whether there is room for another.
+            room: Waits until there is.
+        """
+
+        def take(token: bytes) -> bool:
+            self._note_token()
+            return put(token)
+
+        while True:
+            if self._stream is None:
+                if (outcome := await self._come_back()) is not None:
+                    return outcome
+                continue
+            event = await self._stream.pour(take)
+            if event is None:
+                await room()
+            elif (outcome := self._judge(event)) is not None:
+                return outcome
+
+    def _note_token(self) -> None:
+        self._loss, self._request = "", None
+        self.position += 1
+
+    async def _come_back(self) -> Outcome | None:
+        """Ask for the rest when it is time; return the outcome if that has been tried for too long."""
+        now = asyncio.get_running_loop().time()
+        if now - self._lost_at > RESUME_TIMEOUT:
+            return Outcome(kind=Outcome.BROKEN, message=f"the origin relay is out of reach: {self._loss}")
+        await asyncio.sleep(max(self._resume_at - now, 0.0))
+        self._resume()
+        return None
+
+    def _judge(self, end: StreamEnded | StreamFailed) -> Outcome | None:
+        """Return the outcome, or None of a stream that was lost, which is asked for again."""
+        if isinstance(end, StreamEnded):
+            return decode_outcome(end.trailer)
+        if end.request is RequestState.REFUSED:
+            return Outcome(kind=Outcome.REFUSED, message=f"the origin relay refuses the request: {end.reason}")
+        if end.request is RequestState.TAKEN:
+            self._request = None
+        self._lose(end.reason)
+        return None
 
     def _lose(self, reason: str) -> None:
         now = asyncio.get_running_loop().time()

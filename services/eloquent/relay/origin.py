@@ -40,7 +40,7 @@ from eloquent.relay.exchange import ModelRequest, decode_ask, encode_outcome
 from eloquent.relay.observers import OriginObserver
 from eloquent.relay.origin_streams import OriginAnswer, OriginStream, StreamEnd
 from eloquent.relay.sealed import udp
-from eloquent.relay.upstreams.base import Send, Upstream
+from eloquent.relay.upstreams.base import Sink, Upstream
 
 MAX_BACKLOG = 512  # unacknowledged fragments of one stream beyond which no more is given to it
 KEEP = 60.0  # seconds that an answer without a reader is kept
@@ -61,6 +61,29 @@ class _Refused(Exception):
     def __init__(self, kind: Outcome.Kind.ValueType, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class _Log:
+    """The log of an answer, as the sink of its tokens.
+
+    Args:
+        answer: The answer.
+        observer: Is told of each token.
+    """
+
+    def __init__(self, answer: OriginAnswer, observer: OriginObserver) -> None:
+        self._answer = answer
+        self._on_token = observer.on_token
+        self._append = answer.log.append
+        self.room = answer.log.room
+
+    def put(self, token: bytes) -> bool:
+        """See `Sink`."""
+        answer = self._answer
+        if not answer.log.end:
+            answer.request.ClearField("body")  # whoever answers needs it no more
+        self._on_token(answer, token)
+        return self._append(token)
 
 
 class Guard(Protocol):
@@ -269,7 +292,7 @@ class Origin:
             _Refused: It is not asked.
         """
         request: ModelRequest
-        call: Callable[[Send], Coroutine[None, None, bytes]]
+        call: Callable[[Sink], Coroutine[None, None, bytes]]
         if ask.HasField("resume"):
             raise _Refused(Outcome.GONE, "the origin relay does not have this answer any more")
         if ask.HasField("http") and self._http is not None:
@@ -284,13 +307,8 @@ class Origin:
         now = asyncio.get_running_loop().time()
         answer = OriginAnswer(request, now, AnswerLog(), ask.is_resumable, is_strangers)
 
-        async def send(token: bytes) -> None:
-            request.ClearField("body")  # whoever answers needs it no more
-            self._observer.on_token(answer, token)
-            await answer.log.append(token)
-
         self._answers[ask.answer_id] = answer
-        answer.call = asyncio.get_running_loop().create_task(self._run(answer, call(send)))
+        answer.call = asyncio.get_running_loop().create_task(self._run(answer, call(_Log(answer, self._observer))))
         return answer
 
     def _check_room(self, *, is_strangers: bool) -> None:

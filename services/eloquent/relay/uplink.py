@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol, Self
 
@@ -58,6 +59,7 @@ class RelayedAnswer:
         self._paused = False
         self._waiting: deque[StreamToken | StreamEnded | StreamFailed] = deque()
         self._news = asyncio.Event()
+        self._sink: Callable[[bytes], bool] | None = None  # takes tokens at once
 
     @property
     def carrier(self) -> CarrierName:
@@ -73,6 +75,33 @@ class RelayedAnswer:
         self._resume()
         return event
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> StreamEnded | StreamFailed | None:
+        """Give a sink each token at once when it comes, as long as it has room.
+
+        Args:
+            sink: Takes the next token; returns whether there is room for another.
+
+        Returns:
+            The end of the stream, or None as soon as the sink has no room.
+        """
+        while self._waiting:
+            event = self._waiting.popleft()
+            self._resume()
+            if not isinstance(event, StreamToken):
+                return event
+            if not sink(event.data):
+                return None
+        self._sink = sink
+        try:
+            self._news.clear()
+            await self._news.wait()
+        finally:
+            self._sink = None
+        if not self._waiting or isinstance(end := self._waiting[0], StreamToken):
+            return None
+        self._waiting.popleft()
+        return end
+
     def take_ready(self) -> list[bytes]:
         """Return the tokens that have come already, up to the end."""
         tokens = []
@@ -87,7 +116,13 @@ class RelayedAnswer:
         self._uplink.cancel(self._stream_id)
 
     def put(self, event: StreamToken | StreamEnded | StreamFailed) -> None:
-        """Queue what the endpoint reported."""
+        """Take what the endpoint reported: hand it on, or queue it."""
+        if self._sink is not None and isinstance(event, StreamToken):
+            if not self._sink(event.data):
+                self._sink = None
+                self._news.set()
+            return
+        self._sink = None
         self._waiting.append(event)
         self._news.set()
         if not self._paused and len(self._waiting) >= PAUSE_AT:

@@ -4,36 +4,28 @@ Rules of this file: once draining, health says NOT_SERVING, nobody is let in, an
 refuses with a status, never by silence.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # ships without annotations
+from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # ships without annotations
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE  # type: ignore[import-untyped]  # ships without annotations
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # ships without annotations
+from grpc_reflection.v1alpha import reflection, reflection_pb2  # type: ignore[import-untyped]  # ships without annotations
 
 from eloquent import congestion
-from eloquent.addresses import Address, parse_address
+from eloquent.addresses import Address, listen_on, parse_address
 from eloquent.api.v1 import token_service_pb2
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
-from eloquent.errors import ConfigurationError
+from eloquent.rpc.server import Call, Ended, Server
 from eloquent.serving.admission import Admission, Refused
-from eloquent.serving.tcp_sockets import own_listeners
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = Callable[[Any, Context], Awaitable[None]]
+if TYPE_CHECKING:
+    import socket
 
-_OPTIONS = (
-    # Without SO_REUSEPORT a second server on the same port fails instead of stealing half of the calls.
-    ("grpc.so_reuseport", 0),
-    # After so many milliseconds without an acknowledgement the kernel gives a connection up (TCP_USER_TIMEOUT). gRPC's own 20 s
-    # is shorter than what TCP's doubled timeouts reach on a lossy link, where the connection still comes back.
-    ("grpc.keepalive_timeout_ms", 120_000),
-)
+Handler = Callable[[Any, Call], Awaitable[None]]
+
 # What reflection describes has to be loaded, also where messages pass undecoded.
 _SERVICES = tuple(service.full_name for service in token_service_pb2.DESCRIPTOR.services_by_name.values())
 _FLUSH_TIME = 1.0  # seconds for the last statuses to leave after the last handler has ended
@@ -43,36 +35,30 @@ class GrpcServer:
     """A gRPC server that offers `Generate`, health and reflection.
 
     Args:
-        generate: The handler; it writes messages to the context and returns, or aborts.
+        generate: The handler; it writes messages to the call and returns, or aborts.
         admission: Who is let in.
         request: What the handler takes; `None` leaves a request its bytes.
-        serialize: Turns what the handler writes into bytes; `None` takes bytes.
 
     Attributes:
         address: Where it listens, once it does.
     """
 
-    def __init__(
-        self,
-        generate: Handler,
-        *,
-        admission: Admission,
-        request: type[Message] | None = None,
-        serialize: Callable[[Any], bytes] | None = None,
-    ) -> None:
-        self.server = grpc.aio.server(options=_OPTIONS)
+    def __init__(self, generate: Handler, *, admission: Admission, request: type[Message] | None = None) -> None:
         self.address: Address = ("", 0)
         self._generate = generate
         self._admission = admission
         self._request = request
-        # Undecoded: what gRPC cannot decode itself, it would call its own fault (INTERNAL).
-        method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(self._admit, None, serialize)
-        name = GENERATE.rpartition("/")[2]
-        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(TOKEN_SERVICE, {name: method})])
+        self._listener: socket.socket | None = None
         self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        described = (*_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(described, self.server)
+        self._reflection = reflection.aio.ReflectionServicer((*_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME))
+        self._server = Server(
+            {
+                GENERATE: self._admit,
+                f"/{HEALTH_SERVICE}/Check": self._check,
+                f"/{HEALTH_SERVICE}/Watch": self._watch,
+                f"/{reflection.SERVICE_NAME}/ServerReflectionInfo": self._reflect,
+            }
+        )
 
     def listen(self, address: str) -> int:
         """Listen in the network that this thread is in at the moment; nobody is let in yet.
@@ -86,15 +72,9 @@ class GrpcServer:
         Raises:
             ConfigurationError: The address is malformed or cannot be bound.
         """
-        host, _ = parse_address(address, listen=True)
-        try:
-            port = self.server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"cannot listen on {address}: the port is in use or the address is not ours"
-            ) from error
-        self.address = host, port
-        return port
+        self._listener = listen_on(address)
+        self.address = parse_address(address, listen=True)[0], self._listener.getsockname()[1]
+        return self.address[1]
 
     async def serve(self, *, congestion_control: str = "") -> None:
         """Let clients in.
@@ -105,32 +85,17 @@ class GrpcServer:
         Raises:
             ConfigurationError: The kernel lacks the congestion control.
         """
+        assert self._listener is not None, "it listens"
         if congestion_control:
-            await self._set_congestion_control(self.address[1], congestion_control)
-        await self.server.start()  # only now it accepts
+            congestion.set_control(self._listener, congestion_control)
+        await self._server.serve(self._listener)
         await self._say(health_pb2.HealthCheckResponse.SERVING)
 
     async def open(self, address: str, *, congestion_control: str = "") -> int:
         """Listen and let clients in, as `listen` and `serve` do; return the port."""
-        try:
-            port = self.listen(address)
-        except ConfigurationError:
-            await self.server.stop(None)
-            raise
+        port = self.listen(address)
         await self.serve(congestion_control=congestion_control)
         return port
-
-    async def _set_congestion_control(self, port: int, control: str) -> None:
-        """Set it on the sockets that listen already, which gRPC itself has no option for."""
-        listeners = own_listeners(port)
-        assert listeners, "gRPC listens since it has a port"
-        with ExitStack() as opened:
-            try:
-                for listener in listeners:
-                    congestion.set_control(opened.enter_context(listener), control)
-            except ConfigurationError:
-                await self.server.stop(None)
-                raise
 
     async def drain(self, grace: float) -> None:
         """Refuse new streams, wait for those inside, then stop serving.
@@ -140,27 +105,65 @@ class GrpcServer:
         """
         await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._admission.drain(grace)
-        await self.server.stop(0 if self._admission.active else _FLUSH_TIME)
+        await self._server.close(_FLUSH_TIME)
 
     async def _say(self, status: int) -> None:
         for service in ("", TOKEN_SERVICE):
             await self._health.set(service, status)
 
-    async def _admit(self, body: bytes, context: Context) -> None:
+    async def _admit(self, call: Call) -> None:
         try:
             with self._admission.inside():
-                await self._generate(await self._decoded(body, context), context)
+                await self._generate(await _request_of(call, self._request), call)
         except Refused as refused:
-            await context.abort(refused.code, str(refused))
+            raise Ended(refused.code, str(refused)) from refused
 
-    async def _decoded(self, body: bytes, context: Context) -> Any:
-        if self._request is None:
-            return body
-        try:
-            return self._request.FromString(body)
-        except DecodeError:
-            message = f"the request is not a {self._request.DESCRIPTOR.name}: it cannot be decoded"
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
+    async def _check(self, call: Call) -> None:
+        answer = await self._health.Check(await _request_of(call, health_pb2.HealthCheckRequest), call)
+        await call.write(answer.SerializeToString())
+
+    async def _watch(self, call: Call) -> None:
+        await self._health.Watch(await _request_of(call, health_pb2.HealthCheckRequest), _Messages(call))
+
+    async def _reflect(self, call: Call) -> None:
+        async def requests() -> AsyncIterator[Message]:
+            while (body := await call.read()) is not None:
+                yield _decoded(body, reflection_pb2.ServerReflectionRequest)
+
+        async for answer in self._reflection.ServerReflectionInfo(requests(), call):
+            await call.write(answer.SerializeToString())
+
+
+class _Messages:
+    """A call whose answers are messages."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def write(self, message: Message) -> None:
+        """Send one."""
+        await self._call.write(message.SerializeToString())
+
+
+async def _request_of(call: Call, kind: type[Message] | None) -> Any:
+    """Return the request of a call that has one.
+
+    Args:
+        call: The call.
+        kind: What it is; None leaves it its bytes.
+    """
+    body = await call.read()
+    if body is None:
+        raise Ended(grpc.StatusCode.INVALID_ARGUMENT, "the call has no request")
+    return body if kind is None else _decoded(body, kind)
+
+
+def _decoded(body: bytes, kind: type[Message]) -> Message:
+    try:
+        return kind.FromString(body)
+    except DecodeError:
+        message = f"the request is not a {kind.DESCRIPTOR.name}: it cannot be decoded"
+        raise Ended(grpc.StatusCode.INVALID_ARGUMENT, message) from None
 
 
 def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:

@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,15 +25,3 @@ def own_tcp_sockets() -> Iterator[socket.socket]:
             yield found
         else:
             found.close()
-
-
-def own_listeners(port: int) -> list[socket.socket]:
-    """Return a duplicate of each TCP socket of this process that listens at a port, to be closed by the caller."""
-    found = []
-    for one in own_tcp_sockets():
-        with suppress(OSError):
-            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and one.getsockname()[1] == port:
-                found.append(one)
-                continue
-        one.close()
-    return found

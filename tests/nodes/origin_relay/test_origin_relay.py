@@ -226,8 +226,10 @@ def test_what_streams_cost_is_logged_and_counted(client, server, relays, until, 
             await until(lambda: counts("original_bytes_total", client="other", scheme="eloquent-packed") > 0)
             origin.show()
             labels = {"client": "c1", "scheme": "eloquent"}
-            assert counts("datagrams_total", direction="out", kind="answer") >= 50
-            assert edge_counts("datagrams_total", direction="in", kind="answer") >= 50
+            assert (
+                counts("datagrams_total", direction="out", kind="answer") >= 40
+            )  # tokens that came together share one
+            assert edge_counts("datagrams_total", direction="in", kind="answer") >= 40
             return counts("original_bytes_total", **labels), counts("wire_bytes_total", **labels)
 
     original, wire = asyncio.run(run())

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,10 +20,26 @@ Handler = Callable[[bytes, Any], Awaitable[None]]
 Code = grpc.StatusCode
 
 
+class Kept:
+    """Keeps what comes; from `full` tokens on there is no room until `is_wanted` is set."""
+
+    def __init__(self, full: int | None = None) -> None:
+        self.tokens: list[bytes] = []
+        self.is_wanted = asyncio.Event()
+        self._full = full
+
+    def put(self, token: bytes) -> bool:
+        self.tokens.append(token)
+        return self._full is None or len(self.tokens) < self._full or self.is_wanted.is_set()
+
+    async def room(self) -> None:
+        await self.is_wanted.wait()
+
+
 @asynccontextmanager
-async def asking(handler: Handler) -> AsyncIterator[GrpcUpstream]:
+async def asking(handler: Handler, options: Sequence[tuple[str, int]] = ()) -> AsyncIterator[GrpcUpstream]:
     """Serve a method by a handler, in bytes, and ask it."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=options)
     method: Any = grpc.unary_stream_rpc_method_handler(handler)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("some.Service", {"Stream": method})])
     port = server.add_insecure_port("127.0.0.1:0")
@@ -40,13 +56,9 @@ async def asking(handler: Handler) -> AsyncIterator[GrpcUpstream]:
 async def answer_of(
     upstream: GrpcUpstream, body: bytes = b"", *, method: str = METHOD, deadline: float | None = None, **metadata: str
 ) -> tuple[list[bytes], Code, str]:
-    came: list[bytes] = []
-
-    async def send(token: bytes) -> None:
-        came.append(token)
-
-    trailer = await upstream.ask(make_call(method, body, metadata, timeout=deadline), send)
-    return came, *status_of(decode_outcome(trailer))
+    sink = Kept()
+    trailer = await upstream.ask(make_call(method, body, metadata, timeout=deadline), sink)
+    return sink.tokens, *status_of(decode_outcome(trailer))
 
 
 def test_messages_pass_as_they_are(relaying: Any) -> None:
@@ -139,6 +151,47 @@ def test_a_message_that_no_token_can_hold_fails_the_call(relaying: Any) -> None:
         async with asking(write) as upstream:
             came, code, _ = await answer_of(upstream)
             assert ([len(message) for message in came], code) == ([MAX_TOKEN], Code.RESOURCE_EXHAUSTED)
+
+    relaying.run(main())
+
+
+def test_a_sink_without_room_slows_the_server_down_and_loses_nothing(relaying: Any) -> None:
+    messages = [b"%01000d" % number for number in range(2000)]
+    written = 0
+
+    async def write(_: bytes, context: Any) -> None:
+        nonlocal written
+        for message in messages:
+            await context.write(message)
+            written += 1
+
+    async def main() -> None:
+        async with asking(write) as upstream:
+            sink = Kept(full=10)
+            asked = asyncio.create_task(upstream.ask(make_call(METHOD, b"", {}, timeout=None), sink))
+            await relaying.until(lambda: len(sink.tokens) == 10)
+            await asyncio.sleep(0.5)
+            assert (len(sink.tokens), written < 1000) == (10, True), "a window is on its way, and what the server holds"
+            sink.is_wanted.set()
+            assert status_of(decode_outcome(await asked))[0] is Code.OK
+            assert sink.tokens == messages
+
+    relaying.run(main())
+
+
+def test_a_channel_connects_again_and_makes_as_many_connections_as_calls_need(relaying: Any) -> None:
+    async def wait(_: bytes, context: Any) -> None:
+        await context.write(b"one")
+        await asyncio.sleep(0.2)
+
+    async def main() -> None:
+        options = (("grpc.max_concurrent_streams", 2),)
+        async with asking(wait, options) as upstream:
+            answers = await asyncio.gather(*(answer_of(upstream) for _ in range(5)))
+            assert answers == [([b"one"], Code.OK, "")] * 5
+            for connection in upstream._channel._connections:
+                connection.transport.abort()
+            assert (await answer_of(upstream))[1] is Code.OK
 
     relaying.run(main())
 

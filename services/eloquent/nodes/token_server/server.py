@@ -23,8 +23,9 @@ from eloquent.nodes.sources import Library
 from eloquent.nodes.token_server.http_frontend import HttpFrontend
 from eloquent.nodes.token_server.model import Caller, GenerationParameters, Limits, Model
 from eloquent.nodes.token_server.quic_frontend import QuicFrontend
+from eloquent.rpc.server import Call
 from eloquent.serving.admission import Admission
-from eloquent.serving.grpc_server import Context, GrpcServer, metadata_of
+from eloquent.serving.grpc_server import GrpcServer, metadata_of
 
 
 class TokenServer:
@@ -80,15 +81,10 @@ class TokenServer:
     async def open_grpc(self, address: str, *, congestion_control: str = "") -> int:
         """Let gRPC in at one more address, as `GrpcServer.open` does; return the port."""
 
-        async def generate(request: GenerateRequest, context: Context) -> None:
-            await self._generate(request, context, server.address)
+        async def generate(request: GenerateRequest, call: Call) -> None:
+            await self._generate(request, call, server.address)
 
-        server = GrpcServer(
-            generate,
-            admission=self._admission,
-            request=GenerateRequest,
-            serialize=GenerateResponse.SerializeToString,
-        )
+        server = GrpcServer(generate, admission=self._admission, request=GenerateRequest)
         self.grpc_servers.append(server)
         return await server.open(address, congestion_control=congestion_control)
 
@@ -98,7 +94,7 @@ class TokenServer:
         await asyncio.gather(*drains, self.http_frontend.drain(grace))
         await asyncio.gather(self._model.settle(grace), self.quic_frontend.close(grace))
 
-    async def _generate(self, request: GenerateRequest, context: Context, local: Address) -> None:
+    async def _generate(self, request: GenerateRequest, call: Call, local: Address) -> None:
         parameters = GenerationParameters(
             prompt=request.prompt,
             max_tokens=request.max_tokens,
@@ -109,10 +105,14 @@ class TokenServer:
         try:
             answer = self._model.answer(parameters)
         except ConfigurationError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(context.peer(), local, metadata_of(context.invocation_metadata()))
+            await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        caller = Caller(call.peer(), local, metadata_of(call.metadata))
+
+        async def write(token: GenerateResponse) -> None:
+            await call.write(token.SerializeToString())
+
         with self._model.stream(answer, caller):
-            await self._model.produce(answer, context.write)
+            await self._model.produce(answer, write)
 
 
 def _seconds(request: GenerateRequest, field: Literal["token_gap", "first_token_delay"]) -> float | None:

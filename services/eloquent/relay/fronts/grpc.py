@@ -19,8 +19,9 @@ from eloquent.errors import ConfigurationError, LocalProtocolError
 from eloquent.relay.answers import EdgeAnswer
 from eloquent.relay.grpc_call import make_call, status_of
 from eloquent.relay.uplink import Way
+from eloquent.rpc.server import Call
 from eloquent.serving.admission import Admission
-from eloquent.serving.grpc_server import Context, GrpcServer, metadata_of
+from eloquent.serving.grpc_server import GrpcServer, metadata_of
 
 _LOST = frozenset({Outcome.UNKNOWN, Outcome.BROKEN, Outcome.GONE})  # what no model server has ended
 
@@ -65,27 +66,26 @@ class GrpcFront:
         """Refuse new calls and wait for those that run; cut what is left after the grace time, in seconds."""
         await self._server.drain(grace)
 
-    async def _generate(self, body: bytes, context: Context) -> None:
-        metadata = metadata_of(context.invocation_metadata())
+    async def _generate(self, body: bytes, call: Call) -> None:
+        metadata = metadata_of(call.metadata)
         try:
             scheme = self._scheme_of(metadata)
             metadata.setdefault(SCHEME_KEY, scheme)
             answer = EdgeAnswer(self._uplink, scheme)
-            answer.begin(make_call(GENERATE, body, metadata, timeout=context.time_remaining()))
+            answer.begin(make_call(GENERATE, body, metadata, timeout=call.time_remaining()))
         except ConfigurationError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except LocalProtocolError as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            await call.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         try:
-            while not isinstance(message := await answer.next(), Outcome):
-                await context.write(message)
+            outcome = await answer.pour(call.put, call.room)
         except asyncio.CancelledError:
             self._metrics.cancelled_streams.inc()
             raise
         finally:
             answer.cancel()
-        if message.kind in _LOST:
+        if outcome.kind in _LOST:
             self._metrics.given_up_streams.inc()
-        code, details = status_of(message)
+        code, details = status_of(outcome)
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, details)
+            await call.abort(code, details)

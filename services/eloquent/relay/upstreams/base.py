@@ -1,23 +1,35 @@
 """What an origin relay wants of whom it asks."""
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from eloquent.relay.exchange import ModelRequest
 
 Request = TypeVar("Request", bound=ModelRequest, contravariant=True)  # noqa: PLC0105  (mypy's suffix says nothing here)
 
-Send = Callable[[bytes], Awaitable[None]]
-"""Takes the next token of an answer, and returns when there is room for another."""
+
+class Sink(Protocol):
+    """Where the tokens of an answer go."""
+
+    def put(self, token: bytes) -> bool:
+        """Take the next token; return whether there is room for another at once."""
+
+    async def room(self) -> None:
+        """Wait until there is room."""
+
+
+async def send(sink: Sink, token: bytes) -> None:
+    """Give a sink the next token, and wait until there is room for another."""
+    if not sink.put(token):
+        await sink.room()
 
 
 class Upstream(Protocol[Request]):
     """A model server, by one protocol."""
 
-    async def ask(self, request: Request, send: Send) -> bytes:
+    async def ask(self, request: Request, sink: Sink) -> bytes:
         """Ask, send the tokens of the answer, and return the trailer; cancelled, leave the server.
 
         Args:
             request: The client's.
-            send: Takes the tokens.
+            sink: Takes the tokens.
         """

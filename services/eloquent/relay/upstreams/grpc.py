@@ -9,14 +9,12 @@ Rules of this file
 from collections.abc import Collection
 
 import grpc
-import grpc.aio
 
 from eloquent.api.v1.exchange_pb2 import GrpcCall
 from eloquent.protocol.frames import MAX_TOKEN
 from eloquent.relay.grpc_call import encode_status
-from eloquent.relay.upstreams.base import Send
-
-_OPTIONS = (("grpc.max_receive_message_length", MAX_TOKEN),)
+from eloquent.relay.upstreams.base import Sink
+from eloquent.rpc.channel import CallChannel, CallFailed
 
 
 class GrpcUpstream:
@@ -28,39 +26,32 @@ class GrpcUpstream:
     """
 
     def __init__(self, target: str, *, methods: Collection[str]) -> None:
-        self._target = target
         self._methods = methods
-        self._channel: grpc.aio.Channel | None = None
-        self._calls: dict[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
+        self._channel = CallChannel(target, max_message=MAX_TOKEN)
 
     async def open(self) -> None:
         """Begin to connect, so that the first call need not wait for it."""
-        self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
-        self._channel.get_state(try_to_connect=True)
-        self._calls = {method: self._channel.unary_stream(method) for method in self._methods}
+        self._channel.begin()
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._channel is not None:
-            await self._channel.close()
+        await self._channel.close()
 
-    async def ask(self, request: GrpcCall, send: Send) -> bytes:
+    async def ask(self, request: GrpcCall, sink: Sink) -> bytes:
         """Call, send the messages of the answer, and return the trailer; cancelled, cancel the call.
 
         Args:
             request: The caller's.
-            send: Takes the tokens.
+            sink: Takes the tokens.
         """
-        if request.method not in self._calls:
+        if request.method not in self._methods:
             return encode_status(grpc.StatusCode.UNIMPLEMENTED, f"the origin relay does not call '{request.method}'")
         timeout = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else None
         metadata = tuple(request.metadata.items())
-        call = self._calls[request.method](request.body, metadata=metadata, timeout=timeout)
         try:
-            async for message in call:
-                await send(message)
-        except grpc.aio.AioRpcError as error:
-            return encode_status(error.code(), error.details() or "")
-        finally:
-            call.cancel()
+            await self._channel.ask(
+                request.method, request.body, sink.put, sink.room, metadata=metadata, patience=timeout
+            )
+        except CallFailed as failure:
+            return encode_status(failure.code, failure.details)
         return encode_status(grpc.StatusCode.OK)

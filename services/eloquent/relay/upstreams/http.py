@@ -20,7 +20,7 @@ from yarl import URL
 from eloquent.api.v1.exchange_pb2 import HttpField, HttpHead, HttpRequest, Outcome
 from eloquent.protocol.limits import ByteBudget
 from eloquent.relay.exchange import encode_outcome, passed_on
-from eloquent.relay.upstreams.base import Send
+from eloquent.relay.upstreams.base import Sink, send
 
 CONNECT_TIMEOUT = 10.0  # seconds
 PIECE = 16 * 1024  # bytes of content that is no event stream
@@ -72,19 +72,19 @@ class HttpUpstream:
         if self._client is not None:
             await self._client.close()
 
-    async def ask(self, request: HttpRequest, send: Send) -> bytes:
+    async def ask(self, request: HttpRequest, sink: Sink) -> bytes:
         """Ask, send the head and the content of the answer, and return the trailer; cancelled, leave the server.
 
         Args:
             request: The client's.
-            send: Takes the tokens.
+            sink: Takes the tokens.
         """
         assert self._client is not None
         kept = [(field.name, field.value.decode("latin-1")) for field in passed_on(_raw(request), without=_OURS)]
         size = len(request.body)
         if not self._held.take(size):
             self.refused += 1
-            return await _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", send)
+            return await _refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the origin relay holds too many long requests", sink)
         try:
             response = await self._client.request(
                 request.method,
@@ -96,7 +96,7 @@ class HttpUpstream:
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else HTTPStatus.BAD_GATEWAY
-            return await _refuse(status, f"the model server cannot be asked: {_reason(error)}", send)
+            return await _refuse(status, f"the model server cannot be asked: {_reason(error)}", sink)
         finally:
             self._held.take(-size)
         async with response:
@@ -108,9 +108,9 @@ class HttpUpstream:
                 fields=passed_on(response.raw_headers, without=_OF_ENCODED if is_longer else frozenset()),
                 is_event_stream=is_stream,
             )
-            await send(head.SerializeToString())
+            await send(sink, head.SerializeToString())
             try:
-                said_end = await (self._send_events(response, send) if is_stream else self._send_pieces(response, send))
+                said_end = await (self._send_events(response, sink) if is_stream else self._send_pieces(response, sink))
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 return encode_outcome(Outcome.BROKEN, f"the model server broke off: {_reason(error)}")
         if not said_end and response.status == HTTPStatus.OK and _COMPLETIONS.search(request.target):
@@ -118,7 +118,7 @@ class HttpUpstream:
             return encode_outcome(Outcome.BROKEN, message)
         return encode_outcome(Outcome.COMPLETE)
 
-    async def _send_events(self, response: aiohttp.ClientResponse, send: Send) -> bool:
+    async def _send_events(self, response: aiohttp.ClientResponse, sink: Sink) -> bool:
         """Send the events of a stream; return whether one of them says that the answer is complete, or failed."""
         events = EventSplitter()
         latest: deque[bytes] = deque(maxlen=_END_EVENTS)
@@ -126,14 +126,14 @@ class HttpUpstream:
             for event in events.feed(piece):
                 latest.append(event)
                 for start in range(0, len(event), MAX_EVENT):
-                    await send(event[start : start + MAX_EVENT])
+                    await send(sink, event[start : start + MAX_EVENT])
         if rest := events.rest:
-            await send(rest)
+            await send(sink, rest)
         return any(_GOOD_END.search(event) for event in latest)
 
-    async def _send_pieces(self, response: aiohttp.ClientResponse, send: Send) -> bool:
+    async def _send_pieces(self, response: aiohttp.ClientResponse, sink: Sink) -> bool:
         async for piece in response.content.iter_chunked(PIECE):
-            await send(piece)
+            await send(sink, piece)
         return True
 
 
@@ -157,20 +157,20 @@ class EventSplitter:
             self.rest = b""
 
 
-async def _refuse(status: HTTPStatus, message: str, send: Send) -> bytes:
+async def _refuse(status: HTTPStatus, message: str, sink: Sink) -> bytes:
     """Send an error of our own, in the form that OpenAI's clients read, and return the trailer.
 
     Args:
         status: Of HTTP.
         message: For the client.
-        send: Takes the tokens.
+        sink: Takes the tokens.
     """
     error = {"message": message, "type": "relay_error", "param": None, "code": "relay_error"}
     fields = [HttpField(name="content-type", value=b"application/json")]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         fields.append(HttpField(name="retry-after", value=b"1"))
-    await send(HttpHead(status=status, fields=fields).SerializeToString())
-    await send(json.dumps({"error": error}).encode())
+    await send(sink, HttpHead(status=status, fields=fields).SerializeToString())
+    await send(sink, json.dumps({"error": error}).encode())
     return encode_outcome(Outcome.COMPLETE)
 
 

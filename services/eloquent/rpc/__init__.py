@@ -1,0 +1,1 @@
+"""gRPC of our own for what streams: both ends, at a fraction of what a message costs grpcio (docs/design.md)."""
