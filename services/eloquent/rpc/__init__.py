@@ -1,1 +1,1 @@
-"""gRPC of our own for what streams: both ends, at a fraction of what a message costs grpcio (docs/design.md)."""
+"""gRPC of our own for what streams: both ends, at a fraction of what a message costs grpcio (docs/adr/0007-grpc-of-our-own.md)."""
