@@ -168,6 +168,7 @@ class GrpcConnection(asyncio.Protocol):
             for begin in range(0, len(body), size):
                 self._http.send_data(stream, body[begin : begin + size], end_stream=begin + size >= len(body))
         except ProtocolError as error:
+            self._reset(stream)
             raise AnswerFailed("resource_exhausted", f"the call cannot be made: {error}") from error
         call = self._calls[stream] = GrpcCall(stream)
         self._send()
@@ -176,9 +177,7 @@ class GrpcConnection(asyncio.Protocol):
     def leave(self, call: GrpcCall) -> None:
         """Cancel a call that has not ended, and forget it."""
         if self._calls.pop(call.stream, None) is not None:
-            with suppress(H2Error):  # its end has come
-                self._http.reset_stream(call.stream, ErrorCodes.CANCEL)
-            self._send()
+            self._reset(call.stream)
 
     def close(self) -> None:
         """Close the connection; calls fail."""
@@ -216,8 +215,9 @@ class GrpcConnection(asyncio.Protocol):
             self._taken = 0
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, ConnectionTerminated):  # calls that the server has begun to answer go on
-            self.is_open = False
+        if isinstance(event, ConnectionTerminated):  # after that, h2 takes nothing
+            self._fail_all("the server goes away")
+            self._transport.close()
             return
         call = self._calls.get(getattr(event, "stream_id", 0))
         if call is None:
@@ -233,6 +233,11 @@ class GrpcConnection(asyncio.Protocol):
             case StreamReset():
                 del self._calls[call.stream]
                 call.fail(AnswerFailed("unavailable", f"the server broke the answer off: {event.error_code}"))
+
+    def _reset(self, stream: int) -> None:
+        with suppress(H2Error):  # it has not begun, or the connection has ended
+            self._http.reset_stream(stream, ErrorCodes.CANCEL)
+        self._send()
 
     def _send(self) -> None:
         if data := self._http.data_to_send():
