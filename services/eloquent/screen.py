@@ -70,14 +70,12 @@ class SchemeMetrics:
 
     def __init__(self, metrics: telemetry.ViewerMetrics, client: str, scheme: str) -> None:
         labels = client, scheme
-        self.rendered_tokens = metrics.rendered_tokens.labels(*labels)
+        self.rendered = metrics.rendered.tally(*labels)
         self.late_tokens = metrics.late_tokens.labels(*labels)
         self.stalls = metrics.stalls.labels(*labels)
         self.stall_seconds = metrics.stall_seconds.labels(*labels)
         self.stall_excess_seconds = metrics.stall_excess_seconds.labels(*labels)
         self.stall_length = metrics.stall_length.labels(*labels)
-        self.stream_seconds = metrics.stream_seconds.labels(*labels)
-        self.token_gap = metrics.token_gap.labels(*labels)
         self.time_to_first_token = metrics.time_to_first_token.labels(*labels)
         self.active_streams = metrics.active_streams.labels(*labels)
         self._streams, self._labels = metrics.streams, labels
@@ -144,12 +142,11 @@ class Screen:
         metrics = self._metrics
         rendering = self._meter.add(rendered_s=rendered_s, generated_s=generated_s)
         metrics.waits(self.session, rendered_s)
-        metrics.rendered_tokens.inc()
+        metrics.rendered.tokens += 1
         if rendering.gap_s is None:
             metrics.time_to_first_token.observe(rendered_s - self._requested_s)
         else:
-            metrics.token_gap.observe(rendering.gap_s)
-            metrics.stream_seconds.inc(rendering.gap_s)
+            metrics.rendered.add(rendering.gap_s)
         if rendering.stall_s:
             metrics.stalls.inc()
             metrics.stall_seconds.inc(rendering.stall_s)

@@ -152,7 +152,8 @@ class ViewerMetrics(_Family):
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         super().__init__(registry)
-        self.rendered_tokens = self._counter("eloquent_rendered_tokens_total", "Tokens rendered.", _STREAM)
+        self.rendered = _Rendered()
+        registry.register(self.rendered)
         self.late_tokens = self._counter(
             "eloquent_late_tokens_total", "Tokens rendered more than 0.4 s after they were generated.", _STREAM
         )
@@ -172,12 +173,6 @@ class ViewerMetrics(_Family):
             "eloquent_longest_wait_seconds",
             "Time since the latest rendering, or the request, of the open stream that has waited longest.",
             _STREAM,
-        )
-        self.stream_seconds = self._counter(
-            "eloquent_stream_seconds_total", "Time from the first rendering of a stream to its latest.", _STREAM
-        )
-        self.token_gap = self._histogram(
-            "eloquent_token_gap_seconds", "Time between two renderings.", _STREAM, GAP_BUCKETS
         )
         self.time_to_first_token = self._histogram(
             "eloquent_time_to_first_token_seconds",
@@ -405,6 +400,43 @@ class GapTally:
         self.counts[0] += events
 
 
+class TokenTally(GapTally):
+    """Tokens that are rendered: plain numbers, because they are counted at each token.
+
+    Attributes:
+        tokens: How many.
+    """
+
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = 0
+
+
+class _Rendered(Collector):
+    """Shows tallies of tokens, by client and scheme."""
+
+    def __init__(self) -> None:
+        self.tallies: dict[tuple[str, str], TokenTally] = {}
+
+    def tally(self, client: str, scheme: str) -> TokenTally:
+        """Return the tally of a client and a scheme."""
+        return self.tallies.setdefault((client, scheme), TokenTally())
+
+    def collect(self) -> Iterator[Metric]:
+        tallies = tuple(self.tallies.items())  # at once: tokens come in another thread
+        tokens = CounterMetricFamily("eloquent_rendered_tokens", "Tokens rendered.", labels=_STREAM)
+        text = "Time from the first rendering of a stream to its latest."
+        seconds = CounterMetricFamily("eloquent_stream_seconds", text, labels=_STREAM)
+        gaps = HistogramMetricFamily("eloquent_token_gap_seconds", "Time between two renderings.", labels=_STREAM)
+        for labels, tally in tallies:
+            tokens.add_metric(labels, tally.tokens)
+            seconds.add_metric(labels, tally.stream_s)
+            _add_gaps(gaps, labels, tally)
+        yield from (tokens, seconds, gaps)
+
+
 class _Gaps(Collector):
     """Shows tallies of gaps.
 
@@ -424,11 +456,7 @@ class _Gaps(Collector):
             self._prefix + self._gap, "Time between two events of a stream.", labels=self._labels
         )
         for labels, tally in tallies:
-            counts, buckets, below = list(tally.counts), [], 0
-            for bound, count in zip((*map(str, GAP_BUCKETS), "+Inf"), counts, strict=True):
-                below += count
-                buckets.append((bound, float(below)))
-            gaps.add_metric(labels, buckets, tally.stream_s)
+            _add_gaps(gaps, labels, tally)
         yield gaps
         for name, text, attribute in (
             ("stalls", "Gaps between two events longer than the stall threshold.", "stalls"),
@@ -439,6 +467,15 @@ class _Gaps(Collector):
             for labels, tally in tallies:
                 family.add_metric(labels, getattr(tally, attribute))
             yield family
+
+
+def _add_gaps(family: HistogramMetricFamily, labels: Sequence[str], tally: GapTally) -> None:
+    """Show the gaps of a tally."""
+    below, buckets = 0, []
+    for bound, count in zip((*map(str, GAP_BUCKETS), "+Inf"), list(tally.counts), strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    family.add_metric(labels, buckets, tally.stream_s)
 
 
 def _from_the_start(counter: Counter, *values: str) -> Counter:

@@ -72,17 +72,19 @@ def metrics_page() -> str:
     registry = CollectorRegistry()
     metrics, carrier = telemetry.ViewerMetrics(registry), telemetry.CarrierMetrics(registry)
     begun = time.monotonic()
+
+    class Moving:
+        counts = (0,) * (len(telemetry.GAP_BUCKETS) + 1)
+        stream_s = property(lambda _: time.monotonic() - begun)
+        tokens = property(lambda _: 10.0 * (time.monotonic() - begun))
+
     for client in ("c1", "c2"):
         carrier.loss_probability.labels(client, "down").set(0.9 if client == "c2" else 0.0)
         for scheme, share in (("grpc", 0.5), ("eloquent", 0.05)):
             labels = (client, scheme)
             metrics.stall_length.labels(*labels).observe(0.35)
-            for counter, rate in (
-                (metrics.stream_seconds, 1.0),
-                (metrics.stall_seconds, share),
-                (metrics.rendered_tokens, 10.0),
-            ):
-                counter.labels(*labels)._value.get = lambda rate=rate: rate * (time.monotonic() - begun)
+            metrics.stall_seconds.labels(*labels)._value.get = lambda share=share: share * (time.monotonic() - begun)
+            metrics.rendered.tallies[labels] = Moving()
     return f"127.0.0.1:{telemetry.serve('127.0.0.1:0', registry)}"
 
 
