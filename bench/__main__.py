@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import protocol, relays, simulator, start, wire
-from bench.processes import REPOSITORY
 from bench.tables import Rows, Table, medians, render
 from eloquent.emulation.ledger import find_core
 
@@ -40,7 +39,9 @@ def parts_of(asked: argparse.Namespace) -> dict[str, Part]:
     """Return the parts that were asked for, by name."""
     load = relays.Load(asked.rate, asked.message, asked.scheme)
     ways = [name for name in relays.WAYS if asked.ways in name]
-    trees = {"": REPOSITORY} | ({} if asked.beside is None else {" (beside)": asked.beside.resolve()})
+    trees: dict[str, Path | None] = {"": None}
+    if asked.beside is not None:
+        trees[" (beside)"] = asked.beside.resolve()
     parts = {
         "relays": Part(
             relays.TABLE, lambda: relays.measure_ways(ways, load, asked.streams, asked.seconds, trees=trees)

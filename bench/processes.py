@@ -57,15 +57,16 @@ def cpu_of(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def running(*words: str, tree: Path = REPOSITORY, inside: int | None = None) -> Iterator[Running]:
+def running(*words: str, tree: Path | None = None, inside: int | None = None) -> Iterator[Running]:
     """Run Python until the block ends; it has said its first line when that begins.
 
     Args:
         words: What follows the interpreter, such as `-m` and a module.
-        tree: The checkout whose package it imports.
+        tree: The checkout whose package it imports; None for what is installed, in a clone's own environment that of the clone.
         inside: A process in whose network namespace it runs; None for the caller's own.
     """
-    environment = {**os.environ, "PYTHONPATH": f"{tree / 'services'}:{REPOSITORY}"}
+    folders = (REPOSITORY,) if tree is None else (tree / "services", REPOSITORY)
+    environment = {**os.environ, "PYTHONPATH": ":".join(map(str, folders))}
     before = () if inside is None else ("nsenter", f"--net=/proc/{inside}/ns/net", "--")
     command = [*before, sys.executable, *words]
     with (

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.processes import REPOSITORY, Running, free_port, running
+from bench.processes import Running, free_port, running
 from bench.tables import Column, Rows, Table
 
 RATE = 10  # tokens a second of a stream
@@ -79,19 +79,19 @@ class Ends(NamedTuple):
     port: str
 
 
-Way = Callable[[Load, Path], contextlib.AbstractContextManager[Ends]]
+Way = Callable[[Load, Path | None], contextlib.AbstractContextManager[Ends]]
 """Begins to carry tokens, by the package of a checkout."""
 
 
 @contextlib.contextmanager
-def alone(load: Load, tree: Path, *, role: str) -> Iterator[Ends]:
+def alone(load: Load, tree: Path | None, *, role: str) -> Iterator[Ends]:
     """Begin a way without relays."""
     with running("-m", "bench.ends", role, *load.maker, tree=tree) as server:
         yield Ends(server, None, f"read-{role}", server.said)
 
 
 @contextlib.contextmanager
-def between_calls(load: Load, tree: Path) -> Iterator[Ends]:
+def between_calls(load: Load, tree: Path | None) -> Iterator[Ends]:
     """Begin the relays of a lab, which speak gRPC outward, in plaintext."""
     between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     listen, ask = ("--listen", f"127.0.0.1:{between}"), ("--origin", f"127.0.0.1:{between}")
@@ -107,7 +107,7 @@ def between_calls(load: Load, tree: Path) -> Iterator[Ends]:
 
 
 @contextlib.contextmanager
-def between_chats(load: Load, tree: Path, *, is_sealed: bool) -> Iterator[Ends]:
+def between_chats(load: Load, tree: Path | None, *, is_sealed: bool) -> Iterator[Ends]:
     """Begin the relay pair for real services, which speaks HTTP outward."""
     between, front = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     with contextlib.ExitStack() as stack:
@@ -139,7 +139,7 @@ WAYS: dict[str, Way] = {
 
 
 def measure(
-    way: Way, load: Load, streams: Sequence[int], seconds: float, *, tree: Path = REPOSITORY
+    way: Way, load: Load, streams: Sequence[int], seconds: float, *, tree: Path | None = None
 ) -> Iterator[tuple[int, Cost]]:
     """Yield what a token takes with each number of streams at once.
 
@@ -148,12 +148,12 @@ def measure(
         load: What is carried.
         streams: How many at once, one after the other.
         seconds: That count of each.
-        tree: The checkout whose package carries it.
+        tree: The checkout whose package carries it; None for what is installed.
     """
     with way(load, tree) as ends:
         for number in streams:
             words = (ends.reader, str(number), str(seconds), ends.port, load.scheme, *load.maker)
-            with running("-m", "bench.ends", *words, tree=tree if ends.client is None else REPOSITORY) as reader:
+            with running("-m", "bench.ends", *words, tree=tree if ends.client is None else None) as reader:
                 client = reader if ends.client is None else ends.client
                 marks = []
                 for _ in range(2):
@@ -166,7 +166,7 @@ def measure(
 
 
 def measure_ways(
-    names: Sequence[str], load: Load, streams: Sequence[int], seconds: float, *, trees: Mapping[str, Path]
+    names: Sequence[str], load: Load, streams: Sequence[int], seconds: float, *, trees: Mapping[str, Path | None]
 ) -> Rows:
     """Return the costs of one round, by way, checkout and number of streams.
 
@@ -204,7 +204,7 @@ COMPARED = {"of echo": "UDP echo", "of grpc": "grpc.aio", "of quic": "aioquic da
 TABLE = Table(
     title="Relays",
     about=(
-        f"Processor time in µs a token, {RATE} tokens a second and stream, events of OpenAI's, on loopback. *Server* is where"
+        f"Processor time in µs a token, {RATE} tokens a second and stream unless asked otherwise, on loopback. *Server* is where"
         " tokens come from (of relays, the origin), *client* where they arrive (of relays, the edge; who makes and who reads the"
         " tokens stands outside). To the right: how many times as many tokens a core carries as by the other ways, with as many"
         " streams. Below 95 % of the tokens in time, the machine did not keep up."
