@@ -1,10 +1,12 @@
 """Losses in sockets, at devices and in queues, as the kernel counts them: each is named with its place."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,35 @@ from eloquent.emulation.losses import LAB, PacketLosses
 
 GONE = 2**22 + 1
 SOCKETS = "import socket; s = socket.socket"
+STALLED_SWITCH = """
+import asyncio, json, os, signal, socket, sys, time
+from pathlib import Path
+from eloquent.emulation.losses import LAB, PacketLosses
+from eloquent.emulation.processes import run_command
+from eloquent.emulation.switches import start_open_vswitch
+
+async def main():
+    folder = Path(sys.argv[1])
+    database, switch = await start_open_vswitch(folder, logs=folder)
+    run_command("ip", "link", "set", "lo", "up")
+    run_command("ip", "link", "add", "port", "type", "veth", "peer", "name", "host")
+    for words in ("link set port up", "link set host up", "addr add 10.1.1.1/24 dev host"):
+        run_command("ip", *words.split())
+    run_command("ip", "neigh", "add", "10.1.1.2", "lladdr", "02:00:00:00:00:02", "dev", "host")
+    bridge = "add-br s1 -- set bridge s1 datapath_type=netdev -- add-port s1 port"
+    run_command("ovs-vsctl", *bridge.split())
+    before = PacketLosses.in_networks({LAB: os.getpid()})
+    os.kill(switch.process.pid, signal.SIGSTOP)
+    with socket.socket(type=socket.SOCK_DGRAM) as writer:
+        for _ in range(1000):
+            writer.sendto(bytes(1000), ("10.1.1.2", 9))
+    os.kill(switch.process.pid, signal.SIGCONT)
+    print(json.dumps(before.until(PacketLosses.in_networks({LAB: os.getpid()}))))
+    await switch.stop()
+    await database.stop()
+
+asyncio.run(main())
+"""
 
 
 def overrun(reader: socket.socket) -> None:
@@ -125,3 +156,12 @@ def test_what_a_switch_does_not_fetch_from_its_port_is_counted(namespace: Callab
         assert dropped >= 100
         assert lost == {f"the packet socket at lo of {LAB}": dropped}
         switch.kill()
+
+
+@pytest.mark.namespaces
+def test_what_open_vswitch_loses_while_it_does_not_run_is_told_by_its_port(needs_root: None, tmp_path: Path):
+    words = ["unshare", "--net", sys.executable, "-c", STALLED_SWITCH, str(tmp_path)]
+    lost = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
+    assert list(lost["socket_losses"]) == [f"the packet socket at port of {LAB}"]
+    assert lost["socket_losses"][f"the packet socket at port of {LAB}"] >= 500
+    assert lost["queue_drops"] == {}

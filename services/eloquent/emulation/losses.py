@@ -5,6 +5,7 @@ way of any process in it, so that no node takes part. A socket that closes takes
 from the count of their whole host alone.
 """
 
+import contextlib
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from typing import TypeVar
 from eloquent.addresses import format_address
 from eloquent.emulation.network import LabHost
 from eloquent.emulation.processes import in_namespace, run_command
+from eloquent.errors import EmulationError
 
 LAB = "the lab"
 RECEIVING, SENDING = (
@@ -28,7 +30,9 @@ GENERIC_NETLINK = "16"  # by which the kernel's datapath hands the switch what i
 NETLINK_PROTOCOL, NETLINK_DROPS, NETLINK_INODE = 1, 8, 9  # columns of /proc/net/netlink, from 0
 UDP_ADDRESS, UDP_INODE, UDP_DROPS = 1, 9, 12  # columns of /proc/net/udp, from 0
 RECEIVED_DROPPED, SENT_DROPPED = 3, 11  # columns of /proc/net/dev, from 0 after the name
+RUN_FOLDER = "OVS_RUNDIR"  # variable with the folder of the lab's own Open vSwitch
 BACKLOG_DROPPED = 1  # column of /proc/net/softnet_stat, from 0
+_LOOKUPS = re.compile(r"^ +lookups: hit:\d+ missed:\d+ lost:(\d+)")
 _PACKET_SOCKET = re.compile(r"\*:(?P<device>\S+) .*\bino:(?P<inode>\d+) .*,d(?P<lost>\d+)\)")
 
 _Key = TypeVar("_Key")
@@ -70,6 +74,7 @@ class PacketLosses:
             others |= {("device_drops", f"{device} of {name}"): lost for device, lost in _devices(pid)}
             found = [*_udp_sockets(pid), *(_switch_sockets(pid) if name == LAB else ())]
             sockets |= {(name, place, inode): lost for place, inode, lost in found}
+        others |= {("queue_drops", f"of {datapath}, for packets without a flow"): lost for datapath, lost in _upcalls()}
         backlogs = enumerate(Path("/proc/net/softnet_stat").read_text(encoding="ascii").splitlines())
         others |= {
             ("queue_drops", f"of processor {number}"): int(line.split()[BACKLOG_DROPPED], 16)
@@ -137,6 +142,18 @@ def _address(text: str) -> str:
     packed = b"".join(word if sys.byteorder == "big" else word[::-1] for word in words)
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
     return format_address((socket.inet_ntop(family, packed), int(port, 16)))
+
+
+def _upcalls() -> Iterator[tuple[str, int]]:
+    """Yield each datapath of the lab's Open vSwitch, and how many packets for which it had no flow it lost on their way to one."""
+    for control in Path(os.environ.get(RUN_FOLDER, os.devnull)).glob("ovs-vswitchd.*.ctl"):
+        datapath, said = "", ""
+        with contextlib.suppress(EmulationError):  # it has ended, which others tell
+            said = run_command("ovs-appctl", "-t", str(control), "dpctl/show")
+        for line in said.splitlines():
+            datapath = datapath if line.startswith(" ") else line.rstrip(":")
+            if (found := _LOOKUPS.search(line)) is not None:
+                yield datapath, int(found[1])
 
 
 def _switch_sockets(pid: int) -> Iterator[tuple[str, str, int]]:
