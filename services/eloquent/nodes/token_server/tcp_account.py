@@ -208,16 +208,15 @@ class TcpAccountant:
         """Wait until two readings agree that nothing more is on its way."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settle_time
-        latest = TcpReading.of(watch.connection)
-        while loop.time() < deadline:
-            await asyncio.sleep(_POLL)
-            if watch not in self._watches.get(ends, ()):
-                return  # the next stream's `begin` has closed it
+        latest: TcpReading | None = None
+        while watch in self._watches.get(ends, ()):  # else the next stream's `begin` has closed it
             earlier, latest = latest, TcpReading.of(watch.connection)
             if latest.waiting == 0 and latest == earlier:
                 self._close(ends, watch)
-                return
-        self._close(ends, watch, trouble="unsettled")
+            elif loop.time() >= deadline:
+                self._close(ends, watch, trouble="unsettled")
+            else:
+                await asyncio.sleep(_POLL)
 
     def _close(self, ends: _Ends, watch: _Watch, trouble: str = "") -> None:
         self._watches[ends].remove(watch)
