@@ -31,7 +31,7 @@ from eloquent.relay.uplink import Uplink
 from eloquent.relay.upstreams.http import HttpUpstream
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-PATIENCE = 20.0  # seconds, within which a test's own waiting ends
+PATIENCE = 60.0  # seconds, within which a test's own waiting ends
 PROCESS_PATIENCE = 60.0  # seconds, within which a process is ready or over
 
 

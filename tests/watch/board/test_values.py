@@ -36,15 +36,15 @@ def test_lines_are_named_coloured_and_ordered_as_the_registry_has_them(prometheu
 
 
 def test_all_charts_share_their_instants_and_what_is_missing_is_null(prometheus):
-    answer = read(prometheus, "dashboard=eloquent-stalls&span=15m")
+    answer = read(prometheus, "dashboard=eloquent-stalls&span=6h")
     times = answer["times"]
-    assert times[-1] - times[0] == 900
-    assert abs(times[-1] - time.time()) < 60
+    assert times[-1] - times[0] == 6 * 3600
+    assert abs(times[-1] - time.time()) < 60 + answer["step"]
     assert all(at % answer["step"] == 0 for at in times)
     for panel in answer["panels"]:
         for row in panel.get("rows", [one["values"] for one in panel.get("series", []) if "values" in one]):
             assert len(row) == len(times)
-            assert row[0] is None  # Prometheus was not there 15 minutes ago
+            assert row[0] is None  # Prometheus was not there six hours ago, however long the tests before took
 
 
 def test_present_values_and_their_choice(prometheus):
