@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "http3",
         "protocol",
         "relay",
+        "rpc",
         "telemetry",
     },
     "records": BASE,
@@ -158,7 +159,7 @@ HOMES = {
 }
 HOMES |= {"aiohttp": {"asking", "relay"}, "uvloop": {"process"}}
 HOMES |= {"httpx": {"measure", "watch"}}
-HOMES |= {"h2": {"asking", "rpc"}}
+HOMES |= {"h2": {"rpc"}}
 HOMES |= {"cryptography": {"relay"}}
 HOMES |= {"matplotlib": {"sim", "report", "measure"}, "distributed": {"cluster", "fleet"}, "dask": set()}
 

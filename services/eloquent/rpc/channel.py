@@ -8,15 +8,15 @@ Rules of this file
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 from h2.events import Event, ResponseReceived, TrailersReceived
 from h2.exceptions import TooManyStreamsError
 
 from eloquent.addresses import parse_address, reason_of
-from eloquent.rpc.headers import CONTENT_TYPE, encode_timeout, status_of
+from eloquent.rpc.headers import CONTENT_TYPE, Pairs, encode_timeout, status_of
 from eloquent.rpc.http2 import Http2Connection, MessageStream
 
 Take = Callable[[bytes], bool]
@@ -40,17 +40,14 @@ class CallFailed(Exception):
 class _Call(MessageStream):
     """A call under way; `take` gets its answers."""
 
-    def __init__(self, connection: "_ClientConnection", stream_id: int, take: Take, *, max_message: int) -> None:
+    def __init__(
+        self, connection: "_ClientConnection", stream_id: int, take: Take, news: asyncio.Event, *, max_message: int
+    ) -> None:
         super().__init__(connection, stream_id, max_message=max_message)
         self._take_answer = take
-        self._news = asyncio.Event()  # it has ended, or whoever takes answers has enough
+        self._news = news  # it has ended, or whoever takes answers has enough
         self.is_full = False
         self.status: tuple[grpc.StatusCode, str] | None = None
-
-    async def wait(self) -> None:
-        """Wait until it has ended, or there was enough."""
-        await self._news.wait()
-        self._news.clear()
 
     def on_message(self, message: bytes) -> None:
         """See `MessageStream`."""
@@ -66,9 +63,12 @@ class _Call(MessageStream):
 
     def end_with(self, code: grpc.StatusCode, details: str) -> None:
         """Note how it ended."""
-        if self.status is None:
-            self.status = code, details
-            self._news.set()
+        if self.status is not None:
+            return
+        if code is grpc.StatusCode.OK and self._partial:
+            code, details = grpc.StatusCode.DATA_LOSS, "the answer ended in the middle of a message"
+        self.status = code, details
+        self._news.set()
 
     def on_half_closed(self) -> None:
         """See `MessageStream`."""
@@ -82,10 +82,10 @@ class _Call(MessageStream):
     def on_room(self) -> None:
         """See `MessageStream`."""
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, *, is_too_long: bool) -> None:
         """See `MessageStream`."""
         self.reset()
-        self.end_with(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+        self.end_with(grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_long else grpc.StatusCode.UNIMPLEMENTED, reason)
 
 
 class _ClientConnection(Http2Connection):
@@ -99,7 +99,7 @@ class _ClientConnection(Http2Connection):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
-    def call(self, headers: Sequence[tuple[bytes, bytes]], request: bytes, take: Take, *, max_message: int) -> _Call:
+    def call(self, headers: Pairs, request: bytes, take: Take, news: asyncio.Event, *, max_message: int) -> _Call:
         """Begin a call.
 
         Raises:
@@ -108,7 +108,7 @@ class _ClientConnection(Http2Connection):
         stream_id = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream_id, headers)
         self.flush()
-        call = self.streams[stream_id] = _Call(self, stream_id, take, max_message=max_message)
+        call = self.streams[stream_id] = _Call(self, stream_id, take, news, max_message=max_message)
         call.send(request)
         call.end([])
         return call
@@ -137,10 +137,14 @@ class CallChannel:
     Args:
         target: Its HOST:PORT.
         max_message: Bytes of the longest answer that is taken.
+        open_socket: Makes a socket that is connected to it, such as one in another network; None for an ordinary one.
     """
 
-    def __init__(self, target: str, *, max_message: int) -> None:
+    def __init__(
+        self, target: str, *, max_message: int, open_socket: Callable[[], Awaitable[socket.socket]] | None = None
+    ) -> None:
         self._target = target
+        self._open_socket = open_socket
         self._address = parse_address(target)
         self._max_message = max_message
         self._connections: list[_ClientConnection] = []
@@ -149,6 +153,15 @@ class CallChannel:
     def begin(self) -> None:
         """Begin to connect, so that the first call need not wait for it."""
         self._connect()
+
+    async def connect(self) -> None:
+        """Connect, unless there is a connection.
+
+        Raises:
+            OSError: The server does not answer.
+        """
+        if not self._usable():
+            await asyncio.shield(self._connect())
 
     async def close(self) -> None:
         """Close the connections; calls that go on fail."""
@@ -180,42 +193,83 @@ class CallChannel:
         Raises:
             CallFailed: It ended otherwise.
         """
-        headers = [
+        headers = self._headers(method, metadata, patience)
+        news = asyncio.Event()
+        try:
+            async with asyncio.timeout(patience):
+                async with self._call(headers, request, take, news) as call:
+                    while call.status is None or call.is_full:
+                        await news.wait()
+                        news.clear()
+                        while call.is_full:
+                            await room()
+                            call.go_on()
+        except TimeoutError:
+            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
+
+    async def answers(
+        self, method: str, request: bytes, *, metadata: Sequence[tuple[str, str]] = (), patience: float | None = None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Call a method, and yield its answers, those that have come at once together; whoever closes it early cancels the call.
+
+        Args:
+            method: Its full name.
+            request: The request message.
+            metadata: Text metadata.
+            patience: Seconds until the server gives the call up; None for never.
+
+        Raises:
+            CallFailed: It did not end well, and all answers before that have been taken.
+        """
+        came: list[bytes] = []
+        news = asyncio.Event()
+
+        def take(answer: bytes) -> bool:
+            came.append(answer)
+            news.set()
+            return True
+
+        async with self._call(self._headers(method, metadata, patience), request, take, news) as call:
+            while call.status is None or came:
+                await news.wait()
+                if taken := came.copy():
+                    came.clear()
+                    yield taken
+                if not came and call.status is None:
+                    news.clear()
+
+    def _headers(self, method: str, metadata: Sequence[tuple[str, str]], patience: float | None) -> Pairs:
+        return [
             *((b":method", b"POST"), (b":scheme", b"http"), (b":path", method.encode())),
             *((b":authority", self._target.encode()), (b"te", b"trailers"), (b"content-type", CONTENT_TYPE)),
             *(((b"grpc-timeout", encode_timeout(patience)),) if patience is not None else ()),
             *((name.encode(), value.encode("latin-1", "replace")) for name, value in metadata),
         ]
-        try:
-            async with asyncio.timeout(patience):
-                await self._ask(headers, request, take, room)
-        except TimeoutError:
-            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
 
-    async def _ask(
-        self, headers: Sequence[tuple[bytes, bytes]], request: bytes, take: Take, room: Callable[[], Awaitable[None]]
-    ) -> None:
-        call = await self._begin_call(headers, request, take)
+    @asynccontextmanager
+    async def _call(self, headers: Pairs, request: bytes, take: Take, news: asyncio.Event) -> AsyncIterator[_Call]:
+        """Make a call for as long as the block runs, after which it has to have ended well."""
+        call = await self._begin_call(headers, request, take, news)
         try:
-            while call.status is None or call.is_full:
-                await call.wait()
-                while call.is_full:
-                    await room()
-                    call.go_on()
+            yield call
         finally:
             if call.status is None:
                 call.reset()
+        assert call.status is not None, "the block runs until it has ended"
         code, details = call.status
         if code is not grpc.StatusCode.OK:
             raise CallFailed(code, details)
 
-    async def _begin_call(self, headers: Sequence[tuple[bytes, bytes]], request: bytes, take: Take) -> _Call:
+    def _usable(self) -> list[_ClientConnection]:
+        """Return the connections that take calls, and forget those that are gone."""
+        self._connections = [one for one in self._connections if not (one.is_closed or one.transport.is_closing())]
+        return [one for one in self._connections if not one.is_leaving]
+
+    async def _begin_call(self, headers: Pairs, request: bytes, take: Take, news: asyncio.Event) -> _Call:
         while True:
-            self._connections = [one for one in self._connections if not (one.is_closed or one.transport.is_closing())]
-            for connection in self._connections:
-                if not connection.is_leaving:
-                    with suppress(TooManyStreamsError):
-                        return connection.call(headers, request, take, max_message=self._max_message)
+            for connection in self._usable():
+                with suppress(TooManyStreamsError):
+                    return connection.call(headers, request, take, news, max_message=self._max_message)
             try:
                 connection = await asyncio.shield(self._connect())
             except OSError as error:
@@ -232,7 +286,11 @@ class CallChannel:
         return self._connecting
 
     async def _open(self) -> _ClientConnection:
-        _, connection = await asyncio.get_running_loop().create_connection(_ClientConnection, *self._address)
+        loop = asyncio.get_running_loop()
+        if self._open_socket is None:
+            _, connection = await loop.create_connection(_ClientConnection, *self._address)
+        else:
+            _, connection = await loop.create_connection(_ClientConnection, sock=await self._open_socket())
         await connection.is_known.wait()  # so that no call is refused for what it could not know
         self._connections.append(connection)
         return connection

@@ -136,7 +136,7 @@ class MessageStream(ABC):
             is_compressed, length = _PREFIX.unpack_from(data, at)
             if is_compressed or length > self._max_message:
                 why = "is compressed" if is_compressed else f"has {length} bytes; {self._max_message} are taken"
-                self.refuse(f"a message {why}")
+                self.refuse(f"a message {why}", is_too_long=not is_compressed)
                 return
             stop = at + _PREFIX.size + length
             if stop > end:
@@ -151,8 +151,8 @@ class MessageStream(ABC):
         self._grant()
 
     @abstractmethod
-    def refuse(self, reason: str) -> None:
-        """End a stream on which something came that is not taken."""
+    def refuse(self, reason: str, *, is_too_long: bool) -> None:
+        """End a stream on which a message came that is not taken: it is too long, or compressed."""
 
     def grow(self, size: int) -> None:
         """Add so many bytes to its window."""

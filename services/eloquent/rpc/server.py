@@ -115,13 +115,11 @@ class Call(MessageStream):
         if self._deadline is not None:
             self._timer = self._loop.call_at(self._deadline, self._expire)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, *, is_too_long: bool) -> None:
         """See `MessageStream`."""
         if self._task is not None:
             self._task.cancel()
-        self.finish(
-            grpc.StatusCode.UNIMPLEMENTED if "compressed" in reason else grpc.StatusCode.RESOURCE_EXHAUSTED, reason
-        )
+        self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_long else grpc.StatusCode.UNIMPLEMENTED, reason)
 
     def finish(self, code: grpc.StatusCode, details: str = "") -> None:
         """Send the status that ends it."""
