@@ -9,6 +9,8 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.settings import SettingCodes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eloquent.calls.names import GENERATE
 from eloquent.rpc.http2 import STREAM_WINDOW
@@ -287,3 +289,37 @@ def test_padding_is_no_message_and_counts_for_the_window(run_virtually: Any) -> 
         assert not wire.saw(StreamReset, number)
 
     run_virtually(main())
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_whatever_comes_is_taken_or_ends_the_connection_and_nothing_escapes(data: st.DataObject) -> None:
+    """What a client says, with some bytes changed, left out, or put in."""
+    talk = H2Connection(H2Configuration(client_side=True))
+    talk.initiate_connection()
+    for number in (1, 3):
+        talk.send_headers(number, HEADERS)
+        talk.send_data(number, prefixed(b"request"), pad_length=data.draw(st.sampled_from([None, 3])))
+    talk.end_stream(1)
+    talk.increment_flow_control_window(100)
+    talk.reset_stream(3)
+    said = bytearray(talk.data_to_send())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(24, len(said) - 1))
+        said[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=12))
+
+    async def main() -> None:
+        wire = Wire(Server({GENERATE: echo}))
+        wire.connection = ServerConnection(Server({GENERATE: echo}))
+        wire.client = H2Connection(H2Configuration(client_side=True))
+        wire.client.initiate_connection()
+        wire.client.send_headers(1, HEADERS)
+        wire.client.send_headers(3, HEADERS)
+        wire.connection.connection_made(wire)
+        wire.connection.data_received(bytes(said))
+        await settle()
+        wire.connection.connection_lost(None)
+        await settle()
+        assert not wire.connection.streams
+
+    asyncio.run(main())
