@@ -34,6 +34,7 @@ class Wire:
         self.is_closed = False
         self.server.initiate_connection()
         self.connection.connection_made(self)  # type: ignore[arg-type]  # what it needs of a transport
+        self.connection._write_all()
         self.send()
         self.channel._connections.append(self.connection)
 
@@ -57,12 +58,13 @@ class Wire:
         data = self.server.data_to_send()
         for begin in range(0, len(data), piece):
             self.connection.data_received(data[begin : begin + piece])
+        self.connection._write_all()
 
     async def call(self) -> "Reading":
         """Make a call, to which the server has begun to answer; give its number and what comes."""
         reading = Reading(self.channel.answers("/x/Y", b"question"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
         reading.number = max(event.stream_id for event in self.events if isinstance(event, StreamEnded))
         self.server.send_headers(reading.number, OK)
         return reading
@@ -102,6 +104,7 @@ class Reading:
         """Read no more."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 def with_server(test: Test) -> Any:

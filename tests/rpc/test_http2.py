@@ -30,6 +30,7 @@ class Wire:
     Attributes:
         events: What the client has seen.
         content: What it has got of each stream.
+        writes: How often something was written to it.
     """
 
     def __init__(self, server: Server) -> None:
@@ -37,11 +38,13 @@ class Wire:
         self.events: list[Any] = []
         self.content: dict[int, bytes] = {}
         self.is_closed = False
+        self.writes = 0
         self.piece = 1 << 20  # bytes in which what the client sends arrives
         self.acknowledges = True
         self.connection = ServerConnection(server)
         self.client.initiate_connection()
         self.connection.connection_made(self)
+        self.connection._write_all()
         self.push()
 
     def get_extra_info(self, name: str) -> Any:
@@ -50,10 +53,14 @@ class Wire:
     def setsockopt(self, *_: int) -> None:
         """Do as a socket does."""
 
+    def is_closing(self) -> bool:
+        return self.is_closed
+
     def close(self) -> None:
         self.is_closed = True
 
     def write(self, data: bytes) -> None:
+        self.writes += 1
         for event in self.client.receive_data(data):
             self.events.append(event)
             if isinstance(event, DataReceived):
@@ -66,6 +73,7 @@ class Wire:
         while data := self.client.data_to_send():
             for at in range(0, len(data), self.piece):
                 self.connection.data_received(data[at : at + self.piece])
+            self.connection._write_all()
 
     def ask(self, body: bytes, *, headers: Any = HEADERS, is_last: bool = True) -> int:
         number = self.client.get_next_available_stream_id()
@@ -109,6 +117,31 @@ def test_messages_pass_whatever_pieces_they_come_in(run_virtually: Any, piece: i
         assert wire.status(number) == ("0", "")
         assert wire.saw(StreamEnded, number)
         assert not wire.connection.streams
+
+    run_virtually(main())
+
+
+def test_what_several_calls_say_in_one_turn_of_the_loop_is_one_write(run_virtually: Any) -> None:
+    async def main() -> None:
+        told = asyncio.Event()
+        calls: list[Call] = []
+
+        async def tell(call: Call) -> None:
+            calls.append(call)
+            await told.wait()
+
+        wire = Wire(Server({GENERATE: tell}))
+        numbers = [wire.ask(prefixed(b"%d" % number), is_last=False) for number in range(5)]
+        await settle()
+        assert len(calls) == len(numbers)
+        before = wire.writes
+        for call in calls:
+            call.put(b"one")
+            call.put(b"two")
+        await settle()
+        assert wire.writes == before + 1
+        assert [wire.content[number] for number in numbers] == [prefixed(b"one") + prefixed(b"two")] * 5
+        told.set()
 
     run_virtually(main())
 

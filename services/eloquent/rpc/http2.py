@@ -3,8 +3,8 @@
 Rules of this file
 - What comes once a message is done here: frames of DATA and WINDOW_UPDATE, and the windows they are about. GOAWAY, too, since a
   connection that is to end still carries the streams that it has. All else (states, header blocks, settings, pings) is h2's.
-- A message is one frame of DATA where it fits, and is written at once; what waits for a window is kept in order, and whoever sends
-  is told by `has_room`.
+- A message is one frame of DATA where it fits, and leaves in this turn of the loop, in one write with all others of the turn; what
+  waits for a window is kept in order, and whoever sends is told by `has_room`.
 - A stream that is paused is granted no more: the other end then has at most a window on its way.
 - Who breaks the protocol loses the connection; nothing escapes from a callback.
 """
@@ -224,6 +224,8 @@ class Http2Connection(asyncio.Protocol, ABC):
         self.transport: Any = None
         self._granted = CONNECTION_WINDOW
         self._rest = b""  # the beginning of a frame
+        self._loop = asyncio.get_running_loop()
+        self._unwritten: list[bytes] = []  # frames of this turn of the loop
         self._preface = 0 if is_client else _PREFACE  # bytes of it that are still to come
 
     # --- asyncio.Protocol
@@ -263,13 +265,15 @@ class Http2Connection(asyncio.Protocol, ABC):
     # --- what streams and owners call
 
     def write(self, data: bytes) -> None:
-        """Write frames."""
-        self.transport.write(data)
+        """Write frames in this turn of the loop."""
+        if not self._unwritten:
+            self._loop.call_soon(self._write_all)
+        self._unwritten.append(data)
 
     def flush(self) -> None:
         """Write what h2 has to say."""
         if data := self.h2.data_to_send():
-            self.transport.write(data)
+            self.write(data)
 
     def grant(self, stream_id: int, size: int) -> None:
         """Let the other end send so many more bytes.
@@ -278,7 +282,7 @@ class Http2Connection(asyncio.Protocol, ABC):
             stream_id: On which stream; 0 for all together.
             size: Bytes.
         """
-        self.transport.write(_FRAME.pack(0, _NUMBER.size, _WINDOW_UPDATE, 0, stream_id) + _NUMBER.pack(size))
+        self.write(_FRAME.pack(0, _NUMBER.size, _WINDOW_UPDATE, 0, stream_id) + _NUMBER.pack(size))
 
     def send_headers(self, stream: MessageStream, headers: Headers, *, is_last: bool = False) -> None:
         """Send headers of a stream."""
@@ -307,8 +311,14 @@ class Http2Connection(asyncio.Protocol, ABC):
             self.write(
                 _FRAME.pack(0, 8, _GOAWAY, 0, 0) + _NUMBER.pack(max(self.streams, default=0)) + _NUMBER.pack(code)
             )
+            self._write_all()
             self.transport.close()
         self._lose(reason)
+
+    def _write_all(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and not self.transport.is_closing():
+            self.transport.write(b"".join(unwritten))
 
     @abstractmethod
     def on_event(self, event: Event) -> None:
