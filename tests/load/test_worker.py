@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from eloquent.asking import Addresses
 from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
 from eloquent.records.run_directory import RunDirectory
 
@@ -91,3 +94,56 @@ def test_what_goes_wrong_is_a_failure_everywhere(make_job, tmp_path, kind, outco
     assert done.stdout.strip() == told
     logged = [row.outcome for row in RunDirectory(tmp_path).sessions()]
     assert logged == ([] if kind.startswith("full") else [outcome])  # tokens without an end are a failed session
+
+
+TWO_HOSTS = r"""
+from pathlib import Path
+import sys
+import gevent
+from locust.env import Environment
+from eloquent.load import worker as module
+from eloquent.load.job import read_job
+
+(Path(sys.argv[1]) / "prompts.txt").write_text("why?\n")
+job = read_job()
+worker = module.Worker(job, "worker-1", Path(sys.argv[1]) / "prompts.txt")
+worker.warm_up()
+module.ChatUser.worker = worker
+environment = Environment(user_classes=[])
+classes = module.user_classes(job.options.schemes, job.clients).values()
+gevent.joinall([gevent.spawn(one(environment).chat) for one in classes], raise_error=True)
+worker.close()
+"""
+
+
+@pytest.mark.namespaces
+def test_the_users_of_each_host_ask_from_its_network(make_job, tmp_path, namespace):
+    """The same addresses are another server in each: whom it served, its log tells."""
+    job = make_job(hosts=2, schemes=("grpc", "sse", "quic-stream"), think_s=0.0, answer_tokens=3, token_rate=100)
+    networks = {client: Path(f"/proc/{namespace()}/ns/net") for client in job.clients}
+    here = Addresses(token_server="127.0.0.1:50051", http_server="127.0.0.1:8000", quic_server="127.0.0.1:8443")
+    of_both = job.workers["worker-1"].model_copy(update={"clients": networks})
+    job = job.model_copy(update={"addresses": here, "workers": {"worker-1": of_both}})
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    listeners = ("--listen", here.token_server, "--http", here.http_server, "--quic", here.quic_server)
+    with ExitStack() as servers:
+        for client, network in networks.items():
+            words = ("nsenter", f"--net={network}", sys.executable, "-m", "eloquent.nodes.token_server", *listeners)
+            logs = ("--run-dir", str(tmp_path / client), "--known-clients", ",".join(networks))
+            server = servers.enter_context(subprocess.Popen([*words, *logs], stdout=subprocess.PIPE))
+            servers.callback(server.terminate)
+            assert server.stdout.readline() == b"ready\n"
+        done = subprocess.run(
+            [sys.executable, "-c", TWO_HOSTS, str(tmp_path)],
+            env={"PATH": "/usr/bin:/bin", JOB_VARIABLE: str(tmp_path / "job.json"), THREADS_VARIABLE: "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    for client in networks:
+        sessions = [row for row in RunDirectory(tmp_path).sessions() if row.client == client]
+        assert [row.outcome for row in sessions] == ["ok"] * 3
+        served = {row.session for row in RunDirectory(tmp_path / client).streams()}
+        assert served == {row.session for row in sessions}
