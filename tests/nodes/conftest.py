@@ -4,14 +4,13 @@ import asyncio
 import os
 import select
 import socket
-import subprocess
-import sys
 from collections import deque
 from contextlib import ExitStack, asynccontextmanager
 
 import grpc.aio
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.nodes.forks import Forks
 
 from eloquent import telemetry
 from eloquent.addresses import format_address, listen_on
@@ -253,11 +252,8 @@ def free_ports():
 class Node:
     """One node as a process."""
 
-    def __init__(self, words):
-        # The process of a test must not write its byte code or wait for a terminal.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    def __init__(self, process):
+        self.process = process
         self.lines = deque()
         self._rest = b""
 
@@ -282,13 +278,21 @@ class Node:
         return self.process.returncode, error.decode()
 
 
+@pytest.fixture(scope="session")
+def forks():
+    """What forks nodes."""
+    made = Forks()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def start_node():
+def start_node(forks):
     """Start a node and wait for its `ready`."""
     nodes = []
 
-    def start(module, *flags, ready=True):
-        node = Node([f"eloquent.nodes.{module}", *map(str, flags)])
+    def start(name, *flags, ready=True):
+        node = Node(forks.start(name, [*map(str, flags)]))
         nodes.append(node)
         if ready:
             assert node.line() == "ready"
