@@ -9,6 +9,7 @@ Rules of this file (docs/measures.md has the formulas):
 - `measure` looks at a whole session, `SessionMeter` at one token after the other; both give the same numbers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from itertools import pairwise
 STALL_THRESHOLD = 0.200  # seconds; a longer gap is a stall (Eloquent §2.2, footnote 2)
 TOLERANT_THRESHOLD = 0.210  # seconds; clear of the gap that one lost packet makes at a token every 100 ms
 LATE_AFTER = 0.400  # seconds from generation to rendering; a longer delay makes a token late (Eloquent §4.3)
+_NANOSECONDS = 1e9  # in a second
 TOLERANT_LATE_AFTER = 0.390  # seconds; clear of the delay of a token that comes with the third packet, likewise
 
 
@@ -178,5 +180,9 @@ def elapsed(before: float, after: float) -> float:
 
 
 def _seconds(before: float, after: float) -> float:
-    """Return the seconds between two instants at the resolution of the clock, one nanosecond."""
-    return round(after - before, 9)
+    """Return the seconds between two instants at the resolution of the clock, one nanosecond.
+
+    Much faster than `round(seconds, 9)`, and the same but for ties.
+    """
+    seconds = after - before
+    return round(seconds * _NANOSECONDS) / _NANOSECONDS if math.isfinite(seconds) else seconds
