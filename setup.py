@@ -3,22 +3,28 @@
 A wheel gets the code by itself; an editable installation finds it among the sources, where git ignores it.
 
 With ELOQUENT_COMPILED=1 a wheel has its core compiled, by mypyc from the same sources: it needs a compiler of C, and is for one
-kind of machine. Without, it is pure Python, and for all.
+kind of machine. Without, it is pure Python, and for all. `build_core` compiles it for a clone (`make compiled`).
 """
 
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from setuptools import Command, Extension, setup
 from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
 from setuptools.errors import ExecError
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "services"))
+from eloquent import core
+
 PROTOS = Path("proto")
-CORE = ("protocol/**/*.py", "baselines/*.py", "channel/link.py")  # where relays and simulator spend their time
+OPTIMIZATION = "1"  # of the C compiler
 STUBS = "protoc-gen-mypy"  # what writes stubs of messages; those of services have a plugin of that name with _grpc
 
 
@@ -87,20 +93,65 @@ def _program(name: str) -> str:
     return found
 
 
-def compiled_core() -> list[Extension]:
-    """Return what makes extension modules of the core; none unless they are asked for, and a wheel is."""
-    if "bdist_wheel" not in sys.argv or not IS_COMPILED:
-        return []
+class BuildExtensions(build_ext):
+    """Compiles the files of an extension beside each other, as many as there are processors."""
+
+    def build_extensions(self) -> None:
+        """Build the extensions, of which one has nearly all files."""
+        compile_all = self.compiler.compile
+
+        def compile_beside(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as beside:
+                made = beside.map(lambda source: compile_all([source], **options), sources)
+                return list(chain.from_iterable(made))
+
+        self.compiler.compile = compile_beside
+        super().build_extensions()
+
+
+class BuildCore(Command):
+    """Compiles the core for a clone: into `.build/core`, where `eloquent.core` finds it as long as no source changes."""
+
+    description = "compile the core for an editable installation"
+    user_options: ClassVar = []
+
+    def initialize_options(self) -> None:
+        """There is nothing to set."""
+
+    def finalize_options(self) -> None:
+        """Nor to take from elsewhere."""
+
+    def run(self) -> None:
+        """Compile into a new folder, tell of which sources, and put it in the place of an older one."""
+        made = core.FOLDER.with_name("core-new")
+        shutil.rmtree(made, ignore_errors=True)
+        of = core.digest()
+        building = self.reinitialize_command("build_ext", build_lib=str(made), build_temp=str(made / "temporary"))
+        building.extensions = self.distribution.ext_modules = compile_core(made / "temporary")
+        self.run_command("build_ext")
+        shutil.rmtree(made / "temporary")
+        (made / core.DIGEST).write_text(of, encoding="ascii")
+        shutil.rmtree(core.FOLDER, ignore_errors=True)
+        made.rename(core.FOLDER)
+
+
+def compile_core(folder: Path) -> list[Extension]:
+    """Translate the core to C, and return what makes extension modules of it.
+
+    Args:
+        folder: Where to put the C.
+    """
     from mypyc.build import mypycify
 
-    package = Path("services/eloquent")
-    return mypycify([str(path) for pattern in CORE for path in sorted(package.glob(pattern))])
+    paths = [os.path.relpath(path) for path in core.sources()]
+    options = {"opt_level": OPTIMIZATION, "debug_level": "0", "multi_file": True, "group_name": "eloquent"}
+    return mypycify(paths, target_dir=str(folder), **options)
 
 
-IS_COMPILED = os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"}
+IS_COMPILED = os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"} and "bdist_wheel" in sys.argv
 build.sub_commands.append(("build_proto", None))
 setup(
-    cmdclass={"build_proto": BuildProto},
-    ext_modules=compiled_core(),
-    setup_requires=["mypy==2.4.1"] if IS_COMPILED else [],
+    cmdclass={"build_core": BuildCore, "build_ext": BuildExtensions, "build_proto": BuildProto},
+    ext_modules=compile_core(Path("build")) if IS_COMPILED else [],
+    setup_requires=["mypy==2.4.1"] if os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"} else [],
 )

@@ -16,6 +16,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("ELOQUENT_PURE", "1")  # a compiled core, whose parts cannot be replaced, has a lane of its own
 from eloquent.emulation.processes import run_command
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)

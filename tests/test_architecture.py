@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "congestion": {"errors", "addresses", "schemes"},
     "networks": {"addresses"},
     "cluster": {"errors"},
+    "core": set(),
     "settings": {"errors"},
     "terminal": set(),
     "protocol": BASE,

@@ -1,1 +1,5 @@
 """Eloquent: token streams that keep flowing over lossy networks, and the testbed that shows it."""
+
+from eloquent import core
+
+core.use_compiled()

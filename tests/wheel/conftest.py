@@ -62,7 +62,11 @@ class Installation:
 
 def without_python_variables() -> dict[str, str]:
     """Return the environment variables, without those that would lead Python to the repository."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "ELOQUENT_PURE"))
+    }
     return inherited | {"COLUMNS": "120"}
 
 

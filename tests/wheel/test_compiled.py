@@ -1,5 +1,6 @@
 """The wheel whose core is compiled: the tests of the core hold for it, too, and it keeps nothing of a million datagrams."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,9 @@ for name in ("eloquent", "eloquent-packed"):
 """
 
 
+WHICH = "from eloquent.channel import link; from eloquent.protocol import sender; print(link.__file__, sender.__file__)"
+
+
 @pytest.fixture(scope="module")
 def core(clean_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment variables by which the compiled package is found before that of the repository."""
@@ -84,3 +88,28 @@ def test_nothing_is_kept_of_a_million_datagrams(core: dict[str, str], tmp_path: 
     words = (sys.executable, "-c", STREAMING)
     done = subprocess.run(words, cwd=tmp_path, env=core, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_clone_uses_it_as_long_as_the_sources_are_those_that_were_compiled(
+    core: dict[str, str], clean_copy: Path, tmp_path: Path
+) -> None:
+    installed, services = Path(core["PYTHONPATH"]), tmp_path / "services"
+    shutil.copytree(clean_copy / "services", services)
+    shutil.copytree(REPOSITORY / "services" / "eloquent" / "api", services / "eloquent" / "api", dirs_exist_ok=True)
+    place = tmp_path / ".build" / "core"
+    for library in installed.rglob("*.so"):
+        (place / library.relative_to(installed)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, place / library.relative_to(installed))
+
+    def run(words: str, **variables: str) -> list[str]:
+        environment = core | {"PYTHONPATH": str(services)} | variables
+        return subprocess.check_output([sys.executable, "-c", words], cwd=tmp_path, env=environment, text=True).split()
+
+    assert all(file.endswith(".py") for file in run(WHICH))  # of unknown sources
+    run("from eloquent import core; (core.FOLDER / core.DIGEST).write_text(core.digest())")
+    assert [Path(file).suffix for file in run(WHICH)] == [".so", ".so"]
+    assert all(file.startswith(str(place)) for file in run(WHICH))
+    assert all(file.endswith(".py") for file in run(WHICH, ELOQUENT_PURE="1"))
+    with (services / "eloquent" / "protocol" / "sender.py").open("a") as file:
+        file.write("\n")
+    assert all(file.endswith(".py") for file in run(WHICH))
