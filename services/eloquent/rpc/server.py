@@ -72,6 +72,12 @@ class Call(MessageStream):
         host, port = self._owner.transport.get_extra_info("peername")[:2]
         return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of its connection's socket; -1 when that is closed."""
+        descriptor: int = self._owner.transport.get_extra_info("socket").fileno()
+        return descriptor
+
     def time_remaining(self) -> float | None:
         """Return the seconds until its deadline; None if it has none."""
         return None if self._deadline is None else max(self._deadline - self._loop.time(), 0.0)

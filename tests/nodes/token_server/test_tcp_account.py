@@ -139,8 +139,8 @@ class Books:
         self.spent, self.reasons = [], []
         self.accountant = TcpAccountant(self.reasons.append, **options)
 
-    def begin(self, ends):
-        return self.accountant.begin(*ends, self.spent.append)
+    def begin(self, ends, **known):
+        return self.accountant.begin(*ends, self.spent.append, **known)
 
 
 def test_streams_one_after_the_other_are_accounted_each_for_itself():
@@ -236,4 +236,29 @@ def test_a_connection_that_is_closed_meanwhile_is_still_accounted():
 def test_a_stream_of_an_unknown_peer_is_told():
     books = Books()
     books.begin(("ipv4:127.0.0.1:1", ("127.0.0.1", 1)))()
+    assert books.reasons == ["not_found"]
+
+
+def test_a_connection_that_the_server_tells_is_not_looked_for(monkeypatch):
+    monkeypatch.setattr("eloquent.nodes.token_server.tcp_account.own_tcp_sockets", lambda: pytest.fail("it looked"))
+
+    async def run():
+        books = Books()
+        with connected() as (server, client, ends):
+            end = books.begin(ends, descriptor=server.fileno())
+            server.sendall(b"x" * 70)
+            receive(client, 70)
+            server.close()
+            end()
+            await books.accountant.settle(5)
+        return books
+
+    assert [spent.original_bytes for spent in asyncio.run(run()).spent] == [70]
+
+
+def test_a_connection_that_is_closed_already_is_told():
+    books = Books()
+    with connected() as (server, _, ends):
+        pass
+    books.begin(ends, descriptor=server.fileno())()
     assert books.reasons == ["not_found"]

@@ -92,12 +92,14 @@ class Caller:
         metadata: What the call says of itself.
         account: Has what its connection sends accounted, where the kernel cannot tell: takes what to call with the account in bytes
             of the connection, and what to call with the reason where there will be none.
+        descriptor: Of the connection's socket, where the server tells; looking for it takes the longer, the more there are.
     """
 
     peer: str
     local: Address
     metadata: Mapping[str, str]
     account: Callable[[Callable[[Spent], None], Callable[[str], None]], None] | None = None
+    descriptor: int | None = None
 
 
 @dataclass(slots=True)
@@ -246,7 +248,7 @@ class Model:
         if caller.account is not None:
             caller.account(on_spent, self._note_unaccounted)
             return lambda: None
-        return self._tcp.begin(caller.peer, caller.local, on_spent)
+        return self._tcp.begin(caller.peer, caller.local, on_spent, descriptor=caller.descriptor)
 
     def _note_unaccounted(self, reason: str) -> None:
         self._metrics.unaccounted_streams.labels(reason).inc()

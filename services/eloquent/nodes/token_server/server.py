@@ -106,7 +106,7 @@ class TokenServer:
             answer = self._model.answer(parameters)
         except ConfigurationError as error:
             await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(call.peer(), local, metadata_of(call.metadata))
+        caller = Caller(call.peer(), local, metadata_of(call.metadata), descriptor=call.descriptor)
 
         async def write(token: GenerateResponse) -> None:
             await call.write(token.SerializeToString())

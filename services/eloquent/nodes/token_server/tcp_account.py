@@ -5,8 +5,9 @@ sent was acknowledged. Streams that shared one, or whose connection is not found
 unaccounted: no number is better than a wrong one. The kernel counts bytes of the connection, framing included;
 `content_spent` turns them into bytes of content, the unit of every other sender.
 
-The connection is one of this process's own descriptors, found by both its ends, since one peer may have the same port in
-connections to two listeners, and held open by a duplicate, so that the counters can be read when gRPC has already closed it.
+The connection is held open by a duplicate of its descriptor, so that the counters can be read when the server has already closed
+it. Where the server does not tell the descriptor, it is found among this process's own by both ends, since one peer may have the
+same port in connections to two listeners.
 """
 
 import asyncio
@@ -110,6 +111,14 @@ def find_connection(peer: str, local: Address) -> socket.socket | None:
         return socket.socket(fileno=os.dup(found[0].fileno())) if len(names) == 1 else None
 
 
+def _duplicate(descriptor: int) -> socket.socket | None:
+    """Return a duplicate of a connection, or `None` where it is closed already."""
+    try:
+        return socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return None
+
+
 def _reached(host: str, port: int) -> tuple[str | None, int]:
     """Write the address that a connection reached, the host as None where that may be any of ours."""
     try:
@@ -162,7 +171,9 @@ class TcpAccountant:
         self._watches: dict[_Ends, list[_Watch]] = {}
         self._settling: set[asyncio.Task[None]] = set()
 
-    def begin(self, peer: str, local: Address, on_spent: Callable[[Spent], None]) -> Callable[[], None]:
+    def begin(
+        self, peer: str, local: Address, on_spent: Callable[[Spent], None], *, descriptor: int | None = None
+    ) -> Callable[[], None]:
         """Take the reading before a stream.
 
         Args:
@@ -170,11 +181,12 @@ class TcpAccountant:
             local: Where it reached this server, as far as that is known (`find_connection`).
             on_spent: Given the account in bytes of the connection once it is certain; never called for a stream that is
                 not accounted.
+            descriptor: Of the connection's socket; None where it has to be found.
 
         Returns:
             To be called when the stream has ended; its status may still be on its way.
         """
-        connection = find_connection(peer, local)
+        connection = find_connection(peer, local) if descriptor is None else _duplicate(descriptor)
         if connection is None:
             self._on_unaccounted("not_found")
             return lambda: None
