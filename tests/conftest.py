@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,23 @@ def needs_promtool() -> None:
     """Prometheus's own tool judges rules."""
     if shutil.which("promtool") is None:
         pytest.skip("promtool is missing: Debian's prometheus package has it")
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port that is free for TCP and UDP."""
+
+    def find() -> int:
+        while True:
+            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                tcp.bind(("127.0.0.1", 0))
+                try:
+                    udp.bind(tcp.getsockname())
+                except OSError:
+                    continue
+                return int(tcp.getsockname()[1])
+
+    return find
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """A token server and both relays as processes, for clients of every way."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,17 +24,6 @@ def _node(module: str, *flags: object, network: Path = Path("/proc/self/ns/net")
             process.kill()
 
 
-def _free_port() -> int:
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return int(tcp.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def node() -> Callable[..., object]:
     """Context manager: a node as a process, ready, in a network."""
@@ -43,15 +31,9 @@ def node() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Finds a port that is free for TCP and UDP."""
-    return _free_port
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Addresses, str]]:
+def servers(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[tuple[Addresses, str]]:
     """Addresses of a token server for 20 streams and of the relays in front of it, and of the server's metrics."""
-    ports = [f"127.0.0.1:{_free_port()}" for _ in range(10)]
+    ports = [f"127.0.0.1:{free_port()}" for _ in range(10)]
     grpc, http, quic, edge, edge_http, edge_quic, origin, sealed, origin_quic, metrics = ports
     with ExitStack() as nodes:
         listeners = ("--listen", grpc, "--http", http, "--quic", quic, "--metrics", metrics)

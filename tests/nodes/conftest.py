@@ -215,23 +215,6 @@ def until():
 
 
 @pytest.fixture
-def free_port():
-    """Return a port that is free for TCP and UDP."""
-
-    def find():
-        while True:
-            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                tcp.bind(("127.0.0.1", 0))
-                try:
-                    udp.bind(tcp.getsockname())
-                except OSError:
-                    continue
-                return tcp.getsockname()[1]
-
-    return find
-
-
-@pytest.fixture
 def free_ports():
     """Return the first of so many ports in a row that are free for TCP."""
 
