@@ -260,7 +260,7 @@ class ServerMetrics(SenderMetrics):
         self.active_generations = self._gauge("eloquent_active_generations", "Answers being generated.")
         self.unaccounted_streams = self._counter(
             "eloquent_unaccounted_streams_total",
-            "Streams over TCP or QUIC whose bytes are not counted, by reason (connection shared, not_found or unsettled).",
+            "Streams over TCP or QUIC whose bytes are not counted, by reason (connection shared, closed already or unsettled).",
             ("reason",),
         )
 

@@ -1,24 +1,23 @@
 import asyncio
+import os
 import socket
 
 import grpc.aio
 
 from eloquent.calls.names import GENERATE
-from eloquent.nodes.token_server.tcp_account import find_connection
+from eloquent.rpc.server import Call
 from eloquent.serving.admission import Admission
 from eloquent.serving.grpc_server import GrpcServer, metadata_of
 
 
 def test_a_connection_outlives_an_outage_that_tcp_outlives():
     timeouts: list[int] = []
-    server: GrpcServer
 
-    async def generate(_: bytes, context: grpc.aio.ServicerContext) -> None:
-        with find_connection(context.peer(), server.address) as connection:
+    async def generate(_: bytes, call: Call) -> None:
+        with socket.socket(fileno=os.dup(call.descriptor)) as connection:
             timeouts.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
 
     async def run():
-        nonlocal server
         server = GrpcServer(generate, admission=Admission(1))
         port = await server.open("127.0.0.1:0")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -67,16 +67,11 @@ class Call(MessageStream):
 
     # --- what a handler does
 
-    def peer(self) -> str:
-        """Return the client's address as gRPC writes it."""
-        host, port = self._owner.transport.get_extra_info("peername")[:2]
-        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
-
     @property
     def descriptor(self) -> int:
         """The descriptor of its connection's socket; -1 when that is closed."""
-        descriptor: int = self._owner.transport.get_extra_info("socket").fileno()
-        return descriptor
+        transport = self._owner.transport
+        return -1 if transport.is_closing() else int(transport.get_extra_info("socket").fileno())
 
     def time_remaining(self) -> float | None:
         """Return the seconds until its deadline; None if it has none."""

@@ -15,7 +15,7 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection, reflection_pb2  # type: ignore[import-untyped]  # ships without annotations
 
 from eloquent import congestion
-from eloquent.addresses import Address, listen_on, parse_address
+from eloquent.addresses import listen_on
 from eloquent.api.v1 import token_service_pb2
 from eloquent.calls.names import GENERATE, TOKEN_SERVICE
 from eloquent.rpc.server import Call, Ended, Server
@@ -38,13 +38,9 @@ class GrpcServer:
         generate: The handler; it writes messages to the call and returns, or aborts.
         admission: Who is let in.
         request: What the handler takes; `None` leaves a request its bytes.
-
-    Attributes:
-        address: Where it listens, once it does.
     """
 
     def __init__(self, generate: Handler, *, admission: Admission, request: type[Message] | None = None) -> None:
-        self.address: Address = ("", 0)
         self._generate = generate
         self._admission = admission
         self._request = request
@@ -73,8 +69,7 @@ class GrpcServer:
             ConfigurationError: The address is malformed or cannot be bound.
         """
         self._listener = listen_on(address)
-        self.address = parse_address(address, listen=True)[0], self._listener.getsockname()[1]
-        return self.address[1]
+        return int(self._listener.getsockname()[1])
 
     async def serve(self, *, congestion_control: str = "") -> None:
         """Let clients in.

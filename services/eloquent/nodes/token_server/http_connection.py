@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from eloquent.calls import chat
 
 ABORT = "abort"  # key in a request's state: ends its connection, or its stream, in the middle of the answer
+DESCRIPTOR = "descriptor"  # likewise: returns that of its socket, -1 when it is closed
 ACCOUNT = "account"  # likewise, of a connection that is not the kernel's: has what it sends accounted (`model.Caller`)
 _TRIAL_INTERVAL = 1.0  # seconds between two trials whether a client is still there
 _COMMENT = b":\n\n"  # of an event stream (WHATWG HTML, 9.2.6)
@@ -31,7 +32,7 @@ class HttpConnection(H11Protocol):
 
     def __init__(self, *, request_time: float, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
-        self.app_state = {**self.app_state, ABORT: self._abort}
+        self.app_state = {**self.app_state, ABORT: self._abort, DESCRIPTOR: self._descriptor}
         self._request_time = request_time
         self._waiting: asyncio.TimerHandle | None = None  # for the rest of a request
         self._half_closed = False
@@ -116,6 +117,9 @@ class HttpConnection(H11Protocol):
         if trial is not None and not self.flow.write_paused:
             self.transport.write(self.conn.send(trial) or b"")
         self._trial = self.loop.call_later(_TRIAL_INTERVAL, self._try)
+
+    def _descriptor(self) -> int:
+        return -1 if self.transport.is_closing() else int(self.transport.get_extra_info("socket").fileno())
 
     def _abort(self) -> None:
         self.cycle.disconnected = True

@@ -23,7 +23,7 @@ from eloquent.addresses import listen_on
 from eloquent.calls import chat, chat_request
 from eloquent.calls.chat_request import ChatRequest, InvalidRequest
 from eloquent.nodes.token_server.completion import Completion
-from eloquent.nodes.token_server.http_connection import ABORT, ACCOUNT, HttpConnection
+from eloquent.nodes.token_server.http_connection import ABORT, ACCOUNT, DESCRIPTOR, HttpConnection
 from eloquent.nodes.token_server.model import Caller, Generation, GenerationParameters, InvalidParameter, Model
 from eloquent.serving.admission import Admission, Refused
 
@@ -228,10 +228,8 @@ async def _body(request: Request) -> bytes:
 
 
 def _caller(request: Request) -> Caller:
-    assert request.client is not None  # the servers always name it
-    host, port = request.client
-    peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
-    return Caller(peer, request.scope["server"], request.headers, request.scope["state"].get(ACCOUNT))
+    state = request.scope["state"]
+    return Caller(request.headers, state[DESCRIPTOR]() if DESCRIPTOR in state else None, state.get(ACCOUNT))
 
 
 def _refusal(

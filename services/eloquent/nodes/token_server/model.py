@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from eloquent import schemes, telemetry
-from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.common.stream_record import Spent, StreamOwner, StreamRecorder
@@ -87,19 +86,15 @@ class Caller:
     """Who asks.
 
     Attributes:
-        peer: The other end of the connection, as gRPC writes it: `ipv4:10.0.0.1:50000`.
-        local: This end; of gRPC, which does not tell it, what the server listens on.
         metadata: What the call says of itself.
-        account: Has what its connection sends accounted, where the kernel cannot tell: takes what to call with the account in bytes
-            of the connection, and what to call with the reason where there will be none.
-        descriptor: Of the connection's socket, where the server tells; looking for it takes the longer, the more there are.
+        descriptor: Of the socket that it came by; None where its connection is not the kernel's.
+        account: Has what such a connection sends accounted: takes what to call with the account in bytes of the connection, and
+            what to call with the reason where there will be none.
     """
 
-    peer: str
-    local: Address
     metadata: Mapping[str, str]
+    descriptor: int | None
     account: Callable[[Callable[[Spent], None], Callable[[str], None]], None] | None = None
-    descriptor: int | None = None
 
 
 @dataclass(slots=True)
@@ -245,10 +240,11 @@ class Model:
             self._recorder.count(owner, Spent(), spent)
             self._recorder.write(owner, answer.tokens, spent)
 
+        if caller.descriptor is not None:
+            return self._tcp.begin(caller.descriptor, on_spent)
         if caller.account is not None:
             caller.account(on_spent, self._note_unaccounted)
-            return lambda: None
-        return self._tcp.begin(caller.peer, caller.local, on_spent, descriptor=caller.descriptor)
+        return lambda: None
 
     def _note_unaccounted(self, reason: str) -> None:
         self._metrics.unaccounted_streams.labels(reason).inc()

@@ -13,7 +13,6 @@ from typing import Literal
 import grpc
 
 from eloquent import congestion, process, schemes, telemetry
-from eloquent.addresses import Address
 from eloquent.api.v1.token_service_pb2 import GenerateRequest, GenerateResponse
 from eloquent.errors import ConfigurationError
 from eloquent.http3 import settings as http3
@@ -80,11 +79,7 @@ class TokenServer:
 
     async def open_grpc(self, address: str, *, congestion_control: str = "") -> int:
         """Let gRPC in at one more address, as `GrpcServer.open` does; return the port."""
-
-        async def generate(request: GenerateRequest, call: Call) -> None:
-            await self._generate(request, call, server.address)
-
-        server = GrpcServer(generate, admission=self._admission, request=GenerateRequest)
+        server = GrpcServer(self._generate, admission=self._admission, request=GenerateRequest)
         self.grpc_servers.append(server)
         return await server.open(address, congestion_control=congestion_control)
 
@@ -94,7 +89,7 @@ class TokenServer:
         await asyncio.gather(*drains, self.http_frontend.drain(grace))
         await asyncio.gather(self._model.settle(grace), self.quic_frontend.close(grace))
 
-    async def _generate(self, request: GenerateRequest, call: Call, local: Address) -> None:
+    async def _generate(self, request: GenerateRequest, call: Call) -> None:
         parameters = GenerationParameters(
             prompt=request.prompt,
             max_tokens=request.max_tokens,
@@ -106,7 +101,7 @@ class TokenServer:
             answer = self._model.answer(parameters)
         except ConfigurationError as error:
             await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        caller = Caller(call.peer(), local, metadata_of(call.metadata), descriptor=call.descriptor)
+        caller = Caller(metadata_of(call.metadata), call.descriptor)
 
         async def write(token: GenerateResponse) -> None:
             await call.write(token.SerializeToString())
