@@ -1,9 +1,7 @@
 """Clients of several hosts in one viewer: each asks from the network of its own host, and from no other."""
 
 import argparse
-import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from eloquent import networks
-from eloquent.asking.grpc import AsyncGrpcClient
 from eloquent.errors import ConfigurationError
 from eloquent.nodes.viewer.seats import Seat, read_seats
 from eloquent.records.run_directory import RunDirectory
@@ -23,14 +19,9 @@ SERVER = f"127.0.0.1:{PORT}"  # in each network, another one
 
 
 @pytest.fixture
-def hosts(namespace: Callable[[], int]) -> list[Path]:
-    """The networks of three hosts."""
-    return [Path(f"/proc/{namespace()}/ns/net") for _ in range(3)]
-
-
-@pytest.fixture
-def served(hosts: list[Path]) -> Iterator[list[Path]]:
-    """The same, with a token server on the loopback of each."""
+def served(namespace: Callable[[], int]) -> Iterator[list[Path]]:
+    """The networks of three hosts, with a token server on the loopback of each."""
+    hosts = [Path(f"/proc/{namespace()}/ns/net") for _ in range(3)]
     with ExitStack() as stack:
         for host in hosts:
             words = [
@@ -47,34 +38,6 @@ def served(hosts: list[Path]) -> Iterator[list[Path]]:
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
         yield hosts
-
-
-@pytest.mark.namespaces
-def test_a_connection_leaves_from_the_network_of_its_host_alone(hosts: list[Path]) -> None:
-    async def connect_all() -> list[int]:
-        with ExitStack() as stack:
-            listeners = []
-            for host in hosts:
-                with networks.inside(host):
-                    listeners.append(stack.enter_context(socket.create_server(("127.0.0.1", PORT), backlog=8)))
-            clients = [AsyncGrpcClient(SERVER, host) for host in hosts]
-            for client, times in zip(clients, (1, 2, 3), strict=True):
-                await asyncio.gather(*(client.connect() for _ in range(times)))
-            counts = []
-            for listener in listeners:
-                listener.settimeout(0)
-                count = 0
-                try:
-                    while True:
-                        stack.enter_context(listener.accept()[0])
-                        count += 1
-                except BlockingIOError:
-                    counts.append(count)
-            for client in clients:
-                await client.close()
-            return counts
-
-    assert asyncio.run(connect_all()) == [1, 2, 3]
 
 
 @pytest.mark.namespaces
