@@ -40,6 +40,11 @@ def test_metadata_is_without_what_is_http2s_and_grpcs_own_and_without_bytes() ->
     assert metadata_pairs((name, b"v") for name in names) == [("x-tag", "v")]
 
 
+@pytest.mark.parametrize("name", [b"tenant", b"user-agent-hint", b"content-type-wanted", b"grpcish"])
+def test_metadata_whose_name_only_begins_like_one_of_theirs_is_kept(name: bytes) -> None:
+    assert metadata_pairs([(name, b"v")]) == [(name.decode(), "v")]
+
+
 @pytest.mark.parametrize("code", list(grpc.StatusCode))
 def test_a_status_comes_back_as_it_was(code: grpc.StatusCode) -> None:
     assert status_of(dict(status_headers(code, "why: 100 %"))) == (code, "why: 100 %")

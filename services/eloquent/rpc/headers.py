@@ -11,7 +11,8 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}  # seconds
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _LONGEST = 99_999_999  # what has room in a timeout
-_OUR_OWN = (b":", b"grpc-", b"content-type", b"user-agent", b"te")
+_RESERVED_PREFIXES = (b":", b"grpc-")
+_RESERVED = {b"content-type", b"user-agent", b"te"}
 _HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}  # codes for answers that are not gRPC's
 
 Pairs = list[tuple[bytes, bytes]]
@@ -46,7 +47,7 @@ def metadata_pairs(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, st
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in headers
-        if not name.startswith(_OUR_OWN) and not name.endswith(b"-bin")
+        if not (name in _RESERVED or name.startswith(_RESERVED_PREFIXES) or name.endswith(b"-bin"))
     ]
 
 
