@@ -161,10 +161,9 @@ def _decoded(body: bytes, kind: type[Message]) -> Message:
         raise Ended(grpc.StatusCode.INVALID_ARGUMENT, message) from None
 
 
-def metadata_of(pairs: Iterable[Any] | None) -> dict[str, str]:
-    """Return a call's text metadata without what gRPC adds; a key that repeats keeps its values, comma separated."""
+def metadata_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return a call's metadata by name; a name that repeats has its values, comma separated."""
     kept: dict[str, str] = {}
-    for key, value in pairs or ():
-        if isinstance(value, str) and key != "user-agent" and not key.startswith(("grpc-", ":")):
-            kept[key] = f"{kept[key]},{value}" if key in kept else value
+    for name, value in pairs:
+        kept[name] = f"{kept[name]},{value}" if name in kept else value
     return kept
