@@ -25,6 +25,7 @@ class LagLog:
     def __init__(self, path: Path) -> None:
         self._rows = RowWriter(path, LagRow)
         self._written = -SIGN_OF_LIFE
+        self._next: float | None = None
 
     def note(self, due: float, lag: float) -> None:
         """Note a sample.
@@ -36,6 +37,19 @@ class LagLog:
         if lag >= NOTABLE or due - self._written >= SIGN_OF_LIFE:
             self._rows.write(LagRow(due, lag))
             self._written = due
+
+    def note_due(self, due: float, lag: float) -> None:
+        """Take from what has instants of its own, at whatever distances, the samples that `sample_lag` would have taken.
+
+        Args:
+            due: When it was to be done, in seconds of CLOCK_MONOTONIC; not before the one before.
+            lag: How much later it was, in seconds.
+        """
+        if self._next is None:
+            self._next = due
+        while self._next <= due:
+            self.note(self._next, lag)
+            self._next += LAG_INTERVAL
 
     def close(self) -> None:
         """Close the file."""

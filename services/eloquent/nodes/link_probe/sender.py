@@ -129,12 +129,16 @@ def send(
             _receive(selector, until=due)
             if (late := time.monotonic() - due) >= 0:
                 if lag is not None:
-                    lag.note(due, late)
-                senders[turn % len(senders)].send()
+                    lag.note_due(due, late)
+                sender = senders[turn % len(senders)]
+                sender.settle()
+                sender.send()
                 turn += 1
         end = time.monotonic() + LOST_AFTER
         while any(sender.link.open for sender in senders) and time.monotonic() < end:
             _receive(selector, until=end)
+            for sender in senders:
+                sender.settle()
     if lag is not None:
         lag.close()
     for sender in senders:
@@ -143,8 +147,7 @@ def send(
 
 
 def _receive(selector: selectors.BaseSelector, *, until: float) -> None:
-    """Wait for echoes, at most to the given instant, and settle what they tell."""
+    """Wait for echoes, at most to the given instant, and settle what each tells."""
     for key, _ in selector.select(max(0.0, until - time.monotonic())):
         key.data.receive()
-    for key in selector.get_map().values():
         key.data.settle()
