@@ -19,6 +19,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 PYTEST = (sys.executable, "-m", "pytest", "-q")
+TWO_LABS = ("-n", "2", "--dist", "loadfile")  # beside each other, as each waits for its sessions most of the time
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,16 @@ LANES = (
     ),
     Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel"), is_alone=False),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
-    Lane("lab", "the whole testbed, end to end", (*PYTEST, "-m", "lab"), _not_root),
+    Lane(
+        "lab",
+        "the whole testbed, end to end",
+        (*PYTEST, "-m", "lab", *TWO_LABS),
+        _not_root,
+    ),
     Lane(
         "browser",
         "the board, and pages over WebTransport, in headless Chromium",
-        (*PYTEST, "-m", "browser"),
+        (*PYTEST, "-m", "browser", *TWO_LABS),
         _no_browser,
     ),
     Lane(
