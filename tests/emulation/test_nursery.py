@@ -1,6 +1,8 @@
 """The nursery: nodes that it forks are processes of the lab as any other, each in the network of its host."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -135,3 +137,8 @@ def test_a_process_that_works_for_many_hosts_has_the_share_of_many() -> None:
     for hosts in (2, 25, 50):
         assert 1.25 ** -niceness(hosts) == pytest.approx(hosts, rel=0.12)
     assert niceness(1000) == -19
+
+
+def test_who_imports_it_leaves_no_file_open() -> None:
+    words = (sys.executable, "-W", "error", "-c", "import eloquent.emulation.nursery")
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""

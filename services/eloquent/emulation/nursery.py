@@ -18,7 +18,6 @@ from eloquent.nodes.nursery import MAX_MESSAGE
 
 NICE_STEP = 1.25  # by which the weight of a process grows from one value of nice to the next below (sched(7))
 LEAST_NICE = -19  # that of the switch is -20: a real one does not wait for the load
-NOTHING = Path(os.devnull).open("rb")  # noqa: SIM115  # the standard input of whoever is told nothing
 
 
 class Nursery:
@@ -190,7 +189,8 @@ class NodeProcess(LabProcess):
     async def _spawn(self, log: IO[bytes]) -> ForkedProcess:
         node, *flags = self.words
         if not self._talks:
-            return await self._fork(node, flags, (NOTHING, log, log))
+            with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  # which keeps nobody waiting
+                return await self._fork(node, flags, (nothing, log, log))
         (to_it, stdin), (from_it, stdout) = socket.socketpair(), socket.socketpair()
         with stdin, stdout:
             child = await self._fork(node, flags, (stdin, stdout, log))
