@@ -20,6 +20,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 PYTEST = (sys.executable, "-m", "pytest", "-q")
 TWO_LABS = ("-n", "2", "--dist", "loadfile")  # beside each other, as each waits for its sessions most of the time
+# What starts many processes keeps its byte code: without, each compiles all that it imports, half a second of a processor and more.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -167,11 +169,16 @@ def run(lane: Lane, *, shown: bool = True) -> str:
     started = time.monotonic()
     if shown:
         print(heading, flush=True)
-        status = subprocess.run(lane.command, cwd=REPOSITORY, check=False).returncode
+        status = subprocess.run(lane.command, cwd=REPOSITORY, env=ENVIRONMENT, check=False).returncode
     else:
         with tempfile.TemporaryFile() as output:
             status = subprocess.run(
-                lane.command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False
+                lane.command,
+                cwd=REPOSITORY,
+                env=ENVIRONMENT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
             ).returncode
             output.seek(0)
             print(heading, output.read().decode(errors="replace"), sep="\n", flush=True)
