@@ -1,4 +1,7 @@
-"""What holds for every test: properties meet the same examples each time, slowness is no failure, CI skips nothing."""
+"""What holds for every test.
+
+Properties meet the same examples each time, slowness is no failure, CI skips nothing, and who starts a process says so by a mark.
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -45,6 +48,52 @@ def _no_skip_in_ci(report: Report) -> Report:
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"a skip is a failure in CI: {why}"
     return report
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, where a mark is asked for, files in which it does not occur: to import all takes ten seconds."""
+    mark = config.option.markexpr.split(" and ")[0]
+    if not mark.isidentifier() or not collection_path.match("test_*.py"):
+        return None
+    return True if f"pytest.mark.{mark}" not in collection_path.read_text(encoding="utf-8") else None
+
+
+# The marks by which a lane takes its tests; what has none belongs to the lane `unit`.
+OF_LANES = {"processes", "namespaces", "lab", "browser", "containers", "kernel", "models", "wheel"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test of two lanes; in a file of `processes` it may need a network, too, and belongs to `namespaces`."""
+    for item in items:
+        lanes = OF_LANES.intersection(mark.name for mark in item.iter_markers())
+        if len(lanes) > 1 and lanes != {"processes", "namespaces"}:
+            raise pytest.UsageError(f"{item.nodeid} is in two lanes: {', '.join(sorted(lanes))}")
+
+
+_judged: list[pytest.Item] = []  # the test that runs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Judge what a test starts."""
+    _judged.append(item)
+    try:
+        return (yield)
+    finally:
+        _judged.clear()
+
+
+def _no_process_without_mark(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail a test that starts Python anew and has no mark that says so; but for `forks.py`, which starts once for all nodes."""
+    if event != "subprocess.Popen" or not _judged or isinstance(arguments[1], (str, bytes)):
+        return
+    words = list(map(os.fsdecode, arguments[1]))
+    says_so = not OF_LANES.isdisjoint(mark.name for mark in _judged[0].iter_markers())
+    if sys.executable in words and not says_so and not any(word.endswith("/forks.py") for word in words):
+        pytest.fail(f"who starts a process has the mark `processes`: {' '.join(words)[:200]}")
+
+
+sys.addaudithook(_no_process_without_mark)
 
 
 @pytest.fixture(scope="session")

@@ -90,16 +90,22 @@ def _no_engine() -> str | None:
 LANES = (
     Lane(
         "unit",
-        "units, properties, processes on loopback",
+        "units, properties in virtual time, nodes forked on loopback",
         (
             *PYTEST,
             "-m",
-            "not (namespaces or lab or browser or containers or kernel or wheel or models)",
+            "not (processes or namespaces or lab or browser or containers or kernel or wheel or models)",
             "-n",
             "4",  # on two processors: many tests wait for processes and paths
             "--dist",
-            "loadfile",
+            "worksteal",  # so that nobody waits for a file that came late and takes long
         ),
+        is_alone=False,
+    ),
+    Lane(
+        "processes",
+        "relays, servers and commands as processes on loopback",
+        (*PYTEST, "-m", "processes and not namespaces", "-n", "2", "--dist", "worksteal"),
         is_alone=False,
     ),
     Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel"), is_alone=False),

@@ -68,6 +68,7 @@ def test_what_cannot_be_simulated_is_told_in_a_sentence(tmp_path: Path):
         assert result.exit_code == 1, words
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "words",
     [

@@ -16,6 +16,8 @@ import pytest
 
 from eloquent.measure.findings import FINDINGS, Findings
 
+pytestmark = pytest.mark.processes
+
 NAME = "a-carriage-of-the-night-train-from-north-to-south-with-[brackets]-and-more-than-eighty-columns-of-a-name"
 SCENARIO = f"name={NAME.replace('[', '').replace(']', '')} rtt=100ms"
 FIGURES = Findings(

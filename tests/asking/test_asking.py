@@ -21,6 +21,8 @@ from eloquent.calls.answer import AnswerFailed, AnswerToken
 from eloquent.errors import ConfigurationError
 from eloquent.records.run_directory import RunDirectory
 
+pytestmark = pytest.mark.processes
+
 COUNT_TO_3 = ["1", ",", " 2", ",", " 3"]
 WAYS = [
     "grpc",

@@ -15,6 +15,7 @@ def bench(out: Path, *words: str) -> str:
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, check=True).stdout
 
 
+@pytest.mark.processes
 def test_a_part_is_printed_and_written_as_text_and_json(tmp_path: Path):
     said = bench(tmp_path, "--parts", "relays", "--ways", "echo", "--streams", "2", "--seconds", "0.5")
     assert "| UDP echo, 2 |" in said

@@ -3,6 +3,8 @@
 import pytest
 from bench.relays import WAYS, Load, measure
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize("way", ["UDP echo", "aioquic datagrams", "relays, gRPC, plain", "relays, HTTP, sealed"])
 def test_tokens_come_at_their_rate_and_cost_something(way: str):

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from eloquent.cli import app
 
+pytestmark = pytest.mark.processes
+
 STEADY = 192  # bytes of the pings that losses are counted of
 
 

@@ -31,6 +31,7 @@ def host_path(service: str, inside: str) -> Path:
     return (DOCKER / mounts[inside]).resolve()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("path", sorted(DOCKER.glob("compose*.yaml")), ids=lambda path: path.name)
 def test_compose_files_follow_their_schema(path):
     words = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path))

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from eloquent.emulation.account import MachineAccount
 from eloquent.emulation.processes import LabProcess
+
+pytestmark = pytest.mark.processes
 
 SPIN = "while True: pass"
 SPIN_ASIDE = f"""

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+import pytest
+
+pytestmark = pytest.mark.processes
+
 PATIENCE = 30.0  # seconds; only a test that fails waits so long
 
 

@@ -32,6 +32,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 def test_a_reader_who_stops_holds_nobody_up_and_misses_nothing_but_signs_of_progress():
     with subprocess.Popen(
         [sys.executable, "-c", TELLER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -139,6 +139,7 @@ def test_a_process_that_works_for_many_hosts_has_the_share_of_many() -> None:
     assert niceness(1000) == -19
 
 
+@pytest.mark.processes
 def test_who_imports_it_leaves_no_file_open() -> None:
     words = (sys.executable, "-W", "error", "-c", "import eloquent.emulation.nursery")
     assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""

@@ -14,6 +14,7 @@ def python(program: str, log: Path, **options: bool) -> LabProcess:
     return LabProcess("the node", [sys.executable, "-u", "-c", program], log=log, **options)
 
 
+@pytest.mark.processes
 def test_a_talking_process_answers(tmp_path):
     async def scenario() -> str:
         process = python("print('hello'); print('ready'); print(input().upper())", tmp_path / "log", talks=True)
@@ -27,6 +28,7 @@ def test_a_talking_process_answers(tmp_path):
     assert asyncio.run(scenario()) == "ECHO"
 
 
+@pytest.mark.processes
 def test_a_silent_process_is_ready_by_its_log(tmp_path):
     async def scenario() -> bool:
         process = python("import time; print('ready'); time.sleep(60)", tmp_path / "log")
@@ -39,6 +41,7 @@ def test_a_silent_process_is_ready_by_its_log(tmp_path):
     assert asyncio.run(scenario())
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("talks", [True, False])
 def test_an_early_end_is_told_with_the_last_words(tmp_path, talks):
     async def scenario() -> None:
@@ -53,6 +56,7 @@ def test_an_early_end_is_told_with_the_last_words(tmp_path, talks):
         asyncio.run(scenario())
 
 
+@pytest.mark.processes
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path):
     program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready'); time.sleep(60)"
 

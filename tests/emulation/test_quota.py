@@ -35,6 +35,7 @@ def test_a_group_that_is_not_seen_from_here_has_stopped_nobody(tmp_path: Path):
     assert throttled_s(tmp_path / "membership", tmp_path / "nowhere") == 0
 
 
+@pytest.mark.processes
 def test_a_process_that_its_group_stops_is_told_for_how_long(limited_group):
     limited_group.allow(0.1)
     enter = f"import os; open('{limited_group.processes}', 'w').write(str(os.getpid()))"

@@ -11,6 +11,8 @@ from eloquent.emulation.processes import LabProcess
 from eloquent.emulation.rounds import require_taken
 from eloquent.errors import EmulationError
 
+pytestmark = pytest.mark.processes
+
 TAKES = """print('{"event": "order_taken", "late_s": 0.0}', flush=True); input()"""
 TAKES_LATE = """print('{"event": "order_taken", "late_s": 0.2}', flush=True); input()"""
 SILENT = "input()"

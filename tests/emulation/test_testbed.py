@@ -31,6 +31,7 @@ def test_without_a_lock_nothing_is_up(tmp_path):
     assert testbed.down() is False
 
 
+@pytest.mark.processes
 def test_a_held_lock_means_up_until_its_holder_dies(tmp_path, held):
     testbed = front.Testbed(tmp_path)
     assert testbed.is_up()
@@ -46,6 +47,7 @@ def test_who_only_looks_is_not_taken_for_a_lab(tmp_path):
         assert not front.Testbed(tmp_path).is_up()
 
 
+@pytest.mark.processes
 def test_a_lab_that_does_not_answer_is_told(tmp_path, held):
     with pytest.raises(EmulationError, match="the lab does not answer"):
         front.Testbed(tmp_path).status()
@@ -63,12 +65,14 @@ def test_a_command_needs_a_testbed_and_one_of_its_hosts(tmp_path, monkeypatch):
         testbed.command_in("c2", "true")
 
 
+@pytest.mark.processes
 def test_a_lab_that_is_being_started_is_not_called_down(tmp_path, held, monkeypatch):
     monkeypatch.setattr("eloquent.emulation.testbed.STOP_TIMEOUT", 0.1)
     with pytest.raises(EmulationError, match="just being started"):
         front.Testbed(tmp_path).down()
 
 
+@pytest.mark.processes
 def test_a_stale_process_number_hurts_nobody(tmp_path, held, monkeypatch):
     """The number in the file belongs to another process by now, told by its start time."""
     monkeypatch.setattr("eloquent.emulation.testbed.STOP_TIMEOUT", 0.1)

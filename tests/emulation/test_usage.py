@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import pytest
+
 from eloquent.emulation.processes import LabProcess
 from eloquent.emulation.usage import ThreadTime, Usage
 
@@ -15,6 +17,7 @@ print('done', flush=True); time.sleep(60)
 REST = "print('done', flush=True); import time; time.sleep(60)"
 
 
+@pytest.mark.processes
 def test_the_busiest_process_comes_first_and_one_that_ended_is_left_out(tmp_path):
     async def scenario() -> tuple[dict[str, float], dict[str, float]]:
         processes = [

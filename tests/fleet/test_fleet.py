@@ -95,7 +95,7 @@ def run(cluster, tmp_path, monkeypatch, work, labs):
     return Fleet(cluster, workers, tmp_path, told.append).run(orders), told
 
 
-pytestmark = pytest.mark.filterwarnings("default")  # Dask's own
+pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("default")]  # Dask's own
 
 
 def test_more_labs_than_workers_take_turns(cluster, tmp_path, monkeypatch):

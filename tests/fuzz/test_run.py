@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64", reason="atheris has no wheel for this machine"
-)
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64", reason="atheris has no wheel for this machine"
+    ),
+]
 FRAGILE = """
 def fragile(data):
     if data.startswith(b"!!"):

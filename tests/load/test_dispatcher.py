@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
+
+pytestmark = pytest.mark.processes
 
 SCHEMES = ("grpc", "sse", "eloquent")
 LOCUST = """

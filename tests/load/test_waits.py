@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from eloquent.load.job import THREADS_VARIABLE
+
+pytestmark = pytest.mark.processes
 
 SCRIPT = """
 from random import Random

@@ -11,6 +11,8 @@ from eloquent.asking import Addresses
 from eloquent.load.job import JOB_VARIABLE, THREADS_VARIABLE
 from eloquent.records.run_directory import RunDirectory
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = r"""
 import asyncio
 import resource

@@ -87,6 +87,7 @@ class Caller:
             on_token(Kind.TEXT, None)
 
 
+@pytest.mark.processes
 def test_a_study_notes_its_own_end_of_each_connection(tmp_path: Path):
     other = (
         "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(flush=True); input()"

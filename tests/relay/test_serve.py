@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+pytestmark = pytest.mark.processes
+
 EVENTS = [b'data: {"choices":[{"delta":{"content":"%d"}}]}\n\n' % i for i in range(60)] + [b"data: [DONE]\n\n"]
 WHOLE = b"".join(EVENTS)
 ID = re.compile(rb"id: [0-9a-f]{32}\.\d+\n")

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 from aiohttp import web
 
 from eloquent.watch.panels import PRODUCTION
+
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 CHAT = b'data: {"choices":[{"index":0,"delta":{"content":"word %d"},"finish_reason":null}]}\n\n'

@@ -9,10 +9,13 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import aiohttp
+import pytest
 
 from eloquent.relay.sealed.attempt import Attempt
 from eloquent.relay.sealed.noise import Psk
 from eloquent.relay.sealed.packets import COOKIE, COOKIE_SIZE, INDEX_SIZE, INITIATION, NO_BINDING, PROLOGUE
+
+pytestmark = pytest.mark.processes
 
 EVENTS = [b'data: {"choices":[{"delta":{"content":"word %d"}}]}\n\n' % i for i in range(100)] + [b"data: [DONE]\n\n"]
 STREAMS = 4

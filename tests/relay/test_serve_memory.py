@@ -16,6 +16,8 @@ from eloquent.relay.exchange import ANSWER_ID_SIZE, encode_begin
 from eloquent.relay.sealed import udp
 from eloquent.relay.sealed.key import load_key
 
+pytestmark = pytest.mark.processes
+
 ANSWERS = 8
 EVENT = b"data: " + random.Random(1).randbytes(2000).hex().encode() + b"\n\n"
 REST = 2.0  # seconds without a further event of the model's, after which no more is taken

@@ -15,6 +15,8 @@ from aiohttp import web
 
 from eloquent.channel.link import LinkModel
 
+pytestmark = pytest.mark.processes
+
 EVENTS = [b'data: {"choices":[{"delta":{"content":"word %d"}}]}\n\n' % i for i in range(150)] + [b"data: [DONE]\n\n"]
 GAP = 0.1  # seconds between two events: the answer takes two blackholes, three addresses
 RATE, QUEUE = 125_000.0, 25  # bytes a second and packets, of a narrow link that somebody else uses

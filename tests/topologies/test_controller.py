@@ -199,6 +199,7 @@ def test_switch_that_goes_is_not_counted(network: Network) -> None:
     assert not any('switch="s2"' in name for name in counters)
 
 
+@pytest.mark.processes
 def test_taken_port_is_one_sentence_and_an_error() -> None:
     if not PYTHON.exists():
         pytest.skip("the controller's virtual environment is missing (make testbed)")

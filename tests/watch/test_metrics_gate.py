@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, start_http_server
 from eloquent.addresses import listen_on
 from eloquent.watch.metrics_gate import make_gate
 
+pytestmark = pytest.mark.processes
+
 LABELS = {"role": "viewer", "host": "c1", "scenario": "clean"}
 
 

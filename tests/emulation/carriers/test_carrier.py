@@ -11,6 +11,8 @@ from eloquent.emulation.carriers import carrier
 from eloquent.emulation.carriers.carrier import WireCarrier
 from eloquent.errors import EmulationError
 
+pytestmark = pytest.mark.processes
+
 
 async def started(folder: Path) -> WireCarrier:
     wire = WireCarrier([], logs=folder)

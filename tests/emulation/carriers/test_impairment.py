@@ -131,6 +131,7 @@ order(lateness=True)
 STOP = "time.sleep(0.03), os.kill(os.getppid(), 19), time.sleep(0.06), os.kill(os.getppid(), 18), os._exit(0)"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("cause", "work", "before"),
     [

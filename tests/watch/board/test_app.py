@@ -17,6 +17,8 @@ from eloquent.watch.board.app import STATIC, make_app
 from eloquent.watch.panels import TESTBED
 from eloquent.watch.prometheus import Prometheus
 
+pytestmark = pytest.mark.processes
+
 QUESTION = {"client": "c1", "schemes": ["grpc", "sse"], "words": "Tell me a story.", "seconds": 2}
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from eloquent.calls import chat
 
+pytestmark = pytest.mark.processes
+
 WORDS = "Count to 30"
 QUESTION = {
     "model": chat.MODEL,
