@@ -1,8 +1,7 @@
-"""The compiled core of a clone: used where it was compiled of the sources that are there, and otherwise not."""
+"""Which core is imported: a compiled one where it was compiled of the sources that are there, and where nobody asks for these."""
 
 import shutil
 import sys
-from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -22,22 +21,22 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(package: Path, tmp_path: Path) -> Iterator[Path]:
-    """What is compiled of it, by its looks; how modules are found is as before when the test is over."""
+def folder(package: Path, tmp_path: Path) -> Path:
+    """What is compiled of it, by its looks."""
     made = tmp_path / "core"
     for path in core.sources(package):
         file = made / "eloquent" / path.relative_to(package).with_suffix(EXTENSION_SUFFIXES[0])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     (made / core.DIGEST).write_text(core.digest(package))
-    finders = sys.meta_path[:]
-    yield made
-    sys.meta_path[:] = finders
+    return made
 
 
 @pytest.fixture(autouse=True)
-def _not_pure_by_request(monkeypatch: pytest.MonkeyPatch):
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch):
+    """As a program begins; how modules are found is as before when the test is over."""
     monkeypatch.delenv("ELOQUENT_PURE", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
 
 
 def origin_of(name: str) -> str | None:
@@ -46,8 +45,14 @@ def origin_of(name: str) -> str | None:
     return None if spec is None else spec.origin
 
 
+def is_chosen(folder: Path, package: Path) -> bool:
+    """Let the core be chosen, and return whether the modules of a folder are imported from then on."""
+    core.choose(folder, package)
+    return (origin_of("eloquent.protocol.sender") or "").startswith(str(folder))
+
+
 def test_a_core_that_was_compiled_of_these_sources_is_used(folder: Path, package: Path):
-    assert core.use_compiled(folder, package)
+    assert is_chosen(folder, package)
     found = Path(origin_of("eloquent.protocol.sender") or "")
     assert found.parent == folder / "eloquent" / "protocol"
     assert found.name == f"sender{EXTENSION_SUFFIXES[0]}"
@@ -65,25 +70,35 @@ def test_the_files_of_the_core_are_modules_and_no_packages():
 def test_an_edit_of_a_source_is_seen_at_once(edited: str, folder: Path, package: Path):
     with (package / edited).open("a") as file:
         file.write("\n")
-    assert not core.use_compiled(folder, package)
+    assert not is_chosen(folder, package)
 
 
 def test_a_new_source_is_seen(folder: Path, package: Path):
     (package / "baselines" / "new.py").touch()
-    assert not core.use_compiled(folder, package)
+    assert not is_chosen(folder, package)
 
 
 @pytest.mark.parametrize("word", ["1", "yes"])
 def test_pure_python_is_had_for_the_asking(word: str, folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ELOQUENT_PURE", word)
-    assert not core.use_compiled(folder, package)
+    assert not is_chosen(folder, package)
+
+
+def test_sources_are_found_before_what_was_compiled_beside_them(package: Path, monkeypatch: pytest.MonkeyPatch):
+    for path in core.sources(package):
+        path.with_suffix(EXTENSION_SUFFIXES[0]).touch()
+    monkeypatch.setenv("ELOQUENT_PURE", "1")
+    assert is_chosen(package, package)
+    assert origin_of("eloquent.protocol.sender") == str(package / "protocol" / "sender.py")
+    for other in ("eloquent.protocol", "json"):
+        assert origin_of(other) is None
 
 
 @pytest.mark.parametrize("word", ["", "0"])
 def test_nothing_asked_is_not_pure(word: str, folder: Path, package: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ELOQUENT_PURE", word)
-    assert core.use_compiled(folder, package)
+    assert is_chosen(folder, package)
 
 
 def test_without_one_there_is_nothing_to_use(package: Path, tmp_path: Path):
-    assert not core.use_compiled(tmp_path / "nothing", package)
+    assert not is_chosen(tmp_path / "nothing", package)

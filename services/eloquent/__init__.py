@@ -2,4 +2,4 @@
 
 from eloquent import core
 
-core.use_compiled()
+core.choose()

@@ -1,10 +1,10 @@
-"""The compiled core of a clone: used where it was compiled of the very sources that are there, and nowhere else.
+"""Which core is imported: a compiled one, or its sources.
 
 Rules of this file
+- An installed wheel has its compiled core beside its sources, where Python finds it first, or none.
 - An editable installation runs from its sources. What `make compiled` compiles of them lies in a place of its own, `.build/core`,
   with a digest of them; whoever edits one of them runs pure Python from then on, until it is compiled again.
-- `ELOQUENT_PURE=1` means pure Python in any case. An installed wheel has its compiled core beside its sources, or none, and
-  nothing here concerns it.
+- `ELOQUENT_PURE=1` means pure Python in any case: when a wheel is built, and when either is run.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -48,14 +48,16 @@ def digest(package: Path = PACKAGE) -> str:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of a compiled core before their sources are found.
+    """Finds modules of one kind before those of any other.
 
     Args:
-        folder: Where it lies.
+        folder: Where the package lies.
+        suffix: Of the files: what ends the names of extension modules, or of sources.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
+        self._suffix = suffix
 
     def find_spec(
         self,
@@ -63,28 +65,29 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002 - what finders are called with
         target: ModuleType | None = None,  # noqa: ARG002 - likewise
     ) -> ModuleSpec | None:
-        """Return how to load a module, or None for one that is not of the core."""
+        """Return how to load a module, or None for one that is not there as a file of this kind."""
         if not fullname.startswith("eloquent"):
             return None
         file = self._folder.joinpath(*fullname.split("."))
-        found = file.with_name(file.name + EXTENSION_SUFFIXES[0])
+        found = file.with_name(file.name + self._suffix)
         return spec_from_file_location(fullname, found) if found.is_file() else None
 
 
-def use_compiled(folder: Path = FOLDER, package: Path = PACKAGE) -> bool:
-    """Have the modules of the core imported from a compiled one, if there is one of these sources.
+def is_to_be_pure() -> bool:
+    """Return whether `ELOQUENT_PURE` asks for pure Python."""
+    return os.environ.get("ELOQUENT_PURE", "") not in {"", "0"}
+
+
+def choose(folder: Path = FOLDER, package: Path = PACKAGE) -> None:
+    """Have the core imported from its sources, if that is asked for, or from what was compiled of them for a clone, if it was.
 
     Args:
-        folder: Where it would lie.
+        folder: Where a compiled core would lie.
         package: As for `sources`.
-
-    Returns:
-        Whether there is.
     """
+    if is_to_be_pure():
+        sys.meta_path.insert(0, _Finder(package.parent, SOURCE_SUFFIXES[0]))
+        return
     recorded = folder / DIGEST
-    if os.environ.get("ELOQUENT_PURE", "") not in {"", "0"} or not recorded.is_file():
-        return False
-    if recorded.read_text(encoding="ascii") != digest(package):
-        return False
-    sys.meta_path.insert(0, _Finder(folder))
-    return True
+    if recorded.is_file() and recorded.read_text(encoding="ascii") == digest(package):
+        sys.meta_path.insert(0, _Finder(folder, EXTENSION_SUFFIXES[0]))
