@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import protocol, relays, simulator, start, wire
 from bench.tables import Rows, Table, medians, render
-from eloquent.emulation.ledger import find_core
+from eloquent import core
 
 BASELINE = Path(__file__).with_name("baseline.json")
 
@@ -65,7 +65,7 @@ def machine() -> dict[str, Any]:
         "processors": f"{len(names)} × {names[0].partition(':')[2].strip()}",
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "core": find_core(),
+        "core": core.kind(),
     }
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -91,3 +91,10 @@ def choose(folder: Path = FOLDER, package: Path = PACKAGE) -> None:
     recorded = folder / DIGEST
     if recorded.is_file() and recorded.read_text(encoding="ascii") == digest(package):
         sys.meta_path.insert(0, _Finder(folder, EXTENSION_SUFFIXES[0]))
+
+
+def kind() -> str:
+    """Return whether the core that is imported is `pure` Python or `compiled`."""
+    sender = find_spec("eloquent.protocol.sender")
+    assert sender is not None
+    return "pure" if str(sender.origin).endswith(SOURCE_SUFFIXES[0]) else "compiled"

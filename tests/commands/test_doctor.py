@@ -129,6 +129,7 @@ def test_what_a_lossy_path_lost_is_told_by_direction_and_size(origin: tuple[str,
     assert status == 0
     udp, tcp = found["udp"], found["tcp"]
     assert found["verdict"].startswith("UDP gets through, and so does TCP")
+    assert found["core"] == "pure"
     assert (udp["up"]["sent"], udp["up"]["lost"]) == (200, path.lost["up"])
     assert (udp["down"]["sent"], udp["down"]["lost"]) == (200 - path.lost["up"], path.lost["down"])
     assert path.lost["up"] > 5
@@ -155,6 +156,7 @@ def test_it_says_so_in_plain_words_and_without_the_simulator_what_to_install(
     assert lines[0] == "UDP gets through, and so does TCP, to which an edge falls back where UDP is blocked."
     assert "Lost on the way up: 0 of 200 (0.0%)." in lines
     assert "Datagrams of up to 1472 bytes pass both ways, all that were tried." in lines
+    assert "The core is pure (docs/install.md)." in lines
     assert lines[-1].endswith("pip install 'eloquent-testbed[sim]'")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from eloquent import core
 from eloquent.commands import extras
 from eloquent.errors import ConfigurationError, NotInstalled
 from eloquent.terminal import Output
@@ -48,6 +49,7 @@ def doctor(
     udp = asyncio.run(examine_udp(address, key, seconds=seconds, rate=rate))
     tcp = asyncio.run(examine_tcp(settings.url, key))
     said = verdict(udp, tcp, address, settings.url)
+    is_cut_off = udp.trouble is not None and tcp.trouble is not None
     try:
         stalls, missing = _stalls(udp, 1 / rate), ""
     except NotInstalled:
@@ -56,13 +58,15 @@ def doctor(
             "To have stalls simulated from this, install the extra: pip install 'eloquent-testbed[sim]'",
         )
     if as_json:
-        found = {"verdict": said, "udp": asdict(udp), "tcp": asdict(tcp), "stall_ratio": stalls}
+        measured = {"udp": asdict(udp), "tcp": asdict(tcp), "stall_ratio": stalls}
+        found = {"verdict": said, **measured, "core": core.kind()}
         typer.echo(json.dumps(found, indent=2))
     else:
-        for line in (said, *_udp_lines(udp, rate), *_tcp_lines(tcp), *_stall_lines(stalls), missing):
+        about_core = "" if is_cut_off else f"The core is {core.kind()} (docs/install.md)."
+        for line in (said, *_udp_lines(udp, rate), *_tcp_lines(tcp), about_core, *_stall_lines(stalls), missing):
             if line:
                 console.print(escape(line), highlight=False, soft_wrap=True)
-    if udp.trouble is not None and tcp.trouble is not None:
+    if is_cut_off:
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eloquent import core
 from eloquent.commands.extras import needs
 from eloquent.errors import EmulationError
 from eloquent.terminal import Output
@@ -190,5 +191,6 @@ def check_host() -> None:
         )
         table.add_row(capability.name, capability.use, verdict, "" if refusal is None else capability.remedy)
     console.print(table)
+    console.print(f"The core is {core.kind()} (docs/install.md).")
     if is_missing:
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
 """What a run was made of: the manifest, so that its numbers can be believed and made again."""
 
 import importlib.metadata
-import importlib.util
 import platform
 import subprocess
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eloquent import core
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.emulation.capabilities import Choice
@@ -142,7 +142,7 @@ class ProcessorTime:
 
 def collect_versions() -> dict[str, str | None]:
     """Return the versions of what the run is made of; None for one that could not be asked."""
-    versions: dict[str, str | None] = {"python": platform.python_version(), "core": find_core()}
+    versions: dict[str, str | None] = {"python": platform.python_version(), "core": core.kind()}
     for name in DISTRIBUTIONS:
         versions[name] = importlib.metadata.version(name)
     for name, words in COMMANDS.items():
@@ -150,13 +150,6 @@ def collect_versions() -> dict[str, str | None]:
     controller = REPOSITORY / ".venv-controller" / "bin" / "python"
     versions["controller"] = _first_line((str(controller), "-c", WHICH_CONTROLLER))
     return versions
-
-
-def find_core() -> str:
-    """Return whether the core is pure Python or compiled (docs/install.md)."""
-    core = importlib.util.find_spec("eloquent.protocol.sender")
-    assert core is not None
-    return "pure" if str(core.origin).endswith(".py") else "compiled"
 
 
 def _first_line(words: tuple[str, ...]) -> str | None:
