@@ -2,23 +2,26 @@
 
 A wheel gets the code by itself; an editable installation finds it among the sources, where git ignores it.
 
-With ELOQUENT_COMPILED=1 a wheel has its core compiled, by mypyc from the same sources: it needs a compiler of C, and is for one
-kind of machine. Without, it is pure Python, and for all. `build_core` compiles it for a clone (`make compiled`).
+A wheel has its core compiled, by mypyc from the same sources, and is for one kind of machine. Without a compiler of C, or with
+ELOQUENT_PURE=1, all of it is pure Python, and for every machine. `build_core` compiles the core for a clone (`make compiled`).
 """
 
+import logging
 import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 from setuptools import Command, Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import ExecError
+from setuptools.errors import BaseError, CCompilerError, ExecError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "services"))
 from eloquent import core
@@ -101,12 +104,43 @@ class BuildExtensions(build_ext):
         compile_all = self.compiler.compile
 
         def compile_beside(sources: list[str], **options: Any) -> list[str]:
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as beside:
+            with ThreadPoolExecutor(os.cpu_count()) as beside:
                 made = beside.map(lambda source: compile_all([source], **options), sources)
                 return list(chain.from_iterable(made))
 
         self.compiler.compile = compile_beside
         super().build_extensions()
+
+
+class BuildWheel(bdist_wheel):
+    """Makes a wheel with all of the core compiled, or nothing of it."""
+
+    def run(self) -> None:
+        """Compile the core if it is wanted and can be, tell which one it is, and make the wheel."""
+        obstacle = "ELOQUENT_PURE asks for it" if core.is_to_be_pure() else self._compile()
+        if obstacle:
+            self._extend([])
+        said = f"pure Python: {obstacle}" if obstacle else "compiled"
+        self.announce(f"the core of this wheel is {said}", level=logging.WARNING)
+        self.root_is_pure = bool(obstacle)
+        super().run()
+
+    def _compile(self) -> str:
+        """Compile the core; return why it cannot be done, or nothing."""
+        if find_spec("mypyc") is None:
+            return "mypy is not installed"
+        try:
+            self._extend(compile_core(Path(self.get_finalized_command("build").build_base)))
+            self.run_command("build_ext")
+        except (BaseError, CCompilerError, SystemExit) as error:  # the last is how mypyc ends
+            self.announce(str(error), level=logging.WARNING)
+            return "it could not be compiled, which needs a compiler of C and Python's header files"
+        return ""
+
+    def _extend(self, extensions: list[Extension]) -> None:
+        """Set what is compiled: pure packages and others are built in folders of their own."""
+        self.distribution.ext_modules = extensions
+        self.reinitialize_command("build", reinit_subcommands=True)
 
 
 class BuildCore(Command):
@@ -148,10 +182,12 @@ def compile_core(folder: Path) -> list[Extension]:
     return mypycify(paths, target_dir=str(folder), **options)
 
 
-IS_COMPILED = os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"} and "bdist_wheel" in sys.argv
 build.sub_commands.append(("build_proto", None))
 setup(
-    cmdclass={"build_core": BuildCore, "build_ext": BuildExtensions, "build_proto": BuildProto},
-    ext_modules=compile_core(Path("build")) if IS_COMPILED else [],
-    setup_requires=["mypy==2.4.1"] if os.environ.get("ELOQUENT_COMPILED", "") not in {"", "0"} else [],
+    cmdclass={
+        "bdist_wheel": BuildWheel,
+        "build_core": BuildCore,
+        "build_ext": BuildExtensions,
+        "build_proto": BuildProto,
+    },
 )

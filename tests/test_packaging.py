@@ -44,6 +44,13 @@ def test_an_editable_installation_is_built_with_what_a_wheel_is_built_with():
     assert set(EXTRAS["build"]) < set(PYPROJECT["build-system"]["requires"])
 
 
+def test_what_is_pinned_for_building_is_what_the_lock_has():
+    locked = (REPOSITORY / "requirements" / "dev.lock").read_text(encoding="utf-8").splitlines()
+    pinned = {one for one in PYPROJECT["build-system"]["requires"] if "==" in one}
+    assert any(pin.startswith("mypy==") for pin in pinned)
+    assert pinned <= {line.removesuffix(" \\") for line in locked}
+
+
 OF_MODULE = packages_distributions()
 
 

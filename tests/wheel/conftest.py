@@ -28,12 +28,12 @@ class Installation:
     environment: Path
     elsewhere: Path
 
-    def run(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment, such as `eloquent` or `python`, to its end."""
         return subprocess.run(
             [self.environment / "bin" / command, *words],
             cwd=self.elsewhere,
-            env=without_python_variables(),
+            env=without_python_variables() | variables,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -70,7 +70,7 @@ def without_python_variables() -> dict[str, str]:
     return inherited | {"COLUMNS": "120"}
 
 
-def run(*words: object, cwd: Path, **variables: str) -> None:
+def run(*words: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command that has to succeed; what it says is shown where it does not."""
     done = subprocess.run(
         [*map(str, words)],
@@ -82,16 +82,7 @@ def run(*words: object, cwd: Path, **variables: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-
-
-def make_wheel(clone: Path, folder: Path, **variables: str) -> Path:
-    """Return the wheel that pip makes of a clone, in an environment that has nothing but pip."""
-    venv.create(folder / "pip", with_pip=True)
-    built = folder / "dist"
-    words = ("wheel", "--quiet", "--no-deps", "--wheel-dir", built, clone)
-    run(folder / "pip" / "bin" / "pip", *words, cwd=folder, **variables)
-    (found,) = built.iterdir()
-    return found
+    return done
 
 
 @pytest.fixture(scope="session")
@@ -109,8 +100,14 @@ def clean_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(clean_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel that pip makes of a clone."""
-    return make_wheel(clean_copy, tmp_path_factory.mktemp("wheel"))
+    """Return the wheel that pip makes of a clone, in an environment that has nothing but pip."""
+    folder = tmp_path_factory.mktemp("wheel")
+    venv.create(folder / "pip", with_pip=True)
+    built = folder / "dist"
+    words = ("wheel", "--quiet", "--no-deps", "--wheel-dir", built, clean_copy)
+    run(folder / "pip" / "bin" / "pip", *words, cwd=folder)
+    (found,) = built.iterdir()
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from eloquent.cli import app
 
-pytestmark = pytest.mark.wheel
+pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]  # the first to ask waits for the wheel
 
 
 def test_each_command_is_listed(bare: Installation):

@@ -1,4 +1,4 @@
-"""The wheel whose core is compiled: the tests of the core hold for it, too, and it keeps nothing of a million datagrams."""
+"""The compiled core of the wheel: the tests of the core hold for it, too, and it keeps nothing of a million datagrams."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.wheel.conftest import REPOSITORY, make_wheel, without_python_variables
+from tests.wheel.conftest import REPOSITORY, without_python_variables
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]
 
@@ -60,17 +60,17 @@ WHICH = "from eloquent.channel import link; from eloquent.protocol import sender
 
 
 @pytest.fixture(scope="module")
-def core(clean_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment variables by which the compiled package is found before that of the repository."""
-    wheel = make_wheel(clean_copy, tmp_path_factory.mktemp("compiled"), ELOQUENT_COMPILED="1")
-    assert not wheel.name.endswith("-none-any.whl")
     folder = tmp_path_factory.mktemp("installed")
     words = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel)
     subprocess.run([sys.executable, *words], check=True, timeout=PATIENCE)
-    return without_python_variables() | {"PYTHONPATH": str(folder)}
+    return without_python_variables() | {"PYTHONPATH": str(folder), "ELOQUENT_PURE": "0"}
 
 
 def test_what_holds_for_the_core_holds_for_the_compiled_one(core: dict[str, str]) -> None:
+    which = subprocess.check_output([sys.executable, "-c", WHICH], cwd=REPOSITORY, env=core, text=True).split()
+    assert all(file.startswith(core["PYTHONPATH"]) and file.endswith(".so") for file in which), which
     words = ("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-m", "not pure", *CORE_TESTS)
     done = subprocess.run(
         [sys.executable, *words],

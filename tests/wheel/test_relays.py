@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.wheel.conftest import Installation
 
-pytestmark = pytest.mark.wheel
+pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]  # the first to ask waits for the wheel
 
 PATIENCE = 10  # seconds for an answer
 EVENTS = b'data: {"token": "tea"}\n\ndata: {"token": " time"}\n\ndata: [DONE]\n\n'
@@ -82,4 +82,5 @@ def test_the_doctor_measures_and_names_the_extra_that_simulates(bare: Installati
         done = bare.run("eloquent", "doctor", "--origin", address, "--key-file", str(key), "--seconds", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("UDP gets through, and so does TCP")
+    assert "The core is compiled (docs/install.md).\n" in done.stdout
     assert done.stdout.rstrip().endswith("pip install 'eloquent-testbed[sim]'")
