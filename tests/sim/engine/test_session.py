@@ -10,7 +10,8 @@ from eloquent.channel.schedule import Direction
 from eloquent.errors import ConfigurationError
 from eloquent.protocol.rtt import RttEstimator
 from eloquent.sim.engine.choices import Choices, First
-from eloquent.sim.engine.session import PacketLog, constant_rate, run_session
+from eloquent.sim.engine.session import constant_rate, run_session
+from eloquent.sim.engine.trace import PacketLog
 
 CLEAN = parse_line("rtt=400ms")
 LOSSY = parse_line("rtt=400ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)")

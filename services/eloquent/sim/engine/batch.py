@@ -15,7 +15,8 @@ from eloquent.errors import ConfigurationError
 from eloquent.qoe.session import TOLERANT_LATE_AFTER, TOLERANT_THRESHOLD, gaps
 from eloquent.sim.engine.bound import least_stall_s
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.session import LONGEST_SESSION, SessionTrace, run_session
+from eloquent.sim.engine.session import LONGEST_SESSION, run_session
+from eloquent.sim.engine.trace import SessionTrace
 
 SEEDS_APART = 1_000_000  # between the first sessions of two seeds
 

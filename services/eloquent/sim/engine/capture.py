@@ -22,7 +22,8 @@ from eloquent.channel.scenario import Scenario
 from eloquent.channel.schedule import Direction
 from eloquent.errors import EloquentError
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.session import PacketLog, SessionTrace, constant_rate, run_session
+from eloquent.sim.engine.session import constant_rate, run_session
+from eloquent.sim.engine.trace import PacketLog, SessionTrace
 
 BEGIN = 10.0  # seconds of the capture's clock at which the session begins
 FIGURE_4_SEED = 15

@@ -15,10 +15,8 @@ Rules of this file
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import repeat
 from random import Random
-from typing import Literal, NamedTuple
 
 from eloquent import content
 from eloquent.baselines.bound import BoundSender
@@ -29,7 +27,6 @@ from eloquent.errors import ConfigurationError, RemoteProtocolError
 from eloquent.protocol.contract import (
     PeerLost,
     StateMachine,
-    StreamAccount,
     StreamBroken,
     StreamFinished,
     StreamSender,
@@ -37,11 +34,11 @@ from eloquent.protocol.contract import (
 )
 from eloquent.protocol.receiver import Receiver
 from eloquent.protocol.rtt import RttEstimator
-from eloquent.protocol.scheme import PacketReader, Scheme, read_indices
+from eloquent.protocol.scheme import Scheme
 from eloquent.protocol.senders.retransmit import as_in_a_plain_simulator
-from eloquent.qoe.session import LATE_AFTER, STALL_THRESHOLD, SessionMeasures, measure
 from eloquent.sim.engine.choices import FILLER, Choices
 from eloquent.sim.engine.reader import SimulatedClient
+from eloquent.sim.engine.trace import Outcome, PacketLog, SessionTrace
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_SESSION = 86_400.0  # seconds
@@ -49,88 +46,6 @@ MOST_TOKENS = 1_000_000  # of a session; more do not fit in memory
 MOST_AHEAD = 1024  # unacknowledged tokens beyond which the sender is given no more, as the relays do
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
 _NANOSECONDS = 1e9  # in a second
-
-Outcome = Literal["ok", "lost", "broken", "unfinished"]
-
-
-class PacketRow(NamedTuple):
-    """One packet of a session.
-
-    Attributes:
-        sent_s: When it was sent.
-        arrived_s: When it arrived; None where it was lost.
-        direction: Direction on the link.
-        size_bytes: Its size with headers.
-        tokens: Indices of the tokens in it (of fragments, where tokens are long), as the scheme's reader finds them; none
-            for an acknowledgement or a packet that carries no token as such, like parity.
-        is_retransmission: Whether it carries tokens and all of them were sent before.
-    """
-
-    sent_s: float
-    arrived_s: float | None
-    direction: Direction
-    size_bytes: int
-    tokens: tuple[int, ...]
-    is_retransmission: bool
-
-
-@dataclass(slots=True)
-class PacketLog:
-    """Collects the packets of a session, in the order of sending.
-
-    Attributes:
-        rows: One row a packet.
-    """
-
-    rows: list[PacketRow] = field(default_factory=list)
-    _sent: set[int] = field(default_factory=set)
-    _read: PacketReader = read_indices
-
-    def begin(self, scheme: Scheme) -> None:
-        """Learn by which scheme the packets will be."""
-        self._read = scheme.reader()
-
-    def add(
-        self, *, sent_s: float, arrived_s: float | None, direction: Direction, data: bytes, size_bytes: int
-    ) -> None:
-        """Note one packet."""
-        tokens = self._read(data) if direction is Direction.DOWN else ()
-        repeated = bool(tokens) and self._sent.issuperset(tokens)
-        self._sent.update(tokens)
-        self.rows.append(PacketRow(sent_s, arrived_s, direction, size_bytes, tokens, repeated))
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTrace:
-    """What happened in a session.
-
-    Attributes:
-        generated_s: When each token was generated.
-        rendered_s: When each token was rendered; shorter than `generated_s` where the session failed.
-        arrived_s: When each packet of the sender arrived.
-        account: What the sender has spent.
-        ended_s: When the last thing happened.
-        outcome: `ok` if every token and the end arrived, otherwise what went wrong.
-        packets: The packets, where they were recorded.
-    """
-
-    generated_s: tuple[float, ...]
-    rendered_s: tuple[float, ...]
-    arrived_s: tuple[float, ...]
-    account: StreamAccount
-    ended_s: float
-    outcome: Outcome
-    packets: tuple[PacketRow, ...] = ()
-
-    def measure(self, *, threshold: float = STALL_THRESHOLD, late_after: float = LATE_AFTER) -> SessionMeasures:
-        """Return the measures of the session (docs/measures.md).
-
-        Args:
-            threshold: Longest gap that is no stall, in seconds.
-            late_after: Longest delay that is not late, in seconds.
-        """
-        generated = self.generated_s[: len(self.rendered_s)]
-        return measure(self.rendered_s, generated, threshold=threshold, late_after=late_after)
 
 
 def constant_rate(session_s: float, gap_s: float = 0.1) -> tuple[float, ...]:

@@ -16,8 +16,9 @@ from eloquent.channel.trace import TraceLoss
 from eloquent.protocol.datagram import PAYLOAD_BUDGET
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.experiment import in_order
-from eloquent.sim.engine.session import PacketLog, run_session
+from eloquent.sim.engine.session import run_session
 from eloquent.sim.engine.tables import Cell, Table
+from eloquent.sim.engine.trace import PacketLog
 
 GAPS = (0.020, 0.050, 0.100, 0.200)  # seconds: 50, 20, 10 and 5 tokens a second
 RTTS = (0.050, 0.100, 0.200, 0.400)

@@ -19,8 +19,9 @@ from eloquent.sim.engine.batch import Point
 from eloquent.sim.engine.bound import stall_ratio_bound
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.experiment import Results, in_order, run, tell_nobody
-from eloquent.sim.engine.session import SessionTrace, constant_rate
+from eloquent.sim.engine.session import constant_rate
 from eloquent.sim.engine.tables import Cell, Table
+from eloquent.sim.engine.trace import SessionTrace
 from eloquent.sim.paper.yardsticks import CLEAN, TCP_HEADERS, longest_gap, outage_verdict, run_with_outage, verdict
 
 CHANNELS = ("paper-default", "paper-frequent", "paper-long")

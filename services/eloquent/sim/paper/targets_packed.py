@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from eloquent.protocol.senders.packed import MAX_HOLD
 from eloquent.sim.engine.experiment import Results, in_order, run, tell_nobody
-from eloquent.sim.engine.session import SessionTrace, constant_rate
+from eloquent.sim.engine.session import constant_rate
 from eloquent.sim.engine.tables import Cell, Table
+from eloquent.sim.engine.trace import SessionTrace
 from eloquent.sim.paper.modern import CHANNELS, Setting, even_packets, point_of
 from eloquent.sim.paper.settings import PAPER
 from eloquent.sim.paper.yardsticks import CLEAN, TCP_HEADERS, longest_gap, outage_verdict, run_with_outage, verdict

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from eloquent import schemes
 from eloquent.channel.scenario import Scenario, parse_line
-from eloquent.sim.engine.session import PacketLog, SessionTrace, run_session
+from eloquent.sim.engine.session import run_session
 from eloquent.sim.engine.tables import Cell, Table
+from eloquent.sim.engine.trace import PacketLog, SessionTrace
 
 WORDS = ("You", "can", "go", "to", "watch", "the", "game", "now")
 SCHEMES = ("tcp-simple", "duplicate-2", "eloquent")

@@ -6,7 +6,8 @@ from eloquent import schemes
 from eloquent.channel.scenario import Scenario
 from eloquent.channel.trace import TraceLoss
 from eloquent.sim.engine.choices import Choices
-from eloquent.sim.engine.session import SessionTrace, constant_rate, run_session
+from eloquent.sim.engine.session import constant_rate, run_session
+from eloquent.sim.engine.trace import SessionTrace
 
 TCP_HEADERS = 52  # bytes of IPv4 (20) and TCP with timestamps (32), as Linux sends it and the scheme `tcp` counts it
 CLEAN = 60.0  # seconds before the outage
