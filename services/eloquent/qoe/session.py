@@ -9,7 +9,6 @@ Rules of this file (docs/measures.md has the formulas):
 - `measure` looks at a whole session, `SessionMeter` at one token after the other; both give the same numbers.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +17,7 @@ STALL_THRESHOLD = 0.200  # seconds; a longer gap is a stall (Eloquent §2.2, foo
 TOLERANT_THRESHOLD = 0.210  # seconds; clear of the gap that one lost packet makes at a token every 100 ms
 LATE_AFTER = 0.400  # seconds from generation to rendering; a longer delay makes a token late (Eloquent §4.3)
 _NANOSECONDS = 1e9  # in a second
+_WHOLE = 1.5 * 2**52  # added and taken away again, it leaves the nearest whole number, for floats have no room for more
 TOLERANT_LATE_AFTER = 0.390  # seconds; clear of the delay of a token that comes with the third packet, likewise
 
 
@@ -129,7 +129,14 @@ def gaps(rendered_s: Sequence[float]) -> list[float]:
     Raises:
         ValueError: The clock ran backwards.
     """
-    return [elapsed(before, after) for before, after in pairwise(rendered_s)]
+    lengths = [  # as `elapsed` has it, but faster
+        ((after - before) * _NANOSECONDS + _WHOLE - _WHOLE) / _NANOSECONDS
+        for before, after in pairwise(rendered_s)
+        if before <= after
+    ]
+    if len(lengths) < len(rendered_s) - 1:
+        return [elapsed(before, after) for before, after in pairwise(rendered_s)]
+    return lengths
 
 
 def measure(
@@ -180,9 +187,8 @@ def elapsed(before: float, after: float) -> float:
 
 
 def _seconds(before: float, after: float) -> float:
-    """Return the seconds between two instants at the resolution of the clock, one nanosecond.
+    """Return the seconds between two instants at the resolution of the clock, one nanosecond; of more than 26 days, a few.
 
     Much faster than `round(seconds, 9)`, and the same but for ties.
     """
-    seconds = after - before
-    return round(seconds * _NANOSECONDS) / _NANOSECONDS if math.isfinite(seconds) else seconds
+    return ((after - before) * _NANOSECONDS + _WHOLE - _WHOLE) / _NANOSECONDS
