@@ -1,5 +1,6 @@
 """Which core is imported: a compiled one where it was compiled of the sources that are there, and where nobody asks for these."""
 
+import ast
 import shutil
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -14,7 +15,7 @@ from eloquent import core
 def package(tmp_path: Path) -> Path:
     """A package with the sources of this one."""
     copy = tmp_path / "services" / "eloquent"
-    for path in (*core.sources(), *(core.PACKAGE / name for name in ("errors.py", "units.py"))):
+    for path in (*core.sources(), *(core.PACKAGE / name for name in core.KNOWN)):
         (copy / path.relative_to(core.PACKAGE)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy / path.relative_to(core.PACKAGE))
     return copy
@@ -58,6 +59,17 @@ def test_a_core_that_was_compiled_of_these_sources_is_used(folder: Path, package
     assert found.name == f"sender{EXTENSION_SUFFIXES[0]}"
     for other in ("eloquent.protocol", "eloquent.cli", "json"):
         assert origin_of(other) is None
+
+
+def test_whatever_the_core_imports_is_known():
+    known = {*core.sources(), *(core.PACKAGE / name for name in core.KNOWN)}
+    for path in core.sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eloquent."):
+                assert core.PACKAGE.joinpath(*node.module.split(".")[1:]).with_suffix(".py") in known, (
+                    path,
+                    node.module,
+                )
 
 
 def test_the_files_of_the_core_are_modules_and_no_packages():

@@ -20,8 +20,23 @@ from types import ModuleType
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE.parents[1] / ".build" / "core"
 DIGEST = "digest"  # name of the file with that of the sources
-COMPILED = ("protocol/**/*.py", "baselines/*.py", "channel/link.py")  # where relays and simulator spend their time
-_KNOWN = ("errors.py", "units.py")  # what the core imports beside itself
+COMPILED = (  # where relays and simulator spend their time
+    "protocol/**/*.py",
+    "baselines/*.py",
+    "channel/link.py",
+    "channel/schedule.py",
+    "sim/engine/session.py",
+)
+KNOWN = (  # what the core imports beside itself
+    "errors.py",
+    "units.py",
+    "channel/loss.py",
+    "channel/scenario.py",
+    "content/__init__.py",
+    "sim/engine/choices.py",
+    "sim/engine/reader.py",
+    "sim/engine/trace.py",
+)
 
 
 def sources(package: Path = PACKAGE) -> list[Path]:
@@ -41,7 +56,7 @@ def digest(package: Path = PACKAGE) -> str:
         package: As for `sources`.
     """
     found = hashlib.sha256(f"{sys.implementation.cache_tag} {EXTENSION_SUFFIXES[0]}".encode())
-    for path in (*sources(package), *(package / name for name in _KNOWN)):
+    for path in (*sources(package), *(package / name for name in KNOWN)):
         found.update(f"\n{path.relative_to(package)}\n".encode())
         found.update(path.read_bytes())
     return found.hexdigest()

@@ -132,7 +132,7 @@ class Schedule:
             ValueError: The window is empty.
         """
         if not from_s < to_s:
-            raise ValueError(f"the window from {from_s} s to {to_s} s is empty")
+            raise ValueError(f"the window from {from_s:g} s to {to_s:g} s is empty")
         lost = math.fsum(part.loss * (part.end_s - part.start_s) for part in self.states(from_s, to_s))
         return lost / (to_s - from_s)
 

@@ -25,6 +25,7 @@ from eloquent.sim.engine.bound import stall_ratio_bound
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.reader import Reader
 from eloquent.sim.engine.session import constant_rate, run_session
+from eloquent.sim.engine.trace import PacketLog
 
 NAMES = ["eloquent-adaptive", "eloquent-adaptive-10pps", "eloquent-adaptive-3pps", "eloquent-adaptive-100pps"]
 LOSSY_ACKS = Choices(ack_loss=True, token_bytes=5)
@@ -284,18 +285,17 @@ def test_an_overtaken_report_is_not_believed() -> None:
     assert len(give(sender, 0.6)[0]) < 3
 
 
-class Downlink(list[tuple[float, bytes]]):
-    """What the sender of a session sends."""
+class Downlink(PacketLog):
+    """A packet log that keeps what the sender of a session sends, byte for byte."""
 
-    rows = ()
-
-    def begin(self, scheme: object) -> None:
-        """Need nothing of it."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[float, bytes]] = []
 
     def add(self, *, sent_s: float, data: bytes, direction: Direction, **_: object) -> None:
         """Keep a packet."""
         if direction is Direction.DOWN:
-            self.append((sent_s, data))
+            self.sent.append((sent_s, data))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -306,8 +306,8 @@ def test_without_reports_it_is_as_for_a_reader_who_always_waits(name: str, scena
     for reader in (None, Reader()):
         log, choices = Downlink(), Choices(ack_loss=True, reader=reader)
         link, generated = scenarios.load(scenario), constant_rate(20.0)
-        run_session(schemes.get(name), link, seed=3, generated_s=generated, choices=choices, record=log)  # type: ignore[arg-type]
-        sent.append(log)
+        run_session(schemes.get(name), link, seed=3, generated_s=generated, choices=choices, record=log)
+        sent.append(log.sent)
     assert sent[0] == sent[1]
     assert len(sent[0]) > 50
 

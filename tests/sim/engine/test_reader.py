@@ -13,6 +13,7 @@ from eloquent.qoe.playout import Playout, display_times
 from eloquent.sim.engine.choices import Choices
 from eloquent.sim.engine.reader import Reader, SimulatedClient
 from eloquent.sim.engine.session import constant_rate, run_session
+from eloquent.sim.engine.trace import PacketLog
 
 GAPS = st.lists(st.integers(0, 600), min_size=1, max_size=40)  # milliseconds
 PLAYOUTS = st.builds(Playout, st.sampled_from([0.0, 0.1, 0.15]), st.integers(1, 5), st.integers(1, 3))
@@ -60,27 +61,26 @@ def test_a_stretch_outside_the_session_is_refused(away: tuple[float, float]) -> 
         Reader(away=away)
 
 
-class Acks(list[tuple[float, Ack]]):
-    """The acknowledgements of a session."""
+class Acks(PacketLog):
+    """A packet log that keeps the acknowledgements alone, and what they say."""
 
-    rows = ()
-
-    def begin(self, scheme: object) -> None:
-        """Need nothing of it."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[float, Ack]] = []
 
     def add(self, *, sent_s: float, data: bytes, **_: object) -> None:
         """Keep an acknowledgement."""
         if isinstance(payload := decode_payload(data), Ack):
-            self.append((sent_s, payload))
+            self.told.append((sent_s, payload))
 
 
 def test_a_session_reports_its_reader() -> None:
     acks = Acks()
     choices = Choices(reader=Reader(Playout(0.15), away=(0.25, 0.75)))
     scheme, scenario = schemes.get("eloquent-adaptive"), scenarios.load("paper-default")
-    run_session(scheme, scenario, seed=1, generated_s=constant_rate(20.1), choices=choices, record=acks)  # type: ignore[arg-type]
-    told = [(at, ack.reader) for at, ack in acks if ack.reader is not None]
-    assert len(told) >= len(acks) - 1  # all but that of the first token
+    run_session(scheme, scenario, seed=1, generated_s=constant_rate(20.1), choices=choices, record=acks)
+    told = [(at, ack.reader) for at, ack in acks.told if ack.reader is not None]
+    assert len(told) >= len(acks.told) - 1  # all but that of the first token
     assert {at: state.looking for at, state in told if at in {5.0, 15.0}} == {5.0: False, 15.0: True}
     assert all(state.looking == (not 5.0 <= at < 15.0) for at, state in told if at not in {5.0, 15.0})
     assert told[-1][1].buffered_s > 5.0
