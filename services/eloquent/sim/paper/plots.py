@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
@@ -219,11 +221,11 @@ def _timeline(place: Axes, column: Column) -> None:
 
 def _render(figure: Figure, name: str) -> list[tuple[str, bytes]]:
     """Return a figure in both forms, without a date or a version."""
-    metadata: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    files = []
-    for form, values in metadata.items():
-        content = io.BytesIO()
-        figure.savefig(content, format=form, dpi=_DPI, metadata=values)
-        figure.set_layout_engine("none")  # it stays as it has been laid out for the first form
-        files.append((f"{name}.{form}", content.getvalue()))
-    return files
+    png, svg = io.BytesIO(), io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)  # whose functions are without types; `savefig` would draw each form twice
+    figure.set_dpi(_DPI)
+    canvas.print_png(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # it stays as it has been laid out for the first form
+    canvas = FigureCanvasSVG(figure)
+    canvas.print_svg(svg, metadata={"Date": None, "Creator": None})
+    return [(f"{name}.png", png.getvalue()), (f"{name}.svg", svg.getvalue())]
