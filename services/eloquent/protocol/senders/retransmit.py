@@ -151,15 +151,19 @@ class RetransmitSender(Sender):
         return min(self._rtt.timeout(transmissions - 1), self._max_timeout)
 
     def _next_deadline(self) -> float:
-        oldest: dict[int, float] = {}  # by transmissions: when the first of them was sent; most packets have the same
-        copy_at = inf
+        once = copy_at = inf  # when the first of the packets was sent that were sent once, as most are
+        oldest: dict[int, float] = {}  # the same of the others, by transmissions
         for packet in self._packets:
-            count = packet.transmissions
-            if count not in oldest or packet.sent_at < oldest[count]:
-                oldest[count] = packet.sent_at
-            if packet.copies_left and packet.copy_at < copy_at:
-                copy_at = packet.copy_at
+            count, sent_at = packet.transmissions, packet.sent_at
+            if count == 1:
+                once = min(once, sent_at)
+            elif count not in oldest or sent_at < oldest[count]:
+                oldest[count] = sent_at
+            if packet.copies_left:
+                copy_at = min(copy_at, packet.copy_at)
         self._timeout_at = min([sent_at + self._wait(count) for count, sent_at in oldest.items()], default=inf)
+        if once < inf:
+            self._timeout_at = min(self._timeout_at, once + self._wait(1))
         return min(self._timeout_at, copy_at)
 
     def _deadline_passed(self, now: float) -> None:
