@@ -146,10 +146,9 @@ def reproduce(
             extra=frontier.EXTRA if schemes is None else (),
             traces=traces,
         )
-        # Matplotlib, once the plan is possible, and before the workers, who inherit it.
-        from eloquent.sim.paper import plots
-
         with _working(plan.total, workers=workers, dask=dask) as (executor, tick):
+            from eloquent.sim.paper import plots  # with Matplotlib, while the workers start
+
             result = reproduction.reproduce(plan, seed=seed, executor=executor, progress=tick)
             drawn = plots.draw(result, executor)
             reproduction.write(result.tables, out, title="The paper's results, from seeds")
