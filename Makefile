@@ -155,7 +155,7 @@ reproduce: testbed ## Compute the paper's results from seeds: tables and figures
 	@$(ELOQUENT) reproduce --out "$(abspath $(OUT))" $(REPRODUCE_FLAGS)
 
 .PHONY: compiled
-compiled: native .build/dev.stamp ## Compile the core for this clone: simulations take half of the time, until a source of it changes
+compiled: native .build/dev.stamp ## Compile the core for this clone: simulations take little more than a third of the time, until a source of it changes
 	@$(BIN)/python setup.py --quiet build_core >.build/core.log 2>&1 || { cat .build/core.log; false; }
 
 .PHONY: agreement
