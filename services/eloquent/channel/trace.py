@@ -109,11 +109,13 @@ class TraceLoss:
     def __post_init__(self) -> None:
         if not self.shares:
             raise ConfigurationError("a trace needs at least one slot")
-        if not all(0 <= share <= 1 for share in self.shares):
+        occurring = set(self.shares)  # few, where a trace has many slots
+        if not all(0 <= share <= 1 for share in occurring):
             raise ConfigurationError("shares of a trace are probabilities: they lie between 0 and 1")
         check_slot(self.slot)
         check_slots(len(self.shares))
-        object.__setattr__(self, "shares", tuple(round(share * _STEPS) / _STEPS for share in self.shares))
+        kept = {share: round(share * _STEPS) / _STEPS for share in occurring}
+        object.__setattr__(self, "shares", tuple(map(kept.__getitem__, self.shares)))
 
     @cached_property
     def _levels(self) -> tuple[float, ...]:
@@ -122,7 +124,7 @@ class TraceLoss:
     @cached_property
     def _states(self) -> bytes:
         numbers = {share: number for number, share in enumerate(self._levels)}
-        return bytes(numbers[share] for share in self.shares)
+        return bytes(map(numbers.__getitem__, self.shares))
 
     @property
     def loss_by_state(self) -> tuple[float, ...]:
