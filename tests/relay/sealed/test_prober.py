@@ -48,6 +48,17 @@ def test_each_pings_fate_is_known_where_a_later_pong_tells_of_it(sealed: Any, lo
             assert ping.came is None
 
 
+def test_pings_that_came_together_are_answered_each(sealed: Any) -> None:
+    """As on a radio link, which holds datagrams back and lets them go at once."""
+    server = sealed.server()
+    prober = begin(sealed, server)
+    for number in range(20):
+        server.receive_datagram(prober.ping(192, now=0.0), sealed.CLIENT, now=0.1)
+    for pong, _ in server.datagrams_to_send(now=0.1):
+        prober.receive_datagram(pong, now=0.2)
+    assert all(ping.answered_at == 0.2 for ping in prober.pings)
+
+
 def test_a_pong_is_as_large_as_its_ping_and_no_larger_than_any_datagram(sealed: Any) -> None:
     server = sealed.server()
     prober = begin(sealed, server)

@@ -12,7 +12,7 @@ Rules of this file
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from eloquent.errors import RemoteProtocolError
@@ -47,6 +47,8 @@ from eloquent.relay.sealed.packets import (
 from eloquent.relay.sealed.padding import DEFAULT_PADDING, Padding
 from eloquent.relay.sealed.peer_path import PeerPath
 
+MOST_PINGS = 64  # of an association that come together and are answered; more are as good as lost
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Peer:
@@ -59,7 +61,7 @@ class _Peer:
         path: Where the client is.
         heard_at: Seconds; when a datagram of it last opened, or when the association began.
         half_open: The tag of the initiation and what was answered, until the client speaks.
-        ping: The packet number of the newest ping that is to be answered, and its size; None for none.
+        pings: The packet number and the size of each ping that is to be answered.
         armed: Seconds; the instant that its timer is set to, or None.
     """
 
@@ -69,7 +71,7 @@ class _Peer:
     path: PeerPath
     heard_at: float
     half_open: tuple[bytes, bytes] | None
-    ping: tuple[int, int] | None = None
+    pings: list[tuple[int, int]] = field(default_factory=list)
     armed: float | None = None
 
 
@@ -307,7 +309,8 @@ class SealedServer(ServerLayer):
             case Type.DATAGRAM:
                 self._inside.receive_datagram(content, peer.address, now=now)
             case Type.PING:
-                peer.ping = number, len(data)
+                if len(peer.pings) < MOST_PINGS:
+                    peer.pings.append((number, len(data)))
             case Type.RESPONSE:
                 if peer.path.answer(content, source):  # until then there was no room for what its sessions have
                     self._inside.reconnect(peer.address)
@@ -325,8 +328,8 @@ class SealedServer(ServerLayer):
         if (challenge := peer.path.take_challenge(now=now)) is not None:
             sealed = peer.association.seal_control(Type.CHALLENGE, challenge, now=now)
             self._send(peer, sealed, datagrams, is_challenge=True)
-        if peer.ping is not None:
-            (number, size), peer.ping = peer.ping, None
+        pings, peer.pings = peer.pings, []
+        for number, size in pings:
             pong = PongContent(number, peer.association.came_below(number)).encode()
             sealed = peer.association.seal_control(Type.PONG, pong, size=min(size, MAX_PONG), now=now)
             self._send(peer, sealed, datagrams)
