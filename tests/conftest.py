@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
+from tests.ports import find_port
 
 os.environ.setdefault("ELOQUENT_PURE", "1")  # a compiled core, whose parts cannot be replaced, has a lane of its own
 from eloquent.emulation.processes import run_command
@@ -125,20 +125,9 @@ def needs_promtool() -> None:
 
 
 @pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Finds a port that is free for TCP and UDP."""
-
-    def find() -> int:
-        while True:
-            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                tcp.bind(("127.0.0.1", 0))
-                try:
-                    udp.bind(tcp.getsockname())
-                except OSError:
-                    continue
-                return int(tcp.getsockname()[1])
-
-    return find
+def free_port() -> Callable[..., int]:
+    """Finds a port that is free for TCP and UDP, or the first of so many in a row."""
+    return find_port
 
 
 @dataclass(frozen=True)

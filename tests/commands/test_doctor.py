@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import find_address, find_port
 from typer.testing import CliRunner
 
 from eloquent.cli import app
@@ -90,7 +90,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def origin(key: str) -> Iterator[tuple[str, int]]:
-    address = free_address()
+    address = "127.0.0.1", find_port()
     words = ["--key-file", key, "--upstream", "http://127.0.0.1:1", "--listen", "{}:{}".format(*address)]
     process = subprocess.Popen(
         [sys.executable, "-m", "eloquent.cli", "origin", *words], stdout=subprocess.PIPE, text=True
@@ -101,16 +101,6 @@ def origin(key: str) -> Iterator[tuple[str, int]]:
     process.kill()
     process.wait()
     process.stdout.close()
-
-
-def free_address() -> tuple[str, int]:
-    """Return an address that is free for UDP and for TCP."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return "127.0.0.1", tcp.getsockname()[1]
 
 
 def ask(*words: str) -> tuple[int, str]:
@@ -180,7 +170,7 @@ def test_another_key_is_one_sentence(origin: tuple[str, int], tmp_path: Path) ->
 
 
 def test_nobody_there_is_one_sentence(key: str) -> None:
-    where = "{}:{}".format(*free_address())
+    where = find_address()
     status, output = ask("--origin", where, "--key-file", key)
     assert status == 1
     assert output == f"Nobody listens at {where}: start the origin relay there, or name its address.\n"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -11,20 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import find_port
 
 REPOSITORY = Path(__file__).parents[2]
 OWNER = (12345, 23456)  # nobody of this machine; results must be theirs
 TIMEOUT = 600  # seconds for one word; the first builds the images
 PORTS = ("PROMETHEUS_PORT", "BOARD_PORT", "LOCUST_PORT", "GRAFANA_PORT")
-
-
-def free_ports(number: int) -> list[int]:
-    """Find ports that nobody uses now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Stack:
@@ -39,7 +30,7 @@ class Stack:
         self.runs = runs
         self.owner = OWNER
         self.project = project
-        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self.ports = {name: find_port() for name in PORTS}
         self.environment = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": project,

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import socket
 import subprocess
 import threading
 import time
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.ports import find_port
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
@@ -59,11 +59,6 @@ def model() -> Iterator[str]:
         server.shutdown()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def wait_until_ready(container: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while "ready" not in docker("logs", container).splitlines():
@@ -89,7 +84,7 @@ def test_the_pair_runs_in_containers(model: str, tmp_path: Path) -> None:
     )
     key.chmod(0o444)
     run = [word.replace("/etc/eloquent", str(tmp_path)) for word in documented_words()]
-    between, front = free_port(), free_port()
+    between, front = find_port(), find_port()
     roles = {
         "origin": ("--upstream", model, "--listen", f"127.0.0.1:{between}"),
         "edge": ("--origin", f"127.0.0.1:{between}", "--listen", f"127.0.0.1:{front}"),

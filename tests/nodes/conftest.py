@@ -3,9 +3,8 @@
 import asyncio
 import os
 import select
-import socket
 from collections import deque
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import grpc.aio
 import pytest
@@ -212,24 +211,6 @@ def counts():
 def until():
     """Wait, within bounds, until something holds."""
     return _until
-
-
-@pytest.fixture
-def free_ports():
-    """Return the first of so many ports in a row that are free for TCP."""
-
-    def find(count):
-        for first in range(20000, 30000, count):
-            with ExitStack() as opened:
-                try:
-                    for port in range(first, first + count):
-                        opened.enter_context(socket.socket()).bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                return first
-        raise AssertionError("no free ports")
-
-    return find
 
 
 class Node:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from tests.ports import find_address
 
 from eloquent import telemetry
 from eloquent.relay.fronts.http import HttpFront
@@ -221,9 +222,9 @@ class Relays:
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.key_file = key = folder / "key"
         subprocess.run([sys.executable, "-m", "eloquent.cli", "key", str(key)], check=True, timeout=PROCESS_PATIENCE)
-        self.between, front = free_address(), free_address()
+        self.between, front = find_address(), find_address()
         self.url = f"http://{front}/v1/chat/completions"
-        listen = ("--listen", free_address(), "--quic") if carrier == "quic" else ("--listen",)
+        listen = ("--listen", find_address(), "--quic") if carrier == "quic" else ("--listen",)
         self._carrier = "--carrier", carrier
         self._words = {
             "origin": ("--key-file", str(key), "--upstream", model, *listen, self.between),
@@ -233,7 +234,7 @@ class Relays:
 
     def add_edge(self, name: str, origin: str) -> str:
         """Have another edge, and return the URL that it is asked at; the role is `edge-` and its name."""
-        front = free_address()
+        front = find_address()
         words = ("--key-file", str(self.key_file), "--origin", origin, "--listen", front)
         self._words[f"edge-{name}"] = (*words, *self._carrier)
         return f"http://{front}/v1/chat/completions"
@@ -261,16 +262,6 @@ class Relays:
         assert process.stdout is not None
         process.stdout.close()
         return status
-
-
-def free_address() -> str:
-    """Return an address that is free for UDP and for TCP."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return f"127.0.0.1:{tcp.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -305,6 +296,6 @@ def relaying() -> Any:
         serving=serving,
         until=until,
         event_stream=event_stream,
-        free_address=free_address,
+        free_address=find_address,
         run=run,
     )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import QueryParams
+from tests.ports import find_address, find_port
 
 from eloquent import telemetry
 from eloquent.watch.board.selection import Selection
@@ -25,12 +25,6 @@ STEP = Selection.parse(
     QueryParams("dashboard=eloquent-stalls&span=15m"), ()
 ).step  # seconds, the longest asked for here
 LINK = "name=made-up rtt=100ms loss=markov(stay_good=0.9,stay_bad=0.5,loss_in_bad=0.9,slot=100ms)"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 @contextmanager
@@ -92,7 +86,7 @@ def metrics_page() -> str:
 def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, needs_promtool: None) -> Iterator[str]:
     """The URL of a real Prometheus, of which the last instant of a chart, up to a step ago, has values."""
     assert shutil.which("prometheus"), "Debian's prometheus package has both, promtool and this"
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    folder, port = tmp_path_factory.mktemp("prometheus"), find_port()
     labels = {"scenario": "made-up", "role": "viewer", "host": "here"}
     configuration = {
         "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
@@ -111,7 +105,7 @@ def prometheus(metrics_page: str, tmp_path_factory: pytest.TempPathFactory, need
 def token_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Addresses of a token server, for gRPC and HTTP."""
     log = tmp_path_factory.mktemp("token_server") / "log"
-    addresses = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    addresses = (find_address(), find_address())
     words = ("--listen", addresses[0], "--http", addresses[1], "--grace", "1")
     with running(sys.executable, "-m", "eloquent.nodes.token_server", *words, log=log):
         wait(lambda: b"ready\n" in log.read_bytes(), log)
@@ -160,7 +154,7 @@ def start_board(tmp_path: Path):
 
     @contextmanager
     def start(facts: Path, prometheus: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-        log, address = tmp_path / "board.log", f"127.0.0.1:{free_port()}"
+        log, address = tmp_path / "board.log", find_address()
         words = ("--listen", address, "--prometheus", prometheus, "--facts", str(facts))
         with running(sys.executable, "-m", "eloquent.watch.board", *words, log=log) as process:
             wait(lambda: b"ready\n" in log.read_bytes(), log)

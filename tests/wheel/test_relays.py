@@ -1,7 +1,6 @@
 """The relays of a bare install: a request through both of them to a model server."""
 
 import http.server
-import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.ports import find_address
 from tests.wheel.conftest import Installation
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(1200)]  # the first to ask waits for the wheel
@@ -38,16 +38,9 @@ def model() -> Iterator[str]:
         server.shutdown()
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def ask_through(bare: Installation, model: str, origin_words: tuple[str, ...], edge_words: tuple[str, ...]) -> bytes:
     """Run a pair with these words beside the addresses, and return what it answers."""
-    between, front = (f"127.0.0.1:{free_port(kind)}" for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+    between, front = find_address(), find_address()
     with ExitStack() as both:
         both.enter_context(bare.serving("origin", *origin_words, "--upstream", model, "--listen", between))
         both.enter_context(bare.serving("edge", *edge_words, "--origin", between, "--listen", front))
@@ -76,7 +69,7 @@ def test_an_answer_comes_sealed_with_the_key_that_both_relays_have(bare: Install
 
 
 def test_the_doctor_measures_and_names_the_extra_that_simulates(bare: Installation, model: str, tmp_path: Path):
-    key, address = tmp_path / "key", f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    key, address = tmp_path / "key", find_address()
     assert bare.run("eloquent", "key", str(key)).returncode == 0
     with bare.serving("origin", "--key-file", str(key), "--upstream", model, "--listen", address):
         done = bare.run("eloquent", "doctor", "--origin", address, "--key-file", str(key), "--seconds", "1")

@@ -180,8 +180,8 @@ def scrape(port):
     }
 
 
-def test_each_congestion_control_has_a_listener_and_the_log_says_what_the_socket_said(start_node, free_ports, tmp_path):
-    first = free_ports(6)
+def test_each_congestion_control_has_a_listener_and_the_log_says_what_the_socket_said(start_node, free_port, tmp_path):
+    first = free_port(row=6)
     server, chat = f"127.0.0.1:{first}", f"127.0.0.1:{first + 3}"
     controls = congestion.offered()
     wanted = {f"{way}-{control}": control for control in controls for way in ("grpc", "sse")}

@@ -52,7 +52,7 @@ def test_pings_that_came_together_are_answered_each(sealed: Any) -> None:
     """As on a radio link, which holds datagrams back and lets them go at once."""
     server = sealed.server()
     prober = begin(sealed, server)
-    for number in range(20):
+    for _ in range(20):
         server.receive_datagram(prober.ping(192, now=0.0), sealed.CLIENT, now=0.1)
     for pong, _ in server.datagrams_to_send(now=0.1):
         prober.receive_datagram(pong, now=0.2)
