@@ -43,6 +43,13 @@ def test_long_output_comes_whole() -> None:
     assert boot("seq 50000").stdout.split() == [str(number) for number in range(1, 50001)]
 
 
+def test_each_process_keeps_its_registers() -> None:
+    """On any processor: of one with AMX the guest does not know all registers."""
+    count = 'python3 -c "print(sum(1 / number for number in range(1, 300_000)))"'
+    lines = boot(f"{count} & {count} & {count} & wait").stdout.splitlines()
+    assert lines == [str(sum(1 / number for number in range(1, 300_000)))] * 3
+
+
 def test_changes_stay_in_the_guest_unless_they_are_to_be_kept(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
