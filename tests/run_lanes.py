@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -69,6 +70,14 @@ def _no_browser() -> str | None:
     )
 
 
+def _no_compiler() -> str | None:
+    return (
+        None
+        if shutil.which("cc") and Path(sysconfig.get_path("include"), "Python.h").is_file()
+        else "the core cannot be compiled: install a compiler of C and Python's header files (Debian's gcc and python3-dev)"
+    )
+
+
 def _no_npm() -> str | None:
     return (
         None
@@ -108,7 +117,13 @@ LANES = (
         (*PYTEST, "-m", "processes and not namespaces", "-n", "2", "--dist", "worksteal"),
         is_alone=False,
     ),
-    Lane("wheel", "the wheel, alone in a virtual environment", (*PYTEST, "-m", "wheel", "tests/wheel"), is_alone=False),
+    Lane(
+        "wheel",
+        "the wheel, alone in a virtual environment",
+        (*PYTEST, "-m", "wheel", "tests/wheel"),
+        _no_compiler,
+        is_alone=False,
+    ),
     Lane("namespaces", "links and switches on real devices", (*PYTEST, "-m", "namespaces"), _not_root),
     Lane(
         "lab",
