@@ -134,7 +134,7 @@ LANES = (
     Lane(
         "browser",
         "the board, and pages over WebTransport, in headless Chromium",
-        (*PYTEST, "-m", "browser", *TWO_LABS),
+        (*PYTEST, "-m", "browser"),
         _no_browser,
     ),
     Lane(

@@ -2,9 +2,9 @@
 //
 // A group has a name, what carries its answers ("sse" or "webtransport"), so many connections, and so many chats on each of them. Of
 // each are given: the seconds in stalls and those of the streams, over all of its answers, their lengths and texts, and by what they
-// came. All connections stand before the first question, and have been used. `lag` is how late the page itself was at the 99th
-// percentile, in seconds.
-async ({ groups, seconds, rate }) => {
+// came. All connections stand before the first question, and have been used. What comes in the first `settle` seconds of an answer is
+// not measured. `lag` is how late the page itself was at the 99th percentile, in seconds.
+async ({ groups, seconds, rate, settle = 0 }) => {
   const LOOK = 20; // milliseconds
   const TRIES = 10;
   const { makeFetch } = await import("/client/eloquent.js");
@@ -16,14 +16,18 @@ async ({ groups, seconds, rate }) => {
   const connection = (name) => ({ webTransport: browser.relay + (name && `?of=${name}`), certificateHashes: [browser.certificate_hash], fallbackAfter: 60 });
 
   async function answer(ask, body) {
+    const asked = performance.now() / 1000;
     const response = await ask(PATH, { method: "POST", headers: { "content-type": "application/json" }, body });
     const meter = new Meter();
     let text = "";
+    let tokens = 0;
     for await (const token of readTokens(response)) {
       text += token;
-      meter.add(performance.now() / 1000);
+      tokens += 1;
+      const at = performance.now() / 1000;
+      if (at >= asked + settle) meter.add(at);
     }
-    return { meter, text, carrier: response.carrier ?? "fetch" };
+    return { meter, text, tokens, carrier: response.carrier ?? "fetch" };
   }
 
   // A handshake may be lost on such a link: then the page would do without for a while, which it forgets here.
@@ -53,7 +57,7 @@ async ({ groups, seconds, rate }) => {
     return [name, {
       stalled: answers.reduce((sum, { meter }) => sum + meter.stalled, 0),
       streamed: answers.reduce((sum, { meter }) => sum + meter.last - meter.first, 0),
-      tokens: answers.map(({ meter }) => meter.tokens),
+      tokens: answers.map(({ tokens }) => tokens),
       texts: [...new Set(answers.map(({ text }) => text))],
       carriers: [...new Set(answers.map(({ carrier }) => carrier))],
     }];
