@@ -1,8 +1,8 @@
 /* ptrace() for a kernel that knows less of a processor's registers than the processor has.
  *
  * User-Mode Linux 6.1 keeps 2696 bytes of extended state for each process, enough up to AVX-512. Where there is more, such as the
- * tiles of AMX, the machine's kernel refuses to set the registers by so little, and the guest dies of it. Here a process's state is
- * read whole, and what the guest knows of it replaced: it keeps to itself what it was told, and the rest stays as it is.
+ * tiles of AMX, the machine's kernel refuses to set registers by less than all of them, and the guest dies of it. Here the whole
+ * state of the process is read, the part that the guest knows is replaced, and the whole is set: the rest stays as it was.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
