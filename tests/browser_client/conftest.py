@@ -1,7 +1,6 @@
 """A real browser, a token server, and an origin relay that lets the pages of that server's address in."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwright
+from tests.ports import find_address
 
 CHROMIUM = "/usr/bin/chromium"
 MODULE = Path(__file__).parents[2] / "clients" / "js" / "eloquent.js"
 # A page that Playwright answers for has no address, so Chromium would keep it off this machine as it does pages of the Internet.
 LOOPBACK = "--disable-features=LocalNetworkAccessChecks"
 PATIENCE = 60_000  # milliseconds; only a test that fails waits so long
-TRIALS = 5  # ports, each of which somebody else may take before us
 HTML = """<!doctype html><title>Eloquent</title><script type="module">
 import * as eloquent from "/eloquent.js";
 Object.assign(window, eloquent, {texts: {}, ends: {}});
@@ -39,34 +38,18 @@ window.ready = true;
 
 @dataclass
 class Server:
-    """A process that said that it is ready; `start` tries other ports where one was taken meanwhile."""
+    """A process that said that it is ready."""
 
     words: Callable[[str], list[str]]
-    kind: socket.SocketKind
-    address: str = ""
+    address: str = field(default_factory=find_address)
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> "Server":
-        """Start it at a free port."""
-        for _ in range(TRIALS):
-            with socket.socket(socket.AF_INET, self.kind) as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.address = "{}:{}".format(*probe.getsockname())
-            if self._is_ready():
-                return self
-        raise AssertionError(f"{self.words(self.address)} did not start")
-
-    def restart(self) -> None:
-        """Start it at the same port."""
-        assert self._is_ready()
-
-    def _is_ready(self) -> bool:
+        """Start it, or again at the same port."""
         self.process = subprocess.Popen([sys.executable, "-m", *self.words(self.address)], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
-        if self.process.stdout.readline().strip() == b"ready":
-            return True
-        self.stop()
-        return False
+        assert self.process.stdout.readline().strip() == b"ready"
+        return self
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End it."""
@@ -128,11 +111,11 @@ def browser(needs_chromium: None, playwright_: Playwright) -> Iterator[Browser]:
 def servers(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     certificate = tmp_path_factory.mktemp("certificate") / "hash"
     token_server = ["eloquent.nodes.token_server", "--listen", "127.0.0.1:0", "--http"]
-    upstream = Server(lambda address: [*token_server, address], socket.SOCK_STREAM).start()
+    upstream = Server(lambda address: [*token_server, address]).start()
     home = f"http://{upstream.address}"
     relay = ["eloquent.cli", "origin", "--upstream", home, "--listen", "127.0.0.1:0", "--plaintext", "--no-tcp"]
     relay += ["--metrics", "127.0.0.1:0", "--page-origins", home, "--certificate-hash", str(certificate)]
-    origin = Server(lambda address: [*relay, "--webtransport", address], socket.SOCK_DGRAM)
+    origin = Server(lambda address: [*relay, "--webtransport", address])
     try:
         origin.start()
         yield Pages(browser, upstream, origin, certificate)
@@ -145,7 +128,7 @@ def servers(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def pages(servers: Pages) -> Iterator[Pages]:
     """The servers, both running, and no page."""
     if servers.origin.process is None:
-        servers.origin.restart()
+        servers.origin.start()
     yield servers
     for context in servers.browser.contexts:
         context.close()

@@ -112,7 +112,7 @@ def test_an_origin_that_dies_is_an_error(pages, comes_back):
     page.wait_for_function("texts.a.includes('20')")
     pages.origin.stop(signal.SIGKILL)
     if comes_back:
-        pages.origin.restart()
+        pages.origin.start()
     page.wait_for_function("ends.a")
     assert page.evaluate("ends.a.type") == "error"
     assert page.evaluate("a.readyState") == 2
