@@ -4,6 +4,10 @@ import re
 
 from eloquent.errors import ConfigurationError
 
+TO_WHOLE = (
+    1.5 * 2**52
+)  # added and taken away again, it leaves the nearest whole number: floats of that size have no fractions
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h)")
 _DURATION_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")

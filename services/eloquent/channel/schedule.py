@@ -18,9 +18,9 @@ from itertools import islice
 from random import Random
 
 from eloquent.channel.loss import LossModel, format_loss
+from eloquent.units import TO_WHOLE
 
 _NANOSECONDS = 1_000_000_000
-_WHOLE = 1.5 * 2**52  # added and taken away again, it leaves the nearest whole number, for floats have no room for more
 
 
 class Direction(StrEnum):
@@ -163,7 +163,7 @@ class Schedule:
     def _slot_at(self, offset_s: float) -> int:
         if not offset_s >= 0:
             raise ValueError(f"offset {offset_s} s lies before the epoch of the schedule")
-        return 0 if self._slot is None else int(offset_s * _NANOSECONDS + _WHOLE - _WHOLE) // self._slot
+        return 0 if self._slot is None else int(offset_s * _NANOSECONDS + TO_WHOLE - TO_WHOLE) // self._slot
 
     def _loss_of_slot(self, slot: int) -> float:
         if slot >= len(self._states):

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from eloquent.units import TO_WHOLE
+
 STALL_THRESHOLD = 0.200  # seconds; a longer gap is a stall (Eloquent §2.2, footnote 2)
 TOLERANT_THRESHOLD = 0.210  # seconds; clear of the gap that one lost packet makes at a token every 100 ms
 LATE_AFTER = 0.400  # seconds from generation to rendering; a longer delay makes a token late (Eloquent §4.3)
 _NANOSECONDS = 1e9  # in a second
-_WHOLE = 1.5 * 2**52  # added and taken away again, it leaves the nearest whole number, for floats have no room for more
 TOLERANT_LATE_AFTER = 0.390  # seconds; clear of the delay of a token that comes with the third packet, likewise
 
 
@@ -130,7 +131,7 @@ def gaps(rendered_s: Sequence[float]) -> list[float]:
         ValueError: The clock ran backwards.
     """
     lengths = [  # as `elapsed` has it, but faster
-        ((after - before) * _NANOSECONDS + _WHOLE - _WHOLE) / _NANOSECONDS
+        ((after - before) * _NANOSECONDS + TO_WHOLE - TO_WHOLE) / _NANOSECONDS
         for before, after in pairwise(rendered_s)
         if before <= after
     ]
@@ -191,4 +192,4 @@ def _seconds(before: float, after: float) -> float:
 
     Much faster than `round(seconds, 9)`, and the same but for ties.
     """
-    return ((after - before) * _NANOSECONDS + _WHOLE - _WHOLE) / _NANOSECONDS
+    return ((after - before) * _NANOSECONDS + TO_WHOLE - TO_WHOLE) / _NANOSECONDS

@@ -39,6 +39,7 @@ from eloquent.protocol.senders.retransmit import as_in_a_plain_simulator
 from eloquent.sim.engine.choices import FILLER, Choices
 from eloquent.sim.engine.reader import SimulatedClient
 from eloquent.sim.engine.trace import Outcome, PacketLog, SessionTrace
+from eloquent.units import TO_WHOLE
 
 LINK = "client"  # name of the one link of a simulated session, which its schedules are drawn from
 LONGEST_SESSION = 86_400.0  # seconds
@@ -46,7 +47,6 @@ MOST_TOKENS = 1_000_000  # of a session; more do not fit in memory
 MOST_AHEAD = 1024  # unacknowledged tokens beyond which the sender is given no more, as the relays do
 LONGEST_TAIL = 600.0  # seconds after the last token; every scheme gives up long before
 _NANOSECONDS = 1e9  # in a second
-_WHOLE = 1.5 * 2**52  # added and taken away again, it leaves the nearest whole number, for floats have no room for more
 
 
 def constant_rate(session_s: float, gap_s: float = 0.1) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def _draw_schedules(scenario: Scenario, seed: int, choices: Choices) -> dict[Dir
 
 def _rounded(instant: float) -> float:
     """Return an instant to the nanosecond, an infinite one as it is; instants are below 2**51 ns, which is 26 days."""
-    return (instant * _NANOSECONDS + _WHOLE - _WHOLE) / _NANOSECONDS
+    return (instant * _NANOSECONDS + TO_WHOLE - TO_WHOLE) / _NANOSECONDS
 
 
 class _Path:
