@@ -138,7 +138,7 @@ async def make_by_grpc(pacer: Pacer) -> None:
 
     service, _, name = GENERATE[1:].rpartition("/")
     server = grpc.aio.server()
-    method = grpc.unary_stream_rpc_method_handler(generate)  # type: ignore[arg-type]  # stubs of the blocking kind
+    method = grpc.unary_stream_rpc_method_handler(generate)  # type: ignore[arg-type]  # grpc's types know handlers of blocking servers only
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {name: method})])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -46,7 +46,7 @@ def start():
 def test_that_starts():
     try:
         start()
-    except Exception:
+    except Exception:  # which hides the failure from nobody: that of pytest is none
         pass
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def workers(*, processes: int | None = None, dask: str | None = None) -> Iterato
     else:
         # A fresh interpreter for each: forking a process that draws a progress bar in a thread is asking for trouble.
         with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
-            executor.submit(int)  # so that they start now, while the caller prepares
+            executor.submit(int)  # so that the first of them starts now, while the caller prepares
             yield executor
 
 

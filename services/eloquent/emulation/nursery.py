@@ -189,7 +189,7 @@ class NodeProcess(LabProcess):
     async def _spawn(self, log: IO[bytes]) -> ForkedProcess:
         node, *flags = self.words
         if not self._talks:
-            with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  # which keeps nobody waiting
+            with Path(os.devnull).open("rb") as nothing:  # noqa: ASYNC230  # this file opens at once
                 return await self._fork(node, flags, (nothing, log, log))
         (to_it, stdin), (from_it, stdout) = socket.socketpair(), socket.socketpair()
         with stdin, stdout:
